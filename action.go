@@ -1,0 +1,219 @@
+package gatewarden
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Mode says how far the guard may go with a policy.
+type Mode string
+
+// The modes.
+const (
+	ModeObserve Mode = "observe" // record what would have been done
+	ModeApprove Mode = "approve" // wait for a person
+	ModeEnforce Mode = "enforce" // act
+)
+
+// StepKind names what a step does; an executor is registered for each.
+type StepKind string
+
+// The kinds of steps.
+const (
+	StepPlugin  StepKind = "plugin"  // put a Kong plugin in place
+	StepWeight  StepKind = "weight"  // set the weight of upstream targets
+	StepDrain   StepKind = "drain"   // set it to 0
+	StepJenkins StepKind = "jenkins" // run a Jenkins job
+	StepWebhook StepKind = "webhook" // call anything else
+)
+
+// Reversible reports whether the guard can take a step of this kind back.
+func (k StepKind) Reversible() bool {
+	return k == StepPlugin || k == StepWeight || k == StepDrain
+}
+
+// ActionPolicy is what the rules files call an action: a ladder of steps, climbed
+// while a breach lasts and descended when it is over.
+type ActionPolicy struct {
+	Name   string
+	Steps  []Step
+	Lease  time.Duration // how long a change may live unrenewed
+	Revert RevertPolicy
+	Limits Limits
+	Mode   Mode
+}
+
+// RevertPolicy says when the reversible steps of a ladder are taken back.
+type RevertPolicy struct {
+	After    time.Duration // this long without a break in health
+	Stepwise bool          // one step each After, the last one first; otherwise all at once, in that order
+}
+
+// Limits bound how much a policy may do. A zero field is no limit.
+type Limits struct {
+	Cooldown  time.Duration // between the end of a ladder and the start of the next
+	PerHour   int           // actions begun in the last hour
+	MaxActive int           // actions in place at once
+}
+
+// Step is one rung of a ladder. Exactly the field that Kind names is set (Weight
+// for StepDrain too).
+type Step struct {
+	Kind    StepKind     `json:"kind"`
+	After   Duration     `json:"after,omitempty"` // since the ladder began, and only if it is still in breach
+	Plugin  *PluginStep  `json:"plugin,omitempty"`
+	Weight  *WeightStep  `json:"weight,omitempty"`
+	Jenkins *JenkinsStep `json:"jenkins,omitempty"`
+	Webhook *WebhookStep `json:"webhook,omitempty"`
+}
+
+// PluginStep puts a Kong plugin into a scope. Names are Kong's; without any the
+// plugin is global.
+type PluginStep struct {
+	Name     string         `json:"name"`
+	Service  string         `json:"service,omitempty"`
+	Route    string         `json:"route,omitempty"`
+	Consumer string         `json:"consumer,omitempty"`
+	Config   map[string]any `json:"config,omitempty"`
+}
+
+// WeightStep sets the weight of targets of an upstream: of one, named as Kong
+// lists it ("10.0.0.7:8080"), or of those that carry a tag.
+type WeightStep struct {
+	Upstream  string `json:"upstream"`
+	Target    string `json:"target,omitempty"`
+	TargetTag string `json:"target_tag,omitempty"`
+	Weight    int    `json:"weight"` // 0 to 65535
+}
+
+// JenkinsStep runs a job and follows it to its end.
+type JenkinsStep struct {
+	Job        string            `json:"job"` // with its folders: "shop/orders-rollback"
+	Parameters map[string]string `json:"parameters,omitempty"`
+	Wait       Duration          `json:"wait,omitempty"` // how long to follow it; 0 means 30 minutes
+}
+
+// WebhookStep calls a URL with the action as JSON. Secrets stay in files, so that
+// they are never in the journal.
+type WebhookStep struct {
+	URL             string            `json:"url,omitempty"`
+	URLFile         string            `json:"url_file,omitempty"`
+	Method          string            `json:"method,omitempty"` // POST unless set
+	Headers         map[string]string `json:"headers,omitempty"`
+	BearerTokenFile string            `json:"bearer_token_file,omitempty"`
+	Timeout         Duration          `json:"timeout,omitempty"` // 10 s unless set
+}
+
+// Trigger is what an action answers to.
+type Trigger struct {
+	Kind     EventType `json:"kind"`
+	Name     string    `json:"name"`
+	Severity Severity  `json:"severity,omitempty"`
+	Since    time.Time `json:"since"` // when the breach began; together with the names it makes the action's id
+	Reason   string    `json:"reason"`
+}
+
+// ActionStatus is where an action stands.
+type ActionStatus string
+
+// The statuses of an action, in the order of its life.
+const (
+	ActionWaiting   ActionStatus = "waiting"   // for a person's approval
+	ActionSkipped   ActionStatus = "skipped"   // not done, for the reason given; an end
+	ActionStarted   ActionStatus = "started"   // the intent is in the journal; the call may have been made
+	ActionApplied   ActionStatus = "applied"   // done; an end unless it can be reverted
+	ActionFailed    ActionStatus = "failed"    // not done, or its job failed; an end
+	ActionUnknown   ActionStatus = "unknown"   // the peer never said; a person must look; an end
+	ActionReverting ActionStatus = "reverting" // the intent to revert is in the journal
+	ActionReverted  ActionStatus = "reverted"  // what was there before is back; an end
+	ActionLeft      ActionStatus = "left"      // somebody else changed it meanwhile, so it was left alone; an end
+)
+
+// InPlace reports whether an action of this status may have changed something at
+// the gateway that is not yet put back.
+func (s ActionStatus) InPlace() bool {
+	return s == ActionStarted || s == ActionApplied || s == ActionReverting
+}
+
+// Action is one planned change. Its ID is its idempotency key: everything it does
+// outside carries it, and is looked up by it before it is done again.
+type Action struct {
+	ID      string       `json:"id"` // policy, episode and step: "protect-orders-5f3a9c21-1"
+	Policy  string       `json:"policy"`
+	Ladder  string       `json:"ladder"` // policy and episode: all steps of one answer to one breach
+	Step    int          `json:"step"`   // from 1
+	Spec    Step         `json:"spec"`
+	Trigger Trigger      `json:"trigger"`
+	Status  ActionStatus `json:"status"`
+
+	PlannedAt  time.Time  `json:"planned_at"`
+	AppliedAt  *time.Time `json:"applied_at,omitempty"`
+	EndedAt    *time.Time `json:"ended_at,omitempty"`
+	LeaseUntil *time.Time `json:"lease_until,omitempty"`
+	By         string     `json:"by,omitempty"` // the person who approved or reverted it
+
+	Memo    json.RawMessage `json:"memo,omitempty"`    // the executor's own: what was there before, ids at the peer
+	Change  string          `json:"change,omitempty"`  // what it changed, as a person would say it
+	Undo    string          `json:"undo,omitempty"`    // how to undo it by hand: a ready command
+	Link    string          `json:"link,omitempty"`    // where to look, such as the build's console
+	Details string          `json:"details,omitempty"` // more, such as the console's tail
+}
+
+// Outcome is what became of one call of an executor.
+type Outcome struct {
+	Status  ActionStatus
+	Reason  string // one plain sentence
+	Change  string
+	Undo    string
+	Link    string
+	Details string
+}
+
+// Shed describes responses that a change of the guard itself makes while it is in
+// place: by Kong, in this scope, with this status.
+type Shed struct {
+	Action string // the action's id
+	Scope  Series
+	Status int
+	From   time.Time
+	To     time.Time // zero while the change is in place
+}
+
+// shedStatus is the status that a plugin answers with by itself, and the key of
+// its configuration that changes it.
+var shedStatus = map[string]struct {
+	status int
+	key    string
+}{
+	"request-termination":    {503, "status_code"},
+	"rate-limiting":          {429, "error_code"},
+	"response-ratelimiting":  {429, ""},
+	"request-size-limiting":  {413, ""},
+	"ip-restriction":         {403, "status"},
+	"acl":                    {403, ""},
+	"bot-detection":          {403, ""},
+	"rate-limiting-advanced": {429, "error_code"},
+}
+
+// Sheds returns what responses of its own the step's plugin makes, and false when
+// it makes none.
+func (p *PluginStep) Sheds() (Shed, bool) {
+	known, ok := shedStatus[p.Name]
+	if !ok {
+		return Shed{}, false
+	}
+	status := known.status
+	switch v := p.Config[known.key].(type) {
+	case int:
+		status = v
+	case float64:
+		status = int(v)
+	}
+	return Shed{Scope: Series{Service: p.Service, Route: p.Route, Consumer: p.Consumer}, Status: status}, true
+}
+
+// Matches reports whether r is a response that the change made.
+func (s *Shed) Matches(r *Record) bool {
+	return r.Origin == OriginKong && r.Status == s.Status &&
+		!r.At.Before(s.From) && (s.To.IsZero() || !r.At.After(s.To)) && s.Scope.Matches(r)
+}

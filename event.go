@@ -1,0 +1,32 @@
+package gatewarden
+
+import "time"
+
+// EventType names what an event is about.
+type EventType string
+
+// The types of events.
+const (
+	EventSLO    EventType = "slo"
+	EventCanary EventType = "canary"
+	EventGate   EventType = "gate"
+	EventAction EventType = "action"
+	EventSource EventType = "source"
+)
+
+// Event is something that happened and is worth remembering: a change of a
+// verdict, a step of an action, a source that went silent. The journal keeps
+// events; printed, an event is one JSON object on one line.
+type Event struct {
+	Seq      uint64    `json:"seq,omitempty"` // position in the journal, 0 outside of one
+	At       time.Time `json:"at"`
+	Type     EventType `json:"type"`
+	Name     string    `json:"name"`
+	State    string    `json:"state"`
+	Severity string    `json:"severity,omitempty"`
+	Reason   string    `json:"reason"`
+	By       string    `json:"by,omitempty"` // the person behind it, if any
+
+	SLO    *SLOEvidence `json:"slo,omitempty"`
+	Action *Action      `json:"action,omitempty"`
+}

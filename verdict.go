@@ -1,0 +1,87 @@
+package gatewarden
+
+import "time"
+
+// State is what a judgement came to. Inconclusive is the zero value: an empty
+// window or a failed query is never good news and never a breach.
+type State uint8
+
+// The states.
+const (
+	Inconclusive State = iota
+	Healthy
+	Breach
+)
+
+// String returns the word that events use.
+func (s State) String() string {
+	return [...]string{"inconclusive", "healthy", "breach"}[s]
+}
+
+// MarshalText writes the word of String.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the word of String.
+func (s *State) UnmarshalText(b []byte) error {
+	for _, v := range []State{Inconclusive, Healthy, Breach} {
+		if v.String() == string(b) {
+			*s = v
+			return nil
+		}
+	}
+	return Errorf(Invalid, "unknown state %q", b)
+}
+
+// Verdict is what an analyzer says about one subject at one instant, with the
+// evidence that it rests on.
+type Verdict struct {
+	At       time.Time    `json:"at"`
+	Kind     EventType    `json:"kind"` // EventSLO, later EventCanary
+	Name     string       `json:"name"`
+	State    State        `json:"state"`
+	Severity Severity     `json:"severity,omitempty"` // the highest that fires; SeverityNone unless State is Breach
+	Reason   string       `json:"reason"`             // one plain sentence
+	SLO      *SLOEvidence `json:"slo,omitempty"`
+}
+
+// Fires reports whether the alert of the given severity fires, which it can also
+// do below the verdict's highest one.
+func (v *Verdict) Fires(s Severity) bool {
+	if v.SLO == nil {
+		return v.State == Breach && v.Severity == s
+	}
+	for _, a := range v.SLO.Alerts {
+		if a.Severity == s && a.Firing {
+			return true
+		}
+	}
+	return false
+}
+
+// SLOEvidence is what a verdict on an SLO rests on.
+type SLOEvidence struct {
+	Objective float64         `json:"objective"` // ratio
+	SLI       float64         `json:"sli"`       // good ratio over the window, 1 without events
+	Count     Count           `json:"count"`     // over the window
+	Budget    float64         `json:"budget"`    // share of the error budget that is left; negative when overspent
+	Exhausted *time.Time      `json:"exhausted,omitempty"`
+	Alerts    []AlertEvidence `json:"alerts"`
+}
+
+// AlertEvidence is the state of one alert of an SLO: a pair of windows, or the
+// outage line.
+type AlertEvidence struct {
+	Severity    Severity   `json:"severity"`
+	Firing      bool       `json:"firing"`
+	Since       *time.Time `json:"since,omitempty"` // since when it fires
+	Factor      float64    `json:"factor,omitempty"`
+	Long        Duration   `json:"long,omitempty"`
+	Short       Duration   `json:"short,omitempty"`
+	LongBurn    float64    `json:"long_burn,omitempty"`
+	ShortBurn   float64    `json:"short_burn,omitempty"`
+	LongCount   Count      `json:"long_count"`
+	ShortCount  Count      `json:"short_count"`
+	Probability float64    `json:"probability,omitempty"` // of so many bad events under the budget's own rate
+	Ratio       float64    `json:"ratio,omitempty"`       // outage line: the ratio that must not be exceeded
+	LogEvidence float64    `json:"log_evidence"`          // outage line: natural logarithm of the evidence
+}
