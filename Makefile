@@ -1,0 +1,41 @@
+# What the project can do; `make` alone lists it.
+GO   ?= go
+LINT  = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
+FUZZTIME ?= 10s
+
+.PHONY: help build test lint bench demo fuzz golden tidy clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/gatewarden
+	$(GO) build -trimpath -o bin/gatewarden ./cmd/gatewarden
+
+test: ## everything, with the race detector
+	$(GO) vet ./...
+	$(GO) test -race -timeout 10m ./...
+
+lint: ## the pinned linters (the first run builds them)
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-clean:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(LINT) run ./...
+
+bench: ## the tables: decode, ingest, store, judge, detection
+	$(GO) run ./internal/bench
+
+demo: ## the whole story on this machine
+	$(GO) run ./cmd/gatewarden demo
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@$(GO) list ./... | while read -r pkg; do \
+	  for f in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz'); do \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$pkg" || exit 1; \
+	  done; done
+
+golden: ## write the golden files anew; look at the diff
+	$(GO) test ./... -update
+
+tidy: ## go.mod as it should be
+	$(GO) mod tidy
+
+clean: ## remove what was built
+	rm -rf bin
