@@ -1,0 +1,233 @@
+// Package api is how people and programs look at the guard and steer it: the HTTP
+// API under /api/v1, health and readiness, and the metrics. It judges nothing and
+// keeps nothing; it asks a Guard and translates.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"iter"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// Guard is what the API needs of the running program.
+type Guard interface {
+	Status() Status
+	SLOs() []SLO
+	Events(ctx context.Context, q EventQuery) ([]gatewarden.Event, error)
+	// Follow yields what the query selects, first from the journal, then as it
+	// happens, until ctx ends or an error is yielded.
+	Follow(ctx context.Context, q EventQuery) iter.Seq2[gatewarden.Event, error]
+	Actions() []gatewarden.Action // newest first
+	Approve(ctx context.Context, id, by string) error
+	Reject(ctx context.Context, id, by, reason string) error
+	Revert(ctx context.Context, id, by string) error // of an action or of a whole ladder
+	Pause(ctx context.Context, by, reason string) error
+	Resume(ctx context.Context, by string) error
+	Reload(ctx context.Context) error
+	// Ready returns why the guard is not ready, or nil.
+	Ready() error
+}
+
+// Status is the guard at a glance.
+type Status struct {
+	Version   string            `json:"version"`
+	StartedAt time.Time         `json:"started_at"`
+	Now       time.Time         `json:"now"`
+	Paused    *Pause            `json:"paused,omitempty"`
+	Config    ConfigStatus      `json:"config"`
+	Sources   []Source          `json:"sources"`
+	Series    int               `json:"series"`
+	States    map[string]int    `json:"slo_states"`          // how many SLOs are healthy, in breach, inconclusive
+	Listeners map[string]string `json:"listeners,omitempty"` // what listens where
+}
+
+// Pause says who paused the guard and why.
+type Pause struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+// ConfigStatus says whether the files on disk are the ones in force.
+type ConfigStatus struct {
+	File     string    `json:"file"`
+	LoadedAt time.Time `json:"loaded_at"`
+	Error    string    `json:"error,omitempty"` // why the newest files were not taken
+}
+
+// Source is one way in, and how it does.
+type Source struct {
+	Name       string     `json:"name"`
+	Kind       string     `json:"kind"`
+	Records    uint64     `json:"records"`
+	LastRecord *time.Time `json:"last_record,omitempty"` // when the last one arrived
+	LagSeconds float64    `json:"lag_seconds"`           // from a request's end to its arrival here, the newest
+	Silent     bool       `json:"silent"`
+}
+
+// SLO is one objective with what is currently judged of it.
+type SLO struct {
+	Name        string             `json:"name"`
+	Description string             `json:"description,omitempty"`
+	Series      gatewarden.Series  `json:"series"`
+	SLI         string             `json:"sli"`
+	Objective   float64            `json:"objective"` // per cent, as in the rules
+	Window      string             `json:"window"`
+	OnOutage    []string           `json:"on_outage,omitempty"`
+	OnPage      []string           `json:"on_page,omitempty"`
+	OnTicket    []string           `json:"on_ticket,omitempty"`
+	Labels      map[string]string  `json:"labels,omitempty"`
+	Verdict     gatewarden.Verdict `json:"verdict"`
+}
+
+// EventQuery selects events. Zero fields select all.
+type EventQuery struct {
+	Since uint64 // those after this position in the journal
+	Type  gatewarden.EventType
+	Name  string
+	Limit int // the newest so many
+}
+
+// Server answers the API.
+type Server struct {
+	guard    Guard
+	gatherer prometheus.Gatherer
+	logger   *slog.Logger
+}
+
+// New returns a server over guard. Metrics come from gatherer; nil leaves /metrics
+// out, for when it has a listener of its own.
+func New(guard Guard, gatherer prometheus.Gatherer, logger *slog.Logger) *Server {
+	return &Server{guard: guard, gatherer: gatherer, logger: logger}
+}
+
+// Handler returns all routes of the API.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, handle := range map[string]func(*http.Request) (any, error){
+		"GET /api/v1/status":                s.status,
+		"GET /api/v1/slos":                  s.slos,
+		"GET /api/v1/slos/{name}":           s.slo,
+		"GET /api/v1/actions":               s.actions,
+		"GET /api/v1/actions/{id}":          s.action,
+		"POST /api/v1/actions/{id}/approve": steer("approved", s.approve),
+		"POST /api/v1/actions/{id}/reject":  steer("rejected", s.reject),
+		"POST /api/v1/actions/{id}/revert":  steer("reverting", s.revert),
+		"POST /api/v1/pause":                steer("paused", s.pause),
+		"POST /api/v1/resume":               steer("resumed", s.resume),
+		"POST /-/reload":                    s.reload,
+		"GET /-/healthy":                    s.healthy,
+		"GET /-/ready":                      s.ready,
+	} {
+		mux.Handle(pattern, s.answer(handle))
+	}
+	mux.HandleFunc("GET /api/v1/events", s.events)
+	if s.gatherer != nil {
+		mux.Handle("GET /metrics", MetricsHandler(s.gatherer))
+	}
+	mux.HandleFunc("GET /{$}", s.index)
+	mux.HandleFunc("/", s.nowhere)
+	return mux
+}
+
+// MetricsHandler exposes gatherer to Prometheus, OpenMetrics included.
+func MetricsHandler(gatherer prometheus.Gatherer) http.Handler {
+	return promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true})
+}
+
+// statusOf translates an error's code at this border, the only place that does.
+var statusOf = map[gatewarden.Code]int{
+	gatewarden.Invalid:     http.StatusBadRequest,
+	gatewarden.NotFound:    http.StatusNotFound,
+	gatewarden.Conflict:    http.StatusConflict,
+	gatewarden.Unavailable: http.StatusServiceUnavailable,
+	gatewarden.Internal:    http.StatusInternalServerError,
+}
+
+// ErrorBody is the JSON of every answer that is not a success.
+type ErrorBody struct {
+	Error struct {
+		Code    gatewarden.Code `json:"code"`
+		Message string          `json:"message"`
+		Hint    string          `json:"hint,omitempty"`
+	} `json:"error"`
+}
+
+// answer writes what handle returns as JSON, or its error with the status of its code.
+func (s *Server) answer(handle func(*http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, err := handle(r)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, v)
+	})
+}
+
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	code := gatewarden.ErrorCode(err)
+	var body ErrorBody
+	body.Error.Code, body.Error.Message = code, err.Error()
+	if e := asError(err); e != nil {
+		body.Error.Hint = e.Hint
+		if e.Hint != "" {
+			body.Error.Message = strings.TrimSuffix(body.Error.Message, " ("+e.Hint+")")
+		}
+	}
+	if code == gatewarden.Internal {
+		s.logger.Error("the API met an internal error", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	writeJSON(w, statusOf[code], body)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	// The status is out and the client may be gone: there is nobody left to tell.
+	_ = enc.Encode(v)
+}
+
+// maxRequestBody bounds what a steering request may carry.
+const maxRequestBody = 64 << 10
+
+// order is the body of a steering request: who asks, and why.
+type order struct {
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+}
+
+// readOrder reads who asks. A JSON content type is required, because a foreign web
+// page in an operator's browser cannot send one without the browser asking first.
+func readOrder(r *http.Request) (order, error) {
+	var o order
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/json" {
+		return o, gatewarden.Errorf(gatewarden.Invalid, "the request must have the content type application/json").
+			WithHint(`send -H 'Content-Type: application/json' -d '{"by":"your name"}'`)
+	}
+	dec := json.NewDecoder(io.LimitReader(r.Body, maxRequestBody))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&o); err != nil {
+		return o, gatewarden.Errorf(gatewarden.Invalid, "the request's body is not the JSON expected here: %v", err).
+			WithHint(`it looks like {"by": "your name", "reason": "why"}`)
+	}
+	if o.By = strings.TrimSpace(o.By); o.By == "" {
+		return o, gatewarden.Errorf(gatewarden.Invalid, `"by" is empty: the timeline must say who did this`)
+	}
+	return o, nil
+}

@@ -1,0 +1,190 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+func (s *Server) status(*http.Request) (any, error) { return s.guard.Status(), nil }
+
+// SLOList is the answer of GET /api/v1/slos.
+type SLOList struct {
+	SLOs []SLO `json:"slos"`
+}
+
+func (s *Server) slos(*http.Request) (any, error) {
+	return SLOList{SLOs: emptyNotNull(s.guard.SLOs())}, nil
+}
+
+func (s *Server) slo(r *http.Request) (any, error) {
+	name := r.PathValue("name")
+	all := s.guard.SLOs()
+	i := slices.IndexFunc(all, func(v SLO) bool { return v.Name == name })
+	if i < 0 {
+		return nil, gatewarden.Errorf(gatewarden.NotFound, "there is no SLO named %q", name).
+			WithHint("GET /api/v1/slos lists them")
+	}
+	return all[i], nil
+}
+
+// ActionList is the answer of GET /api/v1/actions, the newest first.
+type ActionList struct {
+	Actions []gatewarden.Action `json:"actions"`
+}
+
+func (s *Server) actions(*http.Request) (any, error) {
+	return ActionList{Actions: emptyNotNull(s.guard.Actions())}, nil
+}
+
+func (s *Server) action(r *http.Request) (any, error) {
+	id := r.PathValue("id")
+	all := s.guard.Actions()
+	i := slices.IndexFunc(all, func(a gatewarden.Action) bool { return a.ID == id })
+	if i < 0 {
+		return nil, gatewarden.Errorf(gatewarden.NotFound, "there is no action %q", id).
+			WithHint("GET /api/v1/actions lists them")
+	}
+	return all[i], nil
+}
+
+// EventList is the answer of GET /api/v1/events, the oldest first.
+type EventList struct {
+	Events []gatewarden.Event `json:"events"`
+}
+
+// events answers with a list, or, with follow=true or when asked for an event
+// stream, with events as they happen: NDJSON or server-sent events.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	q, err := readQuery(r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	sse := r.Header.Get("Accept") == "text/event-stream"
+	if follow, _ := strconv.ParseBool(r.URL.Query().Get("follow")); follow || sse {
+		s.follow(w, r, q, sse)
+		return
+	}
+	list, err := s.guard.Events(r.Context(), q)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, EventList{Events: emptyNotNull(list)})
+}
+
+func (s *Server) follow(w http.ResponseWriter, r *http.Request, q EventQuery, sse bool) {
+	contentType := "application/x-ndjson"
+	if sse {
+		contentType = "text/event-stream"
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-store")
+	out := http.NewResponseController(w)
+	if err := out.Flush(); err != nil { // the client learns at once that it is connected
+		s.fail(w, r, gatewarden.Errorf(gatewarden.Internal, "this connection cannot stream: %w", err))
+		return
+	}
+	for e, err := range s.guard.Follow(r.Context(), q) {
+		if err != nil {
+			// The status is out: end the stream. The client comes back with the last seq it saw.
+			s.logger.Debug("a follower of the events ended", "error", err)
+			return
+		}
+		line, err := json.Marshal(e)
+		if err != nil {
+			s.logger.Error("an event does not encode", "seq", e.Seq, "error", err)
+			continue
+		}
+		if sse {
+			fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Type, line)
+		} else {
+			fmt.Fprintf(w, "%s\n", line)
+		}
+		if out.Flush() != nil {
+			return // the client is gone
+		}
+	}
+}
+
+const maxEvents = 10_000
+
+func readQuery(r *http.Request) (EventQuery, error) {
+	v := r.URL.Query()
+	q := EventQuery{Type: gatewarden.EventType(v.Get("type")), Name: v.Get("name"), Limit: 1000}
+	since := v.Get("since")
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		since = last // a browser's EventSource that reconnects
+	}
+	var err error
+	if since != "" {
+		if q.Since, err = strconv.ParseUint(since, 10, 64); err != nil {
+			return q, gatewarden.Errorf(gatewarden.Invalid, "since=%q is not a position in the journal", since).
+				WithHint("it is the seq of an event")
+		}
+	}
+	if limit := v.Get("limit"); limit != "" {
+		if q.Limit, err = strconv.Atoi(limit); err != nil || q.Limit < 1 || q.Limit > maxEvents {
+			return q, gatewarden.Errorf(gatewarden.Invalid, "limit=%q is not a number from 1 to %d", limit, maxEvents)
+		}
+	}
+	switch q.Type {
+	case "", gatewarden.EventSLO, gatewarden.EventCanary, gatewarden.EventGate, gatewarden.EventAction, gatewarden.EventSource:
+		return q, nil
+	default:
+		return q, gatewarden.Errorf(gatewarden.Invalid, "type=%q is no type of event", q.Type).
+			WithHint("the types are slo, canary, gate, action, source")
+	}
+}
+
+func (s *Server) healthy(*http.Request) (any, error) {
+	return map[string]string{"status": "healthy"}, nil
+}
+
+func (s *Server) ready(*http.Request) (any, error) {
+	if err := s.guard.Ready(); err != nil {
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "not ready: %w", err)
+	}
+	return map[string]string{"status": "ready"}, nil
+}
+
+const indexText = `gatewarden guards a Kong gateway. This is its API.
+
+  GET  /api/v1/status            the guard at a glance: sources, configuration, states
+  GET  /api/v1/slos[/NAME]       every SLO with its verdict and the evidence
+  GET  /api/v1/events            the timeline; ?follow=true streams it, one JSON object a line
+  GET  /api/v1/actions[/ID]      what was done at the gateway and in Jenkins, and how to undo it
+  POST /api/v1/actions/ID/approve|reject|revert
+  POST /api/v1/pause, /api/v1/resume
+  GET  /metrics                  for Prometheus
+  GET  /-/healthy, /-/ready      for probes
+  POST /-/reload                 read the configuration and the rules again
+`
+
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprint(w, indexText)
+}
+
+func (s *Server) nowhere(w http.ResponseWriter, r *http.Request) {
+	s.fail(w, r, gatewarden.Errorf(gatewarden.NotFound, "nothing answers %s %s", r.Method, r.URL.Path).
+		WithHint("GET / lists what does"))
+}
+
+func asError(err error) *gatewarden.Error {
+	e, _ := errors.AsType[*gatewarden.Error](err)
+	return e
+}
+
+func emptyNotNull[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
