@@ -1,0 +1,15 @@
+// Package actions decides what is done about a breach, does it, and takes it back
+// when the danger is over. It stands between the analyzers, whose verdicts it is
+// handed once a tick, and the outside world, which it reaches through executors
+// only; everything it decides goes to the journal first.
+//
+//	Verdict ─▶ Engine ─▶ known already? ─▶ paused? ─▶ limits ─▶ mode ─▶ leader?
+//	                                                                   │
+//	  outcome into the journal ◀─ Apply, verify ◀─ intent into the journal ◀─ Prepare
+//
+// The words: a *policy* is what the rules files call an action. A *ladder* is one
+// policy answering one breach; its steps are *actions*. A ladder climbs while the
+// breach lasts, descends when it is over, and ends when nothing of it is in place.
+//
+// The subpackages kong, jenkins and notify are the executors.
+package actions
