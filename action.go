@@ -129,6 +129,16 @@ const (
 	ActionLeft      ActionStatus = "left"      // somebody else changed it meanwhile, so it was left alone; an end
 )
 
+// States of events that are about more than one action: about a whole ladder (the
+// event's name is the ladder's id) or about the guard (its name is GuardName).
+const (
+	LadderClosed = "closed" // a person took it back; it climbs no more while this breach lasts
+	LadderEnded  = "ended"  // the breach is over and nothing of it is in place
+	GuardPaused  = "paused"
+	GuardResumed = "resumed"
+	GuardName    = "guard"
+)
+
 // InPlace reports whether an action of this status may have changed something at
 // the gateway that is not yet put back.
 func (s ActionStatus) InPlace() bool {
@@ -147,6 +157,7 @@ type Action struct {
 	Status  ActionStatus `json:"status"`
 
 	PlannedAt  time.Time  `json:"planned_at"`
+	StartedAt  *time.Time `json:"started_at,omitempty"` // when the intent went into the journal, just before the call
 	AppliedAt  *time.Time `json:"applied_at,omitempty"`
 	EndedAt    *time.Time `json:"ended_at,omitempty"`
 	LeaseUntil *time.Time `json:"lease_until,omitempty"`
