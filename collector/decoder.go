@@ -1,0 +1,215 @@
+package collector
+
+import (
+	"strconv"
+	"sync"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// Limits bound what one body may make the decoder do. A zero field takes the value
+// of DefaultLimits.
+type Limits struct {
+	// MaxRecords is how many elements a body may have. Beyond it the whole body is
+	// refused.
+	MaxRecords int
+	// MaxRecordBytes is how long one element may be. A longer one is rejected by
+	// itself; the others of its body go on.
+	MaxRecordBytes int
+}
+
+// DefaultLimits returns the limits that hold where nothing else is said. A record of
+// Kong's is 1.3 to 3 KB long, and 50,000 of the shortest are more than the 32 MiB that
+// an HTTP body may have by default.
+func DefaultLimits() Limits {
+	return Limits{MaxRecords: 50_000, MaxRecordBytes: 1 << 20}
+}
+
+func (l Limits) orDefault() Limits {
+	d := DefaultLimits()
+	if l.MaxRecords <= 0 {
+		l.MaxRecords = d.MaxRecords
+	}
+	if l.MaxRecordBytes <= 0 {
+		l.MaxRecordBytes = d.MaxRecordBytes
+	}
+	return l
+}
+
+// Batch is what a body held.
+type Batch struct {
+	// Records are in the body's order. They, their Tags and their Tries belong to the
+	// Decoder and are valid until it is used again. Their strings stay valid, and do
+	// not hold on to the body.
+	Records []gatewarden.Record
+	// Rejected counts the elements that are valid JSON but no record of Kong's.
+	Rejected int
+	// Reason says why the first of them was rejected; "" when none was.
+	Reason string
+}
+
+// Decoder reads Kong's log JSON: objects, arrays of objects, and any sequence of
+// these, with or without white space or line ends between them. It keeps buffers and
+// a memo of the services, routes and consumers that it has met, so it is meant to be
+// used again and again. It is not safe for concurrent use; see Pool.
+//
+// It accepts the JSON that encoding/json accepts (RFC 8259, checked also where nothing
+// is read from it, and including what is not UTF-8 inside of strings, because Kong
+// sends that), up to a nesting of 64. As with encoding/json, the last of several equal
+// keys holds. Strings of a Record are always valid UTF-8: each wrong byte has become
+// U+FFFD.
+type Decoder struct {
+	scanner
+	limits Limits
+	memo   memo
+
+	draft    draft
+	records  []gatewarden.Record
+	details  []details // one for each record
+	texts    []byte    // the strings of all records, one after the other
+	tries    []gatewarden.Try
+	elements int
+	rejected int
+	reason   string
+}
+
+// NewDecoder returns a decoder.
+func NewDecoder(limits Limits) *Decoder {
+	return &Decoder{limits: limits.orDefault(), memo: newMemo()}
+}
+
+// Decode reads a whole body. On an error, which has the code Invalid and says at
+// which byte, there are no records: a body that was cut off on its way comes again,
+// and must not have been counted in part. ErrTooMany is in the chain of an error
+// about the number of elements.
+func (d *Decoder) Decode(body []byte) (Batch, error) {
+	d.begin()
+	d.b = body
+	defer func() { d.b = nil }()
+	i := d.space(0)
+	if i == len(body) {
+		return Batch{}, gatewarden.Errorf(gatewarden.Invalid, "the body is empty")
+	}
+	for i < len(body) {
+		if body[i] == '[' {
+			i = d.array(i)
+		} else {
+			i = d.element(i)
+		}
+		if i < 0 {
+			return Batch{}, d.err()
+		}
+		i = d.space(i)
+	}
+	return d.finish(), nil
+}
+
+// begin forgets the last batch.
+func (d *Decoder) begin() {
+	d.records, d.details, d.texts, d.tries = d.records[:0], d.details[:0], d.texts[:0], d.tries[:0]
+	d.elements, d.rejected, d.reason = 0, 0, ""
+	d.depth, d.fault = 0, fault{}
+}
+
+// array reads the elements of the array at i and returns where it ends.
+func (d *Decoder) array(i int) int {
+	i, more := d.open(i, ']')
+	for more {
+		if i = d.element(i); i < 0 {
+			return i
+		}
+		i, more = d.next(i, ']')
+	}
+	return i
+}
+
+// element reads the value at i, keeps it when it is a record of Kong's, and returns
+// where it ends. When it is negative, nothing was kept.
+func (d *Decoder) element(i int) int {
+	if d.elements++; d.elements > d.limits.MaxRecords {
+		return d.fail(i, tooMany, "more than "+strconv.Itoa(d.limits.MaxRecords)+" records in one body")
+	}
+	if i >= len(d.b) || d.b[i] != '{' {
+		end := d.skip(i)
+		if end >= 0 {
+			d.reject("it is no object")
+		}
+		return end
+	}
+	tries := len(d.tries)
+	d.draft = draft{latency: noLatencies(), session: gatewarden.NoLatency}
+	end := d.record(i)
+	switch reason := ""; {
+	case end < 0:
+		d.tries = d.tries[:tries]
+	case end-i > d.limits.MaxRecordBytes:
+		d.tries = d.tries[:tries]
+		d.reject("it is longer than " + ByteSize(d.limits.MaxRecordBytes).String())
+	default:
+		if reason = d.draft.unfit(); reason != "" {
+			d.tries = d.tries[:tries]
+			d.reject(reason)
+			break
+		}
+		d.keep(tries)
+	}
+	return end
+}
+
+func (d *Decoder) reject(reason string) {
+	if d.rejected++; d.reason == "" {
+		d.reason = reason
+	}
+}
+
+// details is what a record needs until its batch is finished: where its strings end
+// in Decoder.texts, in the order ID, Path, ClientIP, TraceID, and which of
+// Decoder.tries are its own.
+type details struct {
+	id, path, clientIP, traceID int
+	firstTry, endTry            int
+}
+
+// finish gives the records their strings and tries. It is done once a batch, so that
+// all strings of a batch are one piece of memory.
+func (d *Decoder) finish() Batch {
+	all, from := string(d.texts), 0
+	cut := func(to int) string {
+		s := all[from:to]
+		from = to
+		return s
+	}
+	for i := range d.records {
+		r, x := &d.records[i], &d.details[i]
+		r.ID, r.Path, r.ClientIP, r.TraceID = cut(x.id), cut(x.path), cut(x.clientIP), cut(x.traceID)
+		if x.endTry > x.firstTry {
+			r.Tries = d.tries[x.firstTry:x.endTry:x.endTry]
+		}
+	}
+	return Batch{Records: d.records, Rejected: d.rejected, Reason: d.reason}
+}
+
+// Pool hands out decoders of the same limits to many goroutines.
+type Pool struct {
+	limits Limits
+	pool   sync.Pool
+}
+
+// NewPool returns a pool of decoders.
+func NewPool(limits Limits) *Pool { return &Pool{limits: limits} }
+
+// Get returns a decoder that nobody else uses.
+func (p *Pool) Get() *Decoder {
+	if d, ok := p.pool.Get().(*Decoder); ok {
+		return d
+	}
+	return NewDecoder(p.limits)
+}
+
+// Put gives a decoder back, whose last batch nobody uses any more.
+func (p *Pool) Put(d *Decoder) {
+	const large = 4096 // a decoder that once met a huge body is not worth its memory
+	if cap(d.records) <= large && cap(d.tries) <= 4*large {
+		p.pool.Put(d)
+	}
+}

@@ -1,0 +1,84 @@
+package collector
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// Source is a way for records to come in.
+type Source interface {
+	// Run works until ctx is done, and returns nil then. An error means that the
+	// source cannot work at all; what can be tried again, Run tries again itself.
+	Run(ctx context.Context) error
+}
+
+// Sink takes the records of a source.
+type Sink interface {
+	// Accept counts all of records, or none of them and says why. It returns nil only
+	// when they are counted: the source then tells its sender that they need not
+	// come again. The records, their Tags and their Tries are valid until Accept
+	// returns; their strings for as long as they are wanted.
+	Accept(ctx context.Context, source string, records []gatewarden.Record) error
+}
+
+// Mux is the part of the ingest listener that a source may use. The patterns are
+// those of http.ServeMux, which is one.
+type Mux interface {
+	Handle(pattern string, handler http.Handler)
+}
+
+// Env is what a source is given to work with.
+type Env struct {
+	Name    string // the source's own name, which Sink.Accept is told; unique in the program
+	Sink    Sink
+	Mux     Mux
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Factory makes sources of one kind.
+type Factory struct {
+	// Kind is the key in the configuration, such as "httplog".
+	Kind string
+	// Check reports whether the settings that decode fills in are good, without
+	// building anything.
+	Check func(decode func(into any) error) error
+	// Build makes a source of the settings that decode fills in.
+	Build func(env Env, decode func(into any) error) (Source, error)
+}
+
+// Of returns the factory of a kind whose settings are a C. The configuration is
+// decoded over a copy of defaults, so a key that is absent keeps its default; a
+// slice or map in defaults is shared and must not be changed in place. Where *C has
+// a method Validate() error, it is called on the result.
+func Of[C any](kind string, defaults C, build func(Env, C) (Source, error)) Factory {
+	load := func(decode func(any) error) (C, error) {
+		settings := defaults
+		if err := decode(&settings); err != nil {
+			return settings, err
+		}
+		if v, ok := any(&settings).(interface{ Validate() error }); ok {
+			return settings, v.Validate()
+		}
+		return settings, nil
+	}
+	return Factory{
+		Kind: kind,
+		Check: func(decode func(any) error) error {
+			_, err := load(decode)
+			return err
+		},
+		Build: func(env Env, decode func(any) error) (Source, error) {
+			settings, err := load(decode)
+			if err != nil {
+				return nil, err
+			}
+			return build(env, settings)
+		},
+	}
+}
