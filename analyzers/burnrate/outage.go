@@ -1,0 +1,240 @@
+package burnrate
+
+import (
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/analyzers/stats"
+)
+
+// The outage line. Times are in seconds of event time.
+const (
+	// openSeconds is how many seconds, up to the present one, are read again at each
+	// tick: records arrive up to a few seconds after the second they count in, as
+	// Kong gathers them for up to a second before it sends them. What comes later
+	// than that is too old to say what happens now.
+	openSeconds = 15
+	// aheadSeconds is how far the clock of a Kong may be ahead.
+	aheadSeconds = 1
+	// gateSeconds: the line fires only if the bad ratio over this long is above it.
+	gateSeconds = 5
+	// forgetSeconds: after this long without an event what came before says nothing
+	// about now.
+	forgetSeconds = 60
+
+	// raiseRunLength is the mean number of seconds between two false alarms of a
+	// service whose bad ratio is just at the line: 30.44 days.
+	raiseRunLength = 2.63e6
+	// raiseSeconds is how many seconds must bring the strongest evidence: one crowd
+	// of errors in one second is no outage, whatever its size.
+	raiseSeconds = 2
+	// clearRunLength is the mean number of seconds until a breach is wrongly taken
+	// as over when the bad ratio stays just at the line; well above it, it is never.
+	clearRunLength = 3600
+	// clearSeconds is how many seconds with events it takes at least to clear.
+	clearSeconds = 5
+)
+
+// The default of the line's ratio.
+const (
+	defaultRatio  = 0.10
+	budgetsRatio  = 50   // times the error budget, if that is more
+	greatestRatio = 0.90 // so that there is something above it to detect
+)
+
+// outageRatio returns the bad ratio of requests that must not be exceeded.
+func outageRatio(slo *gatewarden.SLO) float64 {
+	ratio := slo.Outage.Ratio
+	if ratio <= 0 {
+		ratio = max(defaultRatio, budgetsRatio*slo.ErrorBudget())
+		if slo.Timeslice > 0 {
+			ratio = max(ratio, 1-slo.TimesliceObjective) // what a good slice may have is no outage
+		}
+	}
+	return min(ratio, greatestRatio)
+}
+
+// outage finds, within seconds, that the bad ratio has gone above the line, and
+// that it is below it again.
+//
+// Its evidence is a stats.Detector over one-second cells: NewAbove while it is
+// quiet, NewBelow while it fires. The newest cells are read again at each tick and
+// the sums recomputed from the first one that is still open, so a cell counts with
+// what has arrived of it and is corrected by what arrives later. Evidence is
+// multiplied request by request in the order of arrival, which keeps its mean at
+// most 1 (the cap is a minimum with a constant, which keeps it as well).
+//
+// Besides, it fires only when the bad ratio of the last gateSeconds is above the
+// line. The newest second has only begun, so the bad requests of the newest five
+// cells are compared with all requests of the newest six: five seconds and the part
+// that has arrived hold more requests than any five seconds in them. Errors that
+// stay at or under the ratio over any five seconds therefore never fire, however
+// they come; this presumes that good and bad requests arrive alike.
+//
+// It never fires and never clears by silence.
+type outage struct {
+	ratio    float64
+	requests *requests
+	raise    stats.Detector
+	clear    stats.Detector
+
+	firing bool
+	cells  [openSeconds]gatewarden.Count // by second modulo openSeconds
+	newest int64                         // the newest open second, Unix; 0 before the first tick
+	base   run                           // up to the second before the oldest open one
+	from   int64                         // evidence counts from this second on
+}
+
+// run is the evidence up to some second.
+type run struct {
+	sums    stats.Sums
+	seconds int   // with events
+	last    int64 // the last second with events
+}
+
+func newOutage(ratio float64, requests *requests) *outage {
+	return &outage{
+		ratio: ratio, requests: requests,
+		raise: stats.NewAbove(ratio, raiseRunLength, raiseSeconds),
+		clear: stats.NewBelow(ratio, clearRunLength, clearSeconds),
+	}
+}
+
+// judge takes in what has arrived by the given instant. When blind it gathers
+// evidence and changes nothing.
+func (o *outage) judge(at time.Time, blind bool) gatewarden.AlertEvidence {
+	o.advance(at.Unix() + aheadSeconds)
+	o.read()
+	evidence := o.evidence()
+	if !blind && o.turns(evidence) {
+		o.firing = !o.firing
+		o.base, o.from = run{}, o.lastActive()+1
+	}
+	ev := gatewarden.AlertEvidence{
+		Severity: gatewarden.SeverityOutage, Firing: o.firing, Ratio: o.ratio,
+		Short: gatewarden.Duration(gateSeconds * time.Second), ShortCount: o.gate(gateSeconds),
+		LogEvidence: o.detector().Log(evidence.sums),
+	}
+	return ev
+}
+
+// resume lets the line fire as it did before a restart.
+func (o *outage) resume() {
+	o.firing = true
+	o.base, o.from = run{}, 0
+}
+
+// fresh reports whether there is any event to judge by.
+func (o *outage) fresh() bool { return o.lastActive() > 0 }
+
+// turns reports whether the evidence suffices to fire, or to clear.
+func (o *outage) turns(r run) bool {
+	last := o.lastActive()
+	if last-gateSeconds <= o.newest-openSeconds {
+		return false // the gate can't see its five seconds any more
+	}
+	short, long := o.gate(gateSeconds), o.gate(gateSeconds+1)
+	if o.firing {
+		return o.clear.Alarm(r.sums) && r.seconds >= clearSeconds &&
+			float64(long.Bad) <= o.ratio*float64(short.Total())
+	}
+	return o.raise.Alarm(r.sums) && float64(short.Bad) > o.ratio*float64(long.Total())
+}
+
+func (o *outage) detector() *stats.Detector {
+	if o.firing {
+		return &o.clear
+	}
+	return &o.raise
+}
+
+// evidence returns the evidence up to the newest cell.
+func (o *outage) evidence() run {
+	r := o.base
+	for s := o.newest - openSeconds + 1; s <= o.newest; s++ {
+		r = o.step(r, s)
+	}
+	return r
+}
+
+// step adds the evidence of the open second s to r.
+func (o *outage) step(r run, s int64) run {
+	c := o.cell(s)
+	if s < o.from || c.Total() == 0 {
+		return r
+	}
+	if s-r.last > forgetSeconds {
+		r.sums = stats.Sums{}
+	}
+	r.sums = o.detector().Next(r.sums, c.Good, c.Bad)
+	r.seconds++
+	r.last = s
+	return r
+}
+
+// advance opens the cells up to second newest and closes the oldest ones.
+func (o *outage) advance(newest int64) {
+	if d := newest - o.newest; d >= openSeconds || d <= -openSeconds { // the first tick, a long pause, a clock set back
+		o.base, o.from, o.newest = run{}, 0, newest
+		o.cells = [openSeconds]gatewarden.Count{}
+		return
+	}
+	for o.newest < newest {
+		o.base = o.step(o.base, o.newest-openSeconds+1)
+		o.newest++
+		*o.cell(o.newest) = gatewarden.Count{}
+	}
+}
+
+// read reads the open cells again, from the newest back, until what it has found
+// explains how much more there is than at the last tick.
+func (o *outage) read() {
+	var known gatewarden.Count
+	oldest := o.newest - openSeconds + 1
+	for s := oldest; s <= o.newest; s++ {
+		known = plus(known, *o.cell(s))
+	}
+	total := o.count(oldest, o.newest+1)
+	shrunk := total.Good < known.Good || total.Bad < known.Bad
+	for s := o.newest; s >= oldest; s-- {
+		if !shrunk && total.Good == known.Good && total.Bad == known.Bad {
+			return
+		}
+		c, before := o.count(s, s+1), *o.cell(s)
+		known.Good += c.Good - before.Good
+		known.Bad += c.Bad - before.Bad
+		*o.cell(s) = c
+	}
+}
+
+func (o *outage) count(from, to int64) gatewarden.Count {
+	return o.requests.count(time.Unix(from, 0), time.Unix(to, 0))
+}
+
+func (o *outage) cell(s int64) *gatewarden.Count {
+	return &o.cells[((s%openSeconds)+openSeconds)%openSeconds]
+}
+
+// lastActive returns the newest open second with events, 0 when there is none.
+func (o *outage) lastActive() int64 {
+	for s := o.newest; s > o.newest-openSeconds; s-- {
+		if o.cell(s).Total() > 0 {
+			return s
+		}
+	}
+	return 0
+}
+
+// gate counts the last n cells up to the newest one with events.
+func (o *outage) gate(n int64) gatewarden.Count {
+	var sum gatewarden.Count
+	last := o.lastActive()
+	for s := last; s > last-n && s > o.newest-openSeconds; s-- {
+		sum = plus(sum, *o.cell(s))
+	}
+	return sum
+}
+
+func plus(a, b gatewarden.Count) gatewarden.Count {
+	return gatewarden.Count{Good: a.Good + b.Good, Bad: a.Bad + b.Bad}
+}
