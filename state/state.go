@@ -7,11 +7,13 @@ package state
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gatewarden/gatewarden"
 )
 
 // Config says where the state lives. Exactly one of Dir and URL is set.
@@ -19,67 +21,106 @@ type Config struct {
 	Dir             string // folder of the embedded server; created when missing
 	URL             string // NATS server to use instead
 	CredentialsFile string // for URL
-	MaxBytes        int64  // what the embedded server may store in all; 4 GiB unless set
+	MaxBytes        int64  // what may be stored in all; 4 GiB unless set
 }
 
 // State is an open JetStream.
-type State struct{}
+type State struct {
+	conn     *nats.Conn
+	js       jetstream.JetStream
+	maxBytes int64     // what may be stored in all
+	embedded *embedded // nil with a NATS of one's own
+}
 
-var errMissing = errors.New("not there yet")
-
-// Open starts the embedded server, or connects to the one that cfg names.
+// Open starts the embedded server, or connects to the one that cfg names. Its
+// errors have hints: invalid for a configuration that cannot be meant, conflict
+// for a folder that is in use or somebody else's, unavailable for a server that
+// does not answer.
 func Open(ctx context.Context, cfg Config, logger *slog.Logger) (*State, error) {
-	return nil, errMissing
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = defaultMaxBytes
+	}
+	switch {
+	case cfg.Dir != "" && cfg.URL != "":
+		return nil, gatewarden.Errorf(gatewarden.Invalid, "state has both a folder (%s) and a NATS server", cfg.Dir).
+			WithHint("keep state.dir for the embedded server, or state.nats for your own")
+	case cfg.URL != "":
+		return connect(ctx, cfg, logger)
+	case cfg.Dir != "":
+		return openEmbedded(ctx, cfg, logger)
+	default:
+		return nil, gatewarden.Errorf(gatewarden.Invalid, "state has neither a folder nor a NATS server").
+			WithHint("set state.dir, for example to ./data")
+	}
 }
 
 // JetStream returns the handle that journal.Open takes.
-func (s *State) JetStream() jetstream.JetStream { return nil }
+func (s *State) JetStream() jetstream.JetStream { return s.js }
 
 // Close disconnects, stops the embedded server and waits until its files are
-// closed.
-func (s *State) Close() error { return nil }
-
-// Snapshots opens the place for snapshots.
-func (s *State) Snapshots(ctx context.Context) (*Snapshots, error) { return nil, errMissing }
-
-// Cells opens the stream of cells.
-func (s *State) Cells(ctx context.Context) (*Cells, error) { return nil, errMissing }
-
-// Leases opens the leases.
-func (s *State) Leases(ctx context.Context) (*Leases, error) { return nil, errMissing }
-
-// Snapshots keeps the latest blob by name.
-type Snapshots struct{}
-
-// Put replaces the blob of that name; a crash meanwhile leaves the old one.
-func (s *Snapshots) Put(ctx context.Context, name string, blob []byte) error { return errMissing }
-
-// Get returns the blob of that name, checked against its digest, or an error
-// (not_found).
-func (s *Snapshots) Get(ctx context.Context, name string) ([]byte, error) { return nil, errMissing }
-
-// Cells is a log of opaque messages.
-type Cells struct{}
-
-// Append adds a message and returns its position when it is durable.
-func (c *Cells) Append(ctx context.Context, data []byte) (uint64, error) { return 0, errMissing }
-
-// Read visits the messages after a position, in order, up to the newest.
-func (c *Cells) Read(ctx context.Context, after uint64, visit func(seq uint64, data []byte) error) error {
-	return errMissing
+// closed and the folder is free for the next guard.
+func (s *State) Close() error {
+	s.conn.Close()
+	if s.embedded == nil {
+		return nil
+	}
+	return s.embedded.close()
 }
 
-// Trim drops the messages up to and including a position.
-func (c *Cells) Trim(ctx context.Context, upTo uint64) error { return errMissing }
+// connect opens a NATS server that runs elsewhere.
+func connect(ctx context.Context, cfg Config, logger *slog.Logger) (*State, error) {
+	options := connectionOptions(logger)
+	if cfg.CredentialsFile != "" {
+		options = append(options, nats.UserCredentials(cfg.CredentialsFile))
+	}
+	conn, err := nats.Connect(cfg.URL, options...)
+	if err != nil {
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "connecting to the NATS server of state.nats: %w", err).
+			WithHint("check state.nats.url and credentials_file, and that the server is up")
+	}
+	s, err := withJetStream(ctx, conn, cfg.MaxBytes)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
 
-// Leases keeps until when each action in place may live.
-type Leases struct{}
+// withJetStream returns the state behind conn once JetStream answers there.
+func withJetStream(ctx context.Context, conn *nats.Conn, maxBytes int64) (*State, error) {
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return nil, gatewarden.Errorf(gatewarden.Internal, "JetStream client: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, err := js.AccountInfo(ctx); err != nil {
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "JetStream does not answer: %w", err).
+			WithHint("JetStream must be enabled on the server and for the account")
+	}
+	return &State{conn: conn, js: js, maxBytes: maxBytes}, nil
+}
 
-// Put sets the lease of an action.
-func (l *Leases) Put(ctx context.Context, actionID string, until time.Time) error { return errMissing }
-
-// Delete ends it.
-func (l *Leases) Delete(ctx context.Context, actionID string) error { return errMissing }
-
-// All returns every lease.
-func (l *Leases) All(ctx context.Context) (map[string]time.Time, error) { return nil, errMissing }
+// connectionOptions keep a connection for as long as the process lives: what is
+// published while the server is away fails and is tried again by the caller, who
+// knows whether it still matters.
+func connectionOptions(logger *slog.Logger) []nats.Option {
+	return []nats.Option{
+		nats.Name("gatewarden"),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(500 * time.Millisecond),
+		nats.ReconnectBufSize(-1),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				logger.Warn("lost the connection to NATS", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { logger.Info("connected to NATS again") }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			logger.Warn("NATS reports an error", "error", err)
+		}),
+	}
+}
