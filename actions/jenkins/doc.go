@@ -1,0 +1,27 @@
+// Package jenkins is the executor of StepJenkins: it runs a job on a Jenkins
+// controller, exactly once for an action, and follows it to its end. In the flow
+// it stands behind the engine of package actions, which hands it an Action whose
+// intent is in the journal and takes its Outcome back there.
+//
+//	Prepare ─▶ look for the action ─▶ found ──────────────────────▶ follow the queue item ─▶ follow the build ─▶ Outcome
+//	           (queue, then builds)   not found ─▶ check ─▶ POST ─▶
+//
+// # Once
+//
+// A build carries the action's id as the parameter GATEWARDEN_ACTION, which the
+// job must declare: Jenkins drops undeclared parameters without a word, and then
+// nobody could tell whose build it is. Jenkins itself folds equal requests only
+// while the first one is still in the queue, so before each trigger, and after
+// each answer that was lost, the queue and then the builds are searched for the
+// id. When the answer to a trigger is lost (a timeout, a broken connection) the
+// job is searched for, but never triggered again: if it cannot be found the
+// outcome is unknown, and a person must look. A rollback that runs twice can be
+// worse than one that a person starts.
+//
+// # What cannot be undone
+//
+// A build cannot be taken back. Revert changes nothing at Jenkins; in particular
+// it cancels no queued item and stops no build, because between the look and the
+// cancellation the build may have begun, and half a rollback is worse than a
+// whole one. The outcome's link leads to where a person can stop it.
+package jenkins

@@ -1,0 +1,248 @@
+package jenkins
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// run is one call of Apply.
+type run struct {
+	*Executor
+	action gatewarden.Action
+	step   *gatewarden.JenkinsStep
+	save   func(json.RawMessage) error
+	memo   memo
+	logger *slog.Logger
+}
+
+func (r *run) store() error {
+	b, err := json.Marshal(r.memo)
+	if err != nil {
+		return fmt.Errorf("writing the memo of action %s: %w", r.action.ID, err)
+	}
+	return r.save(b)
+}
+
+func (r *run) wait() time.Duration {
+	if r.step.Wait > 0 {
+		return time.Duration(r.step.Wait)
+	}
+	return defaultWait
+}
+
+// deadline is when the job is given up. It counts from the first trigger, over
+// restarts, but there is always time for one look.
+func (r *run) deadline() time.Time { return r.memo.Since.Add(r.wait()) }
+
+func (r *run) late() bool { return !r.cfg.Now().Before(r.deadline()) }
+
+// apply takes the action up where its memo left it.
+func (r *run) apply(ctx context.Context) (gatewarden.Outcome, error) {
+	switch {
+	case r.memo.Build > 0:
+		return r.followBuild(ctx)
+	case r.memo.QueueID > 0:
+		return r.followItem(ctx)
+	case r.memo.Open:
+		return r.resume(ctx)
+	}
+	// Nothing was ever triggered by this journal's account. One look still costs
+	// little, and finds what another guard or a person began for this action.
+	found, _, err := r.look(ctx)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	if found != (trace{}) {
+		r.memo.QueueID, r.memo.Build, r.memo.Since = found.queueID, found.build, r.cfg.Now()
+		if err := r.store(); err != nil {
+			return gatewarden.Outcome{}, err
+		}
+		return r.apply(ctx)
+	}
+	return r.trigger(ctx)
+}
+
+// resume goes on after a trigger of which nobody knows whether it was accepted:
+// the guard died in the middle, the answer was lost, or a proxy gave up.
+func (r *run) resume(ctx context.Context) (gatewarden.Outcome, error) {
+	atLeast := time.Duration(0)
+	if r.memo.Lost {
+		atLeast = r.cfg.Settle
+	}
+	found, out, err := r.searchOr(ctx, atLeast)
+	switch {
+	case err != nil || out.Status != "":
+		return out, err
+	case found == something:
+		return r.apply(ctx)
+	case r.memo.Lost:
+		return r.unknown("the answer to the trigger of the Jenkins job %s was lost, and no build carries this action", r.step.Job), nil
+	case r.late():
+		return gatewarden.Outcome{
+			Status: gatewarden.ActionFailed, Link: r.jobLink(),
+			Reason: fmt.Sprintf("the Jenkins job %s could not be triggered within %s", r.step.Job, gatewarden.Duration(r.wait())),
+		}, nil
+	}
+	return r.trigger(ctx)
+}
+
+// searchOr is search with the findings that end the action made into outcomes.
+func (r *run) searchOr(ctx context.Context, atLeast time.Duration) (finding, gatewarden.Outcome, error) {
+	found, err := r.search(ctx, atLeast)
+	switch code := gatewarden.ErrorCode(err); {
+	case ctx.Err() != nil:
+		return found, gatewarden.Outcome{}, ctx.Err()
+	case code == gatewarden.Invalid || code == gatewarden.NotFound:
+		return found, r.unknown("Jenkins does not say whether the job %s was started: %v", r.step.Job, err), nil
+	case err != nil:
+		return found, gatewarden.Outcome{}, err
+	case found == unreachable:
+		return found, r.unknown("Jenkins did not answer for %s, so whether the job %s was started is not known", gatewarden.Duration(r.wait()), r.step.Job), nil
+	case found == unsure:
+		return found, r.unknown("builds of the Jenkins job %s since #%d are no longer listed, and one of them may be this action's", r.step.Job, r.memo.NextBuild), nil
+	}
+	return found, gatewarden.Outcome{}, nil
+}
+
+// followItem follows the queue item until it became a build.
+func (r *run) followItem(ctx context.Context) (gatewarden.Outcome, error) {
+	path := fmt.Sprintf("/queue/item/%d/api/json", r.memo.QueueID)
+	why := ""
+	for {
+		var it queueItem
+		err := r.client.getJSON(ctx, path, queueItemTree(), &it)
+		switch code := gatewarden.ErrorCode(err); {
+		case ctx.Err() != nil:
+			return gatewarden.Outcome{}, ctx.Err()
+		case err == nil && it.Executable.Number > 0:
+			r.memo.Build = it.Executable.Number
+			if err := r.store(); err != nil {
+				return gatewarden.Outcome{}, err
+			}
+			r.logger.Info("the build has started", "build", r.memo.Build)
+			return r.followBuild(ctx)
+		case err == nil && it.Cancelled:
+			return gatewarden.Outcome{
+				Status: gatewarden.ActionFailed, Link: r.jobLink(),
+				Reason: fmt.Sprintf("somebody cancelled the Jenkins job %s in the queue; nothing ran", r.step.Job),
+			}, nil
+		case err == nil:
+			why = it.Why
+		case code == gatewarden.NotFound:
+			return r.afterItem(ctx)
+		case code == gatewarden.Unavailable:
+			r.logger.Warn("Jenkins cannot be asked about the queue item", "queue_id", r.memo.QueueID, "err", err)
+			why = "Jenkins does not answer"
+		default:
+			return r.unknown("the Jenkins job %s is queued, but Jenkins no longer tells about it: %v", r.step.Job, err), nil
+		}
+		if r.late() {
+			return r.unknown("the Jenkins job %s was still in the queue after %s (%s); it may start later", r.step.Job,
+				gatewarden.Duration(r.wait()), shorten(printable(why), 200)), nil
+		}
+		if err := sleep(ctx, jittered(r.cfg.PollQueue)); err != nil {
+			return gatewarden.Outcome{}, err
+		}
+	}
+}
+
+// afterItem looks for the build of an item that Jenkins has forgotten: it does so
+// five minutes after the item left the queue, and at a restart. An item that was
+// lost with the queue is not triggered again.
+func (r *run) afterItem(ctx context.Context) (gatewarden.Outcome, error) {
+	lost := r.memo.QueueID
+	found, out, err := r.searchOr(ctx, 0)
+	switch {
+	case err != nil || out.Status != "":
+		return out, err
+	case found == something && (r.memo.Build > 0 || r.memo.QueueID != lost):
+		return r.apply(ctx)
+	case found == something: // in the list, but not by its own page: ask that again
+		if r.late() {
+			return r.unknown("the Jenkins job %s was still in the queue after %s; it may start later", r.step.Job, gatewarden.Duration(r.wait())), nil
+		}
+		if err := sleep(ctx, jittered(r.cfg.PollQueue)); err != nil {
+			return gatewarden.Outcome{}, err
+		}
+		return r.apply(ctx)
+	}
+	return r.unknown("the Jenkins job %s was queued as item %d, which is gone, and no build carries this action", r.step.Job, lost), nil
+}
+
+// followBuild follows the build until it ended.
+func (r *run) followBuild(ctx context.Context) (gatewarden.Outcome, error) {
+	path := fmt.Sprintf("%s/%d/api/json", jobPath(r.step.Job), r.memo.Build)
+	for missing := 0; ; {
+		var b build
+		err := r.client.getJSON(ctx, path, buildTree(), &b)
+		switch code := gatewarden.ErrorCode(err); {
+		case ctx.Err() != nil:
+			return gatewarden.Outcome{}, ctx.Err()
+		case err == nil && b.Number == r.memo.Build && b.foreign(r.action.ID):
+			return r.unknown("build #%d of the Jenkins job %s is not this action's but that of %s", r.memo.Build, r.step.Job, b.Actions.action()), nil
+		// Building first: a pipeline can have a result long before it ends.
+		case err == nil && b.Number == r.memo.Build && !b.Building && b.Result != "":
+			return r.finished(ctx, b), nil
+		case code == gatewarden.NotFound:
+			if missing++; missing > 1 {
+				return r.unknown("the record of build #%d of the Jenkins job %s is gone", r.memo.Build, r.step.Job), nil
+			}
+		case code == gatewarden.Unavailable:
+			missing = 0
+			r.logger.Warn("Jenkins cannot be asked about the build", "build", r.memo.Build, "err", err)
+		case err != nil:
+			return r.unknown("build #%d of the Jenkins job %s runs, but Jenkins no longer tells about it: %v", r.memo.Build, r.step.Job, err), nil
+		}
+		if r.late() {
+			return r.unknown("build #%d of the Jenkins job %s had not ended after %s; it was left running", r.memo.Build, r.step.Job,
+				gatewarden.Duration(r.wait())), nil
+		}
+		if err := sleep(ctx, jittered(r.cfg.PollBuild)); err != nil {
+			return gatewarden.Outcome{}, err
+		}
+	}
+}
+
+// finished makes the outcome of a build that ended.
+func (r *run) finished(ctx context.Context, b build) gatewarden.Outcome {
+	took := (time.Duration(b.Duration) * time.Millisecond).Round(time.Second)
+	text := fmt.Sprintf("build #%d of the Jenkins job %s ended as %s after %s", b.Number, r.step.Job, shorten(printable(b.Result), 40), gatewarden.Duration(took))
+	r.logger.Info("the build has ended", "build", b.Number, "result", b.Result)
+	out := gatewarden.Outcome{Status: gatewarden.ActionApplied, Reason: text, Link: r.buildLink()}
+	out.Change = fmt.Sprintf("ran the Jenkins job %s, build #%d", r.step.Job, b.Number)
+	if b.Result == "SUCCESS" {
+		return out
+	}
+	out.Status = gatewarden.ActionFailed
+	tail, err := r.client.consoleTail(ctx, fmt.Sprintf("%s/%d", jobPath(r.step.Job), b.Number))
+	if err != nil {
+		tail = "the console could not be read: " + err.Error()
+	}
+	out.Details = tail
+	return out
+}
+
+// unknown ends the action without an answer. The sentence goes on with what that
+// means for the reader.
+func (r *run) unknown(format string, args ...any) gatewarden.Outcome {
+	return gatewarden.Outcome{
+		Status: gatewarden.ActionUnknown, Link: r.buildLink(),
+		Reason: fmt.Sprintf(format, args...) + ". A person must look; the guard will not start it again",
+	}
+}
+
+// jobLink and buildLink lead a person to the job, and to the build's console once
+// there is one. They are made from the URL that the guard was given.
+func (r *run) jobLink() string { return r.client.base + jobPath(r.step.Job) + "/" }
+
+func (r *run) buildLink() string {
+	if r.memo.Build == 0 {
+		return r.jobLink()
+	}
+	return fmt.Sprintf("%s%d/console", r.jobLink(), r.memo.Build)
+}
