@@ -80,13 +80,14 @@ func union(a, b []string) []string {
 // The memo's bounds. When it is full, it is emptied and learns again, so that it
 // follows a gateway whose entities change.
 const (
-	memoBytes = 1 << 20 // of the entities of a kind: 2,000 of Kong's
-	memoNames = 2048
+	memoBytes   = 1 << 20 // of the entities of a kind: 2,000 of Kong's
+	memoLongest = 4 << 10 // of one entity
+	memoNames   = 2048
 )
 
 // memo remembers what repeats from record to record. Services, routes and consumers
-// are a good half of a log line and the same every time, byte by byte: they are
-// looked up as they are.
+// are nearly half of a log line and the same every time, byte by byte: they are looked
+// up as they are.
 type memo struct {
 	entities [entityKinds]entityMemo
 	names    map[string]string
@@ -107,7 +108,7 @@ func newMemo() memo {
 }
 
 func (m *entityMemo) add(raw []byte, e *entity) {
-	if len(raw) > memoBytes/16 {
+	if len(raw) > memoLongest {
 		return
 	}
 	if m.bytes += len(raw); m.bytes > memoBytes {
@@ -119,17 +120,40 @@ func (m *entityMemo) add(raw []byte, e *entity) {
 
 // entity reads the service, route or consumer at i; nil when there is none.
 func (d *Decoder) entity(i int, kind entityKind) (*entity, int) {
+	known := &d.memo.entities[kind]
+	if e, end := known.find(d.b, i); e != nil {
+		return e, end
+	}
 	end := d.skip(i)
 	if end < 0 || d.b[i] != '{' {
 		return nil, end
 	}
-	known := &d.memo.entities[kind]
-	if e, ok := known.known[string(d.b[i:end])]; ok {
-		return e, end
-	}
 	e := d.readEntity(i, kind)
 	known.add(d.b[i:end], e)
 	return e, end
+}
+
+// find looks for a known entity at b[i:] and returns it with where it ends. Its end is
+// guessed: it is one of the next few closing braces. A guess that is wrong is not
+// known, since what is known is whole objects, none of which is the start of another.
+func (m *entityMemo) find(b []byte, i int) (*entity, int) {
+	const guesses = 3 // Kong's routes have one object inside
+	if i >= len(b) || b[i] != '{' {
+		return nil, i
+	}
+	near := b[i:min(i+memoLongest, len(b))]
+	end := 0
+	for range guesses {
+		brace := bytes.IndexByte(near[end:], '}')
+		if brace < 0 {
+			break
+		}
+		end += brace + 1
+		if e, ok := m.known[string(near[:end])]; ok {
+			return e, i + end
+		}
+	}
+	return nil, i
 }
 
 // readEntity reads the valid object at i.
