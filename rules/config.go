@@ -34,6 +34,11 @@ type State struct {
 	NATS *NATS  `yaml:"nats"`
 }
 
+// reserved says what is planned: the guards' own cluster.
+func (*State) reserved() map[string]string {
+	return map[string]string{"cluster": "use dir, or nats to share a NATS that exists"}
+}
+
 // NATS names a NATS server or cluster with JetStream.
 type NATS struct {
 	URL             string `yaml:"url"`
@@ -88,17 +93,3 @@ func Defaults() *Config {
 		Log:     Log{Level: "info", Format: "text"},
 	}
 }
-
-// LoadConfig reads the configuration file at path. ${NAME} in a value is replaced by
-// what env (os.LookupEnv) knows. The Config is what could be understood, never nil;
-// use it only when the problems' Err is nil.
-func LoadConfig(path string, env func(string) (string, bool)) (*Config, Problems) {
-	return Defaults(), nil
-}
-
-// CheckKinds reports the sources whose kind is not among the known ones.
-func (c *Config) CheckKinds(known []string) Problems { return nil }
-
-// CheckRules reports what the rules need and the configuration does not give: a
-// step at a gateway whose Admin API is not named, a job without a Jenkins.
-func (c *Config) CheckRules(r *Rules) Problems { return nil }

@@ -1,14 +1,69 @@
 package rules
 
+import (
+	"reflect"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/gatewarden/gatewarden"
+)
+
 // Source is one entry of the list of sources: a kind, and settings that only the
 // collector of that kind understands.
 type Source struct {
 	Kind string
-	File string
+	File string // where it stands; Line is 0 for a source that no file names
 	Line int
+
+	doc      *document
+	at       *yaml.Node // the kind
+	settings *yaml.Node // nil for none
 }
 
-// Decode reads the settings into a struct (by its yaml tags), strictly and over
-// what is already in it: an absent key keeps its default. The error lists every
-// problem with its place (*LoadError).
-func (s Source) Decode(into any) error { return nil }
+// decodeNode reads `- kind: {settings}`.
+func (s *Source) decodeNode(d *document, n *yaml.Node, _ string) {
+	const hint = "write - httplog: {path: /ingest/kong}"
+	if n.Kind != yaml.MappingNode {
+		d.reject(n, hint, "a source must be its kind with its settings, this is %s", describe(n))
+		return
+	}
+	entries, _ := d.entries(n, "a source", 0)
+	if len(entries) != 1 {
+		d.reject(n, "put a dash before each kind; indent its settings below it", "a source has one kind, here are %d keys", len(entries))
+		return
+	}
+	s.Kind, s.at, s.settings = entries[0].key.Value, entries[0].key, entries[0].value
+}
+
+func (s *Source) complete(d *document) {
+	s.File = d.name
+	if s.at != nil {
+		s.doc, s.Line = d, s.at.Line
+	}
+}
+
+// Decode reads the settings into what into points to, a struct with yaml tags,
+// strictly and over what is already in it: an absent key keeps its default. ${NAME}
+// is expanded; fields may be strings, numbers, bools, time.Duration,
+// gatewarden.Secret, anything that reads text, and lists, maps and structs of those.
+// The error lists every problem with its place (*LoadError).
+func (s Source) Decode(into any) error {
+	if s.settings == nil {
+		return nil
+	}
+	if v := reflect.ValueOf(into); v.Kind() != reflect.Pointer || v.IsNil() {
+		return gatewarden.Errorf(gatewarden.Internal, "the settings of %s can't be decoded into a %T", s.Kind, into)
+	}
+	d := s.doc.fork()
+	d.decode(s.settings, into, s.Kind)
+	return d.finish().Err()
+}
+
+// fork returns a document of the same text with no problems yet.
+func (d *document) fork() *document {
+	f := *d
+	f.places, f.failed = map[any]*yaml.Node{}, map[*yaml.Node]bool{}
+	f.problems, f.values, f.dropped = nil, 0, 0
+	f.secrets, f.hidden = append([]secretText(nil), d.secrets...), append([]*yaml.Node(nil), d.hidden...)
+	return &f
+}

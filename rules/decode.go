@@ -1,0 +1,366 @@
+package rules
+
+import (
+	"cmp"
+	"encoding"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// The decoder reads a YAML tree into structs by their yaml tags. yaml.v3's own strict
+// mode is not used: it knows lines but no columns, names Go types in its messages,
+// and forgets to be strict below a type that decodes itself. This one says for every
+// value where it stood (document.find), so that checks can point at it afterwards.
+
+// shaped is a type that may be written in several shapes and decodes itself.
+type shaped interface {
+	decodeNode(d *document, n *yaml.Node, name string)
+}
+
+// reserving is a struct with keys that are planned: each with what to do until then.
+type reserving interface {
+	reserved() map[string]string
+}
+
+var (
+	shapedType   = reflect.TypeFor[shaped]()
+	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
+	nodeType     = reflect.TypeFor[yaml.Node]()
+	durationType = reflect.TypeFor[time.Duration]()
+	secretType   = reflect.TypeFor[gatewarden.Secret]()
+)
+
+// decode reads n into what into points to. name is how messages call it.
+func (d *document) decode(n *yaml.Node, into any, name string) {
+	d.value(n, reflect.ValueOf(into).Elem(), name, 0)
+}
+
+// enter follows an alias and counts; false when a limit is reached.
+func (d *document) enter(n *yaml.Node, depth int) (*yaml.Node, bool) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	d.values++
+	switch {
+	case d.values == maxValues:
+		d.reject(n, "aliases count each time they are used", "the file holds more than %d values", maxValues)
+		return n, false
+	case d.values > maxValues:
+		return n, false
+	case depth > maxDepth:
+		d.reject(n, "", "this is nested more than %d levels deep", maxDepth)
+		return n, false
+	default:
+		return n, true
+	}
+}
+
+func (d *document) value(n *yaml.Node, v reflect.Value, name string, depth int) {
+	at := n // an alias is where the reader looks, not what it stands for
+	n, ok := d.enter(n, depth)
+	if !ok {
+		return
+	}
+	d.places[v.Addr().Interface()] = at
+	switch {
+	case v.Type() == nodeType:
+		v.Set(reflect.ValueOf(*n))
+	case v.Kind() == reflect.Pointer:
+		p := reflect.New(v.Type().Elem())
+		if !v.IsNil() {
+			p.Elem().Set(v.Elem()) // the default
+		}
+		d.value(n, p.Elem(), name, depth)
+		d.places[p.Interface()] = at
+		v.Set(p)
+	case v.Addr().Type().Implements(shapedType):
+		v.Addr().Interface().(shaped).decodeNode(d, n, name)
+	case v.Type() == durationType || v.Addr().Type().Implements(textType):
+		d.scalar(n, v, name)
+	default:
+		d.kind(n, v, name, depth)
+	}
+}
+
+func (d *document) kind(n *yaml.Node, v reflect.Value, name string, depth int) {
+	switch v.Kind() {
+	case reflect.Struct:
+		d.structure(n, v, name, depth)
+	case reflect.Map:
+		d.mapping(n, v, name, depth)
+	case reflect.Slice:
+		d.list(n, v, name, depth)
+	case reflect.Interface:
+		if x, ok := d.any(n, name, depth); ok && x != nil {
+			v.Set(reflect.ValueOf(x))
+		}
+	default:
+		d.scalar(n, v, name)
+	}
+}
+
+func (d *document) list(n *yaml.Node, v reflect.Value, name string, depth int) {
+	if isNull(n) {
+		return
+	}
+	if n.Kind != yaml.SequenceNode {
+		d.reject(n, "write each item on a line of its own after a dash, or all in [ ]", "%s must be a list, this is %s", name, describe(n))
+		return
+	}
+	// Made whole before the items are read: their places are kept by address.
+	items := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+	for i, item := range n.Content {
+		d.value(item, items.Index(i), itemOf(name), depth+1)
+	}
+	v.Set(items)
+}
+
+// itemOf says what an item of a list is called.
+func itemOf(list string) string {
+	switch list {
+	case "slos":
+		return "an slo"
+	case "actions":
+		return "an action"
+	case "steps", "pairs", "sources":
+		return "a " + strings.TrimSuffix(list, "s")
+	default:
+		return "an item of " + list
+	}
+}
+
+func (d *document) mapping(n *yaml.Node, v reflect.Value, name string, depth int) {
+	entries, ok := d.entries(n, name, depth)
+	if !ok {
+		return
+	}
+	m := reflect.MakeMapWithSize(v.Type(), len(entries))
+	for _, e := range entries {
+		item := reflect.New(v.Type().Elem()).Elem()
+		d.value(e.value, item, e.key.Value, depth+1)
+		d.places[placeInMap{v.Addr().Interface(), e.key.Value}] = e.key
+		m.SetMapIndex(reflect.ValueOf(e.key.Value), item)
+	}
+	v.Set(m)
+}
+
+// placeInMap is what find takes for the key of a map, whose values have no address.
+type placeInMap struct {
+	m   any // pointer to the map
+	key string
+}
+
+func (d *document) structure(n *yaml.Node, v reflect.Value, name string, depth int) {
+	entries, ok := d.entries(n, name, depth)
+	if !ok {
+		return
+	}
+	fields := structFields(v)
+	var later map[string]string
+	if r, ok := v.Addr().Interface().(reserving); ok {
+		later = r.reserved()
+	}
+	for _, e := range entries {
+		if field, ok := fields[e.key.Value]; ok {
+			d.value(e.value, field, e.key.Value, depth+1)
+		} else if hint, planned := later[e.key.Value]; planned {
+			d.errorf(e.key, hint, "%s: not yet, it comes with a later version", e.key.Value)
+		} else {
+			d.unknownKey(e, fields, name)
+		}
+	}
+}
+
+// structFields returns the fields of a struct by their keys in YAML.
+func structFields(v reflect.Value) map[string]reflect.Value {
+	fields := map[string]reflect.Value{}
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if !f.IsExported() {
+			continue
+		}
+		key, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		switch {
+		case key == "-":
+		case f.Type.Kind() == reflect.Struct && (options == "inline" || f.Anonymous && key == ""):
+			for k, inner := range structFields(v.Field(i)) {
+				fields[k] = inner
+			}
+		default:
+			fields[cmp.Or(key, strings.ToLower(f.Name))] = v.Field(i)
+		}
+	}
+	return fields
+}
+
+func (d *document) unknownKey(e entry, fields map[string]reflect.Value, name string) {
+	var known []string
+	for k := range fields {
+		known = append(known, k)
+	}
+	slices.Sort(known)
+	guess, hint := nearest(e.key.Value, known), "known here: "+strings.Join(known, ", ")
+	if len(known) == 0 {
+		hint = "it takes none: write {}"
+	}
+	if guess != "" {
+		hint = fmt.Sprintf("did you mean %q?", guess)
+		if fields[guess].Type() == secretType {
+			d.hidden = append(d.hidden, e.value)
+			d.hide(e.value.Value, gatewarden.Redacted)
+		}
+	}
+	d.reject(e.key, hint, "unknown key %q in %s", e.key.Value, name)
+	if guess != "" {
+		d.places[fields[guess].Addr().Interface()] = e.key // so that it is not missed as well
+	}
+}
+
+// entry is one key of a mapping with its value.
+type entry struct{ key, value *yaml.Node }
+
+// entries returns the keys of a mapping, those merged in with << last, and reports
+// duplicate keys. An absent value is an empty mapping.
+func (d *document) entries(n *yaml.Node, name string, depth int) ([]entry, bool) {
+	if isNull(n) {
+		return nil, true
+	}
+	if n.Kind != yaml.MappingNode {
+		d.reject(n, "", "%s must be keys with values, this is %s", name, describe(n))
+		return nil, false
+	}
+	var own, merged []entry
+	seen := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.Kind == yaml.AliasNode {
+			key = key.Alias
+		}
+		switch {
+		case key.ShortTag() == "!!merge":
+			merged = append(merged, d.merge(value, depth)...)
+		case key.Kind != yaml.ScalarNode || isNull(key):
+			d.errorf(n.Content[i], "", "a key must be a word, this is %s", describe(key))
+		case seen[key.Value] != nil:
+			d.errorf(n.Content[i], fmt.Sprintf("it stands in line %d already; keep one of them", seen[key.Value].Line), "the key %q is there twice", key.Value)
+		default:
+			seen[key.Value] = key
+			own = append(own, entry{key, value})
+		}
+	}
+	for _, e := range merged {
+		if seen[e.key.Value] == nil {
+			seen[e.key.Value] = e.key
+			own = append(own, e)
+		}
+	}
+	return own, true
+}
+
+func (d *document) merge(n *yaml.Node, depth int) []entry {
+	n, ok := d.enter(n, depth)
+	if !ok {
+		return nil
+	}
+	if n.Kind == yaml.SequenceNode {
+		var all []entry
+		for _, item := range n.Content {
+			all = append(all, d.merge(item, depth+1)...)
+		}
+		return all
+	}
+	entries, _ := d.entries(n, "what << merges", depth+1)
+	return entries
+}
+
+// any reads a value of a shape that only somebody else knows, such as the
+// configuration of a plugin, into what JSON can carry.
+func (d *document) any(n *yaml.Node, name string, depth int) (any, bool) {
+	n, ok := d.enter(n, depth)
+	if !ok {
+		return nil, false
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		m := map[string]any{}
+		entries, _ := d.entries(n, name, depth)
+		for _, e := range entries {
+			x, ok := d.any(e.value, e.key.Value, depth+1)
+			if !ok {
+				return nil, false
+			}
+			m[e.key.Value] = x
+		}
+		return m, true
+	case yaml.SequenceNode:
+		list := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			x, ok := d.any(item, "an item of "+name, depth+1)
+			if !ok {
+				return nil, false
+			}
+			list[i] = x
+		}
+		return list, true
+	default:
+		return d.anyScalar(n, name)
+	}
+}
+
+func (d *document) anyScalar(n *yaml.Node, name string) (any, bool) {
+	n = d.expand(n)
+	switch n.ShortTag() {
+	case "!!null":
+		return nil, true
+	case "!!bool":
+		return strings.EqualFold(n.Value, "true"), true
+	case "!!int":
+		if i, err := strconv.ParseInt(strings.ReplaceAll(n.Value, "_", ""), 0, 0); err == nil {
+			return int(i), true
+		}
+		fallthrough
+	case "!!float":
+		f, err := strconv.ParseFloat(strings.ReplaceAll(n.Value, "_", ""), 64)
+		if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
+			d.reject(n, "", "%s: %q is no number that JSON can carry", name, n.Value)
+			return nil, false
+		}
+		return f, true
+	case "!!str", "!!timestamp":
+		return n.Value, true
+	default:
+		d.reject(n, "remove the tag", "%s: the YAML tag %s is not supported", name, n.Tag)
+		return nil, false
+	}
+}
+
+// describe says what n is in words.
+func describe(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "keys with values"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.AliasNode:
+		return "an alias"
+	}
+	switch n.ShortTag() {
+	case "!!null":
+		return "nothing"
+	case "!!bool":
+		return "true or false"
+	case "!!int", "!!float":
+		return "a number"
+	default:
+		return "text"
+	}
+}

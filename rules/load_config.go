@@ -1,0 +1,185 @@
+package rules
+
+import (
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// LoadConfig reads the configuration file at path. ${NAME} in a value is replaced by
+// what env (os.LookupEnv) knows. The Config is what could be understood, never nil;
+// use it only when the problems' Err is nil.
+func LoadConfig(path string, env func(string) (string, bool)) (*Config, Problems) {
+	if env == nil {
+		env = func(string) (string, bool) { return "", false }
+	}
+	return loadConfig(openDocument(path, env))
+}
+
+func loadConfig(d *document) (*Config, Problems) {
+	c := Defaults()
+	c.File = d.name
+	if d.root != nil {
+		d.decode(d.root, c, "the configuration")
+	}
+	for i := range c.Sources {
+		c.Sources[i].complete(d)
+	}
+	checkListen(d, &c.Listen)
+	checkState(d, &c.State)
+	checkKong(d, &c.Kong)
+	checkJenkins(d, &c.Jenkins)
+	d.choice(d.find(&c.Log.Level), "level", c.Log.Level, "debug", "info", "warn", "error")
+	d.choice(d.find(&c.Log.Format), "format", c.Log.Format, "text", "json")
+	if len(c.Rules) == 0 {
+		d.errorf(d.find(&c.Rules), "name a file or a folder, such as rules/", "rules names nothing, so there is nothing to guard")
+	}
+	c.absolve()
+	return c, d.finish()
+}
+
+// absolve turns every path into one that is ready to open.
+func (c *Config) absolve() {
+	for _, p := range []*string{
+		&c.State.Dir, &c.Kong.TokenFile, &c.Kong.CAFile, &c.Web.ConfigFile,
+		&c.Jenkins.TokenFile, &c.Jenkins.PasswordFile, &c.Jenkins.CAFile,
+	} {
+		*p = siblingPath(c.File, *p)
+	}
+	if c.State.NATS != nil {
+		c.State.NATS.CredentialsFile = siblingPath(c.File, c.State.NATS.CredentialsFile)
+	}
+	c.Rules = slices.Clone(c.Rules)
+	for i := range c.Rules {
+		c.Rules[i] = siblingPath(c.File, c.Rules[i])
+	}
+}
+
+func checkListen(d *document, l *Listen) {
+	checkAddress(d, d.find(&l.API, l), "api", l.API)
+	checkAddress(d, d.find(&l.Ingest, l), "ingest", l.Ingest)
+	if l.Metrics != "" {
+		checkAddress(d, d.find(&l.Metrics), "metrics", l.Metrics)
+	}
+	taken := map[string]string{}
+	for _, x := range []struct {
+		name, address string
+		at            *yaml.Node
+	}{{"api", l.API, d.find(&l.API, l)}, {"ingest", l.Ingest, d.find(&l.Ingest, l)}, {"metrics", l.Metrics, d.find(&l.Metrics)}} {
+		if other, twice := taken[x.address]; twice && x.address != "" && !strings.HasSuffix(x.address, ":0") {
+			d.errorf(x.at, "give each its own port", "%s listens at %s, where %s does already", x.name, x.address, other)
+		}
+		taken[x.address] = x.name
+	}
+}
+
+func checkAddress(d *document, at *yaml.Node, name, address string) {
+	host, port, err := net.SplitHostPort(address)
+	if n, perr := strconv.Atoi(port); err == nil && perr == nil && n >= 0 && n <= 65535 && !strings.ContainsAny(host, "/ ") {
+		return
+	}
+	d.errorf(at, `write "127.0.0.1:8080", or ":8080" for every interface`, "%s: %q is no address to listen at", name, address)
+}
+
+func checkState(d *document, s *State) {
+	if s.NATS == nil {
+		if s.Dir == "" {
+			d.errorf(d.find(&s.Dir, s), "name a folder; it is made when it does not exist", "dir is empty")
+		}
+		return
+	}
+	if d.find(&s.Dir) != nil {
+		d.errorf(d.find(&s.Dir), "remove one of them", "state has both dir and nats")
+	}
+	s.Dir = ""
+	checkURL(d, d.find(&s.NATS.URL, s.NATS, s), "url", s.NATS.URL, "nats", "tls", "ws", "wss")
+}
+
+func checkKong(d *document, k *Kong) {
+	if d.find(&k.AdminURL) != nil {
+		checkURL(d, d.find(&k.AdminURL), "admin_url", k.AdminURL, "http", "https")
+	}
+	if d.find(&k.Token) != nil && k.TokenFile != "" {
+		d.errorf(d.find(&k.TokenFile), "remove one of them", "kong has both token and token_file")
+	}
+	checkTimeout(d, d.find(&k.Timeout), k.Timeout)
+}
+
+func checkJenkins(d *document, j *Jenkins) {
+	checkTimeout(d, d.find(&j.Timeout), j.Timeout)
+	if d.find(&j.URL) == nil {
+		if at := d.find(j); at != nil && (j.User != "" || j.TokenFile != "" || j.PasswordFile != "") {
+			d.errorf(at, "add url: http://jenkins:8080", "jenkins has no url")
+		}
+		return
+	}
+	checkURL(d, d.find(&j.URL), "url", j.URL, "http", "https")
+	var ways []string
+	for _, w := range []struct {
+		name string
+		set  bool
+	}{
+		{"token", d.find(&j.Token) != nil}, {"token_file", j.TokenFile != ""},
+		{"password", d.find(&j.Password) != nil}, {"password_file", j.PasswordFile != ""},
+	} {
+		if w.set {
+			ways = append(ways, w.name)
+		}
+	}
+	switch {
+	case len(ways) > 1:
+		d.errorf(d.find(j), "keep one of them", "jenkins has both %s", strings.Join(ways, " and "))
+	case len(ways) == 1 && j.User == "":
+		d.errorf(d.find(j), "add user: NAME, the one that the token belongs to", "jenkins has a %s, but no user", ways[0])
+	case len(ways) == 0 && j.User != "":
+		d.errorf(d.find(&j.User), "add token_file: PATH", "jenkins has a user, but no token")
+	}
+}
+
+// longestCall bounds a timeout: a guard that waits longer is no guard.
+const longestCall = 5 * time.Minute
+
+func checkTimeout(d *document, at *yaml.Node, timeout time.Duration) {
+	if timeout <= 0 || timeout > longestCall {
+		d.errorf(at, "write something like 5s", "the timeout must be above 0 and at most %s", gatewarden.Duration(longestCall))
+	}
+}
+
+func checkURL(d *document, at *yaml.Node, name, text string, schemes ...string) {
+	u, err := url.Parse(text)
+	hint := "write " + schemes[0] + "://host:port"
+	switch {
+	case text == "":
+		d.errorf(at, hint, "%s is missing", name)
+	case err != nil || u.Host == "":
+		d.errorf(at, hint, "%s: %q is no URL", name, text)
+	case !slices.Contains(schemes, u.Scheme):
+		d.errorf(at, hint, "%s: the scheme must be %s, not %q", name, strings.Join(schemes, " or "), u.Scheme)
+	case u.User != nil:
+		if password, ok := u.User.Password(); ok {
+			d.hide(password, gatewarden.Redacted)
+		}
+		d.warnf(at, "URLs end up in logs; use a *_file key or a header", "%s carries credentials", name)
+	}
+}
+
+// CheckKinds reports the sources whose kind is not among the known ones.
+func (c *Config) CheckKinds(known []string) Problems {
+	var all []Problems
+	for _, s := range c.Sources {
+		if s.doc == nil || slices.Contains(known, s.Kind) {
+			continue
+		}
+		d := s.doc.fork()
+		d.errorf(s.at, didYouMean(s.Kind, known, "this version can't read it"), "there is no source of the kind %q", s.Kind)
+		all = append(all, d.finish())
+	}
+	return Join(all...)
+}
