@@ -58,7 +58,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (user, boo
 		if s.cfg.AnonymousRead {
 			return user{granted: []Permission{OverallRead, JobRead}}, true
 		}
-		if len(r.URL.Path) > 6 && r.URL.Path[len(r.URL.Path)-6:] == "/login" {
+		if r.URL.Path == s.cfg.ContextPath+"/login" {
 			return user{}, true
 		}
 		page(w, http.StatusForbidden, "<meta http-equiv='refresh' content='1;url=/login?from=%2F'/>Authentication required")

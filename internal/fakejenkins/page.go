@@ -10,7 +10,11 @@ import (
 func page(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "text/html;charset=utf-8")
 	w.WriteHeader(status)
-	fmt.Fprintf(w, "<html><head><title>%s [Jenkins]</title></head><body><h1>Error %d</h1><p>%s</p></body></html>", http.StatusText(status), status, message)
+	title := "Jenkins"
+	if status >= http.StatusBadRequest {
+		title = fmt.Sprintf("Error %d %s", status, http.StatusText(status))
+	}
+	fmt.Fprintf(w, "<html><head><title>%[1]s</title></head><body><h1>%[1]s</h1><p>%[2]s</p></body></html>", title, message)
 }
 
 func notFound(w http.ResponseWriter, r *http.Request) {
