@@ -84,9 +84,12 @@ func luaKey(e entity) string {
 func schemaViolation(wrong violations) *refusal {
 	var lines []string
 	for name, v := range wrong {
-		lines = append(lines, violationLines(name, v)...)
+		if name != "@entity" {
+			lines = append(lines, violationLines(name, v)...)
+		}
 	}
 	slices.Sort(lines)
+	lines = append(violationLines("@entity", wrong["@entity"]), lines...)
 	head := "schema violation"
 	if len(lines) > 1 {
 		head = fmt.Sprintf("%d schema violations", len(lines))
@@ -113,8 +116,8 @@ func violationLines(name string, v any) []string {
 				lines = append(lines, fmt.Sprintf("%s.%d: %s", name, i+1, luaPretty(inner)))
 			}
 		}
-	default:
-		lines = append(lines, name+": "+luaPretty(v))
+	case string:
+		lines = append(lines, name+": "+v)
 	}
 	return lines
 }

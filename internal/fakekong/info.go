@@ -73,6 +73,8 @@ func (k *Kong) status() reply {
 	s["server"] = server
 	if k.cfg.DBLess {
 		s["configuration_hash"] = k.configHash()
+		delete(s, "database")
+		return ok(s)
 	}
 	s["database"] = entity{"reachable": !k.faults.DatabaseDown}
 	return ok(s)
@@ -88,11 +90,29 @@ func (k *Kong) schemaEndpoint(a ask) reply {
 		if s == nil {
 			return refuse(&refusal{status: http.StatusNotFound, message: "No plugin named '" + a.path[2] + "'"})
 		}
+		if k.cfg.DBLess && a.path[2] == "rate-limiting" {
+			s = withoutCluster(s)
+		}
 		return ok(s)
 	case len(a.path) == 2 && a.path[1] == "targets":
 		return ok(captured()["targets"])
 	}
 	return refuse(notFound())
+}
+
+// withoutCluster drops the policy that needs a database.
+func withoutCluster(s entity) entity {
+	s = clone(s)
+	for _, f := range s["fields"].([]any) {
+		config, _ := lookup(f.(entity), "config.fields")
+		fields, _ := config.([]any)
+		for _, inner := range fields {
+			if policy, ok := inner.(entity)["policy"].(entity); ok {
+				policy["one_of"] = []any{"local", "redis"}
+			}
+		}
+	}
+	return s
 }
 
 // validatePlugin checks a plugin without saving it. References are not looked up.

@@ -1,6 +1,7 @@
 package fakekong
 
 import (
+	"crypto/sha1"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -93,6 +94,9 @@ func (db *database) list(table string, keep func(entity) bool) []entity {
 			}
 			return 1
 		}
+		if table == "targets" {
+			a, b = b, a
+		}
 		return strings.Compare(a["id"].(string), b["id"].(string))
 	})
 	return out
@@ -111,6 +115,15 @@ func (k *Kong) newUUID() string {
 	binary.BigEndian.PutUint64(b[:8], k.rng.Uint64())
 	binary.BigEndian.PutUint64(b[8:], k.rng.Uint64())
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// derivedUUID returns an id that is the same whenever the same entity is declared.
+// A Kong without a database does that too, in a way of its own.
+func derivedUUID(table string, e entity) string {
+	sum := sha1.Sum(appendJSON([]byte(table), pick(e, "name", "username", "target", "key", "upstream", "service", "route", "consumer")))
+	b := sum[:16]
+	b[6], b[8] = b[6]&0x0f|0x50, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
@@ -160,6 +173,9 @@ func (k *Kong) save(table string, e, old entity) (entity, *refusal) {
 	k.stamp(table, e, old)
 	fields := fieldsFor(table, e)
 	fill(fields, e)
+	if k.cfg.DBLess && table == "keyauth_credentials" {
+		delete(e, "ttl")
+	}
 	if refused := k.check(table, fields, e); refused != nil {
 		return nil, refused
 	}
@@ -246,6 +262,9 @@ func (k *Kong) stamp(table string, e, old entity) {
 	}
 	if e["id"] == nil {
 		e["id"] = k.newUUID()
+		if id := derivedUUID(table, e); k.cfg.DBLess && k.db.tables[table][id] == nil {
+			e["id"] = id
+		}
 	}
 	if e["created_at"] == nil {
 		e["created_at"] = now
