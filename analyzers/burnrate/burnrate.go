@@ -3,11 +3,11 @@
 // whether something broke seconds ago (the outage line). It sits between the store,
 // which counts, and the Evaluator of the parent package, which tells what changed.
 //
-//	pair.go     the multi-window alerts and the evidence that a page needs
-//	outage.go   the sequential detector over one-second cells
-//	budget.go   the error budget and its forecast
+//	pair.go        the multi-window alerts and the evidence that a page needs
+//	outage.go      the sequential detector over one-second cells
+//	budget.go      the error budget and its forecast
 //	slices.go   SLOs that count slices of time instead of requests
-//	reason.go   the verdict as a sentence
+//	reason.go      the verdict as a sentence
 //
 // No data is never good and never bad. An alert that fires goes on firing while
 // there is nothing to judge it by, and the verdict says inconclusive: remediation
@@ -72,7 +72,7 @@ func New(slo gatewarden.SLO, windows Windows, blind Blind) *Analyzer {
 	requests := &requests{windows: windows, series: slo.Series, sli: &a.slo.SLI}
 	a.events = requests
 	if slo.Timeslice > 0 {
-		a.events = newSlices(&a.slo, requests)
+		a.events = newTimeslices(&a.slo, requests)
 	}
 	for _, p := range slo.Pairs {
 		a.pairs = append(a.pairs, pair{AlertPair: p})

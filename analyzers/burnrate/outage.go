@@ -79,10 +79,17 @@ type outage struct {
 	clear    stats.Detector
 
 	firing bool
-	cells  [openSeconds]gatewarden.Count // by second modulo openSeconds
-	newest int64                         // the newest open second, Unix; 0 before the first tick
-	base   run                           // up to the second before the oldest open one
-	from   int64                         // evidence counts from this second on
+	cells  [openSeconds]cell // by second modulo openSeconds
+	newest int64             // the newest open second, Unix; 0 before the first tick
+	base   run               // up to the second before the oldest open one
+	stale  int64             // from this second on, what cells say of their runs no longer holds
+	from   int64             // evidence counts from this second on
+}
+
+// cell is an open second.
+type cell struct {
+	gatewarden.Count
+	run run // up to and with this second
 }
 
 // run is the evidence up to some second.
@@ -101,28 +108,30 @@ func newOutage(ratio float64, requests *requests) *outage {
 }
 
 // judge takes in what has arrived by the given instant. When blind it gathers
-// evidence and changes nothing.
+// evidence and changes nothing. While the line fires, the evidence in its answer is
+// that for its being over.
 func (o *outage) judge(at time.Time, blind bool) gatewarden.AlertEvidence {
 	o.advance(at.Unix() + aheadSeconds)
 	o.read()
-	evidence := o.evidence()
-	if !blind && o.turns(evidence) {
-		o.firing = !o.firing
-		o.base, o.from = run{}, o.lastActive()+1
+	r := o.evidence()
+	if !blind && o.turns(r) {
+		o.turn(!o.firing, o.lastActive()+1)
 	}
-	ev := gatewarden.AlertEvidence{
+	return gatewarden.AlertEvidence{
 		Severity: gatewarden.SeverityOutage, Firing: o.firing, Ratio: o.ratio,
 		Short: gatewarden.Duration(gateSeconds * time.Second), ShortCount: o.gate(gateSeconds),
-		LogEvidence: o.detector().Log(evidence.sums),
+		LogEvidence: o.detector().Log(r.sums),
 	}
-	return ev
+}
+
+// turn begins to gather evidence for the other side, from the given second on.
+func (o *outage) turn(firing bool, from int64) {
+	o.firing, o.from = firing, from
+	o.base, o.stale = run{}, o.oldest()
 }
 
 // resume lets the line fire as it did before a restart.
-func (o *outage) resume() {
-	o.firing = true
-	o.base, o.from = run{}, 0
-}
+func (o *outage) resume() { o.turn(true, 0) }
 
 // fresh reports whether there is any event to judge by.
 func (o *outage) fresh() bool { return o.lastActive() > 0 }
@@ -130,7 +139,7 @@ func (o *outage) fresh() bool { return o.lastActive() > 0 }
 // turns reports whether the evidence suffices to fire, or to clear.
 func (o *outage) turns(r run) bool {
 	last := o.lastActive()
-	if last-gateSeconds <= o.newest-openSeconds {
+	if last-gateSeconds < o.oldest() {
 		return false // the gate can't see its five seconds any more
 	}
 	short, long := o.gate(gateSeconds), o.gate(gateSeconds+1)
@@ -151,9 +160,14 @@ func (o *outage) detector() *stats.Detector {
 // evidence returns the evidence up to the newest cell.
 func (o *outage) evidence() run {
 	r := o.base
-	for s := o.newest - openSeconds + 1; s <= o.newest; s++ {
-		r = o.step(r, s)
+	if o.stale > o.oldest() {
+		r = o.cell(o.stale - 1).run
 	}
+	for s := max(o.stale, o.oldest()); s <= o.newest; s++ {
+		r = o.step(r, s)
+		o.cell(s).run = r
+	}
+	o.stale = o.newest + 1
 	return r
 }
 
@@ -175,14 +189,14 @@ func (o *outage) step(r run, s int64) run {
 // advance opens the cells up to second newest and closes the oldest ones.
 func (o *outage) advance(newest int64) {
 	if d := newest - o.newest; d >= openSeconds || d <= -openSeconds { // the first tick, a long pause, a clock set back
-		o.base, o.from, o.newest = run{}, 0, newest
-		o.cells = [openSeconds]gatewarden.Count{}
+		o.newest, o.cells = newest, [openSeconds]cell{}
+		o.turn(o.firing, 0)
 		return
 	}
-	for o.newest < newest {
-		o.base = o.step(o.base, o.newest-openSeconds+1)
+	for o.evidence(); o.newest < newest; {
+		o.base = o.cell(o.oldest()).run
 		o.newest++
-		*o.cell(o.newest) = gatewarden.Count{}
+		*o.cell(o.newest) = cell{}
 	}
 }
 
@@ -190,20 +204,23 @@ func (o *outage) advance(newest int64) {
 // explains how much more there is than at the last tick.
 func (o *outage) read() {
 	var known gatewarden.Count
-	oldest := o.newest - openSeconds + 1
-	for s := oldest; s <= o.newest; s++ {
-		known = plus(known, *o.cell(s))
+	for s := o.oldest(); s <= o.newest; s++ {
+		known = plus(known, o.cell(s).Count)
 	}
-	total := o.count(oldest, o.newest+1)
+	total := o.count(o.oldest(), o.newest+1)
 	shrunk := total.Good < known.Good || total.Bad < known.Bad
-	for s := o.newest; s >= oldest; s-- {
+	for s := o.newest; s >= o.oldest(); s-- {
 		if !shrunk && total.Good == known.Good && total.Bad == known.Bad {
 			return
 		}
-		c, before := o.count(s, s+1), *o.cell(s)
-		known.Good += c.Good - before.Good
-		known.Bad += c.Bad - before.Bad
-		*o.cell(s) = c
+		now, before := o.count(s, s+1), o.cell(s).Count
+		if now.Good == before.Good && now.Bad == before.Bad {
+			continue
+		}
+		known.Good += now.Good - before.Good
+		known.Bad += now.Bad - before.Bad
+		o.cell(s).Count = now
+		o.stale = min(o.stale, s)
 	}
 }
 
@@ -211,13 +228,16 @@ func (o *outage) count(from, to int64) gatewarden.Count {
 	return o.requests.count(time.Unix(from, 0), time.Unix(to, 0))
 }
 
-func (o *outage) cell(s int64) *gatewarden.Count {
+// oldest returns the oldest open second.
+func (o *outage) oldest() int64 { return o.newest - openSeconds + 1 }
+
+func (o *outage) cell(s int64) *cell {
 	return &o.cells[((s%openSeconds)+openSeconds)%openSeconds]
 }
 
 // lastActive returns the newest open second with events, 0 when there is none.
 func (o *outage) lastActive() int64 {
-	for s := o.newest; s > o.newest-openSeconds; s-- {
+	for s := o.newest; s >= o.oldest(); s-- {
 		if o.cell(s).Total() > 0 {
 			return s
 		}
@@ -229,8 +249,8 @@ func (o *outage) lastActive() int64 {
 func (o *outage) gate(n int64) gatewarden.Count {
 	var sum gatewarden.Count
 	last := o.lastActive()
-	for s := last; s > last-n && s > o.newest-openSeconds; s-- {
-		sum = plus(sum, *o.cell(s))
+	for s := last; s > last-n && s >= o.oldest(); s-- {
+		sum = plus(sum, o.cell(s).Count)
 	}
 	return sum
 }

@@ -161,7 +161,7 @@ func (w *words) span(d gatewarden.Duration) string {
 // appendCount writes "3.1 % of 4,210 requests failed".
 func (w *words) appendCount(b []byte, c gatewarden.Count, noun, verb string) []byte {
 	if c.Total() == 0 {
-		return append(append(append(b, "none of 0 "...), noun+" "...), verb...)
+		return append(append(b, "no "...), noun...)
 	}
 	b = appendPercent(b, c.BadRatio())
 	b = append(b, " of "...)

@@ -10,7 +10,7 @@ import (
 // records that arrive late.
 const reviseFor = 2 * time.Minute
 
-// slices counts slices of time: one is good when at least the objective of its
+// timeslices counts slices of time: one is good when at least the objective of its
 // requests are. A slice without requests is no event; one that has not ended yet
 // isn't either. Slices begin at multiples of their length since the Unix epoch.
 //
@@ -18,7 +18,7 @@ const reviseFor = 2 * time.Minute
 // days. The first look judges all slices of the window, which is one Count each;
 // where the store keeps history in coarser steps than a slice, the slices in such a
 // step get its mean.
-type slices struct {
+type timeslices struct {
 	requests  *requests
 	length    time.Duration
 	objective float64
@@ -30,7 +30,7 @@ type slices struct {
 // total counts slices; differences of two are right even after an overflow.
 type total struct{ good, bad uint32 }
 
-func newSlices(slo *gatewarden.SLO, requests *requests) *slices {
+func newTimeslices(slo *gatewarden.SLO, requests *requests) *timeslices {
 	length := max(slo.Timeslice.Truncate(time.Second), time.Second)
 	longest := slo.Window.Length()
 	if slo.Window.Calendar != "" {
@@ -40,16 +40,16 @@ func newSlices(slo *gatewarden.SLO, requests *requests) *slices {
 		longest = max(longest, p.Long, p.Short)
 	}
 	longest = max(longest, recentWindow(slo))
-	return &slices{
+	return &timeslices{
 		requests: requests, length: length, objective: slo.TimesliceObjective,
 		totals: make([]total, int64(longest/length)+2),
 	}
 }
 
-func (s *slices) grain() time.Duration { return s.length }
+func (s *timeslices) grain() time.Duration { return s.length }
 
 // count counts the whole slices of [from, to) that have ended, as many as fit.
-func (s *slices) count(from, to time.Time) gatewarden.Count {
+func (s *timeslices) count(from, to time.Time) gatewarden.Count {
 	s.advance(to)
 	n := min(int64(to.Sub(from)/s.length), int64(len(s.totals))-1)
 	first, last := s.at(s.end-n), s.at(s.end)
@@ -62,7 +62,7 @@ func (s *slices) count(from, to time.Time) gatewarden.Count {
 
 // advance judges the slices that have ended since the last look, and again those
 // that may have changed.
-func (s *slices) advance(to time.Time) {
+func (s *timeslices) advance(to time.Time) {
 	if to.Equal(s.looked) {
 		return
 	}
@@ -89,4 +89,4 @@ func (s *slices) advance(to time.Time) {
 	s.end = end
 }
 
-func (s *slices) at(i int64) *total { return &s.totals[i%int64(len(s.totals))] }
+func (s *timeslices) at(i int64) *total { return &s.totals[i%int64(len(s.totals))] }

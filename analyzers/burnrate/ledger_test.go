@@ -1,0 +1,61 @@
+package burnrate
+
+import (
+	"sort"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// ledger is a Windows over whole history: running totals at the seconds that have
+// events, found by bisection.
+type ledger struct {
+	seconds []int64
+	totals  []gatewarden.Count // up to and with that second
+}
+
+// add counts events of a second that is not before the last one.
+func (l *ledger) add(at time.Time, good, bad uint64) {
+	s := at.Unix()
+	sum := gatewarden.Count{Good: good, Bad: bad}
+	if n := len(l.seconds); n > 0 {
+		sum = plus(l.totals[n-1], sum)
+		if l.seconds[n-1] == s {
+			l.totals[n-1] = sum
+			return
+		}
+	}
+	l.seconds = append(l.seconds, s)
+	l.totals = append(l.totals, sum)
+}
+
+// fill adds the same counts for every second of [from, to).
+func (l *ledger) fill(from, to time.Time, good, bad uint64) {
+	for at := from; at.Before(to); at = at.Add(time.Second) {
+		l.add(at, good, bad)
+	}
+}
+
+func (l *ledger) before(s int64) gatewarden.Count {
+	i := sort.Search(len(l.seconds), func(i int) bool { return l.seconds[i] >= s })
+	if i == 0 {
+		return gatewarden.Count{}
+	}
+	return l.totals[i-1]
+}
+
+func (l *ledger) Count(_ gatewarden.Series, _ *gatewarden.SLI, from, to time.Time) gatewarden.Count {
+	a, b := l.before(from.Unix()), l.before(to.Unix())
+	return gatewarden.Count{Good: b.Good - a.Good, Bad: b.Bad - a.Bad, Coverage: 1}
+}
+
+// promise is an SLO of 99.9 % over 30 days with the workbook's pairs.
+func promise() gatewarden.SLO {
+	window := 30 * 24 * time.Hour
+	return gatewarden.SLO{
+		Name: "orders-availability", Series: gatewarden.Series{Service: "orders"},
+		Objective: 0.999, Window: gatewarden.BudgetWindow{Rolling: window},
+		Pairs:  gatewarden.WorkbookPairs(window),
+		Outage: &gatewarden.OutageLine{},
+	}
+}
