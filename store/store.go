@@ -43,6 +43,11 @@
 package store
 
 import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -85,10 +90,57 @@ type SeriesInfo struct {
 }
 
 // Store keeps tallies by series and event time. It is safe for concurrent use.
-type Store struct{}
+type Store struct {
+	cfg     Config
+	metrics *metrics
+	dedup   *dedup
+	sheds   atomic.Pointer[[]gatewarden.Shed]
+	folds   sync.Pool // of *fold
+
+	reform sync.Mutex // held while series are taken down or replaced as a whole; taken before mu
+	meters []Meter    // what Configure was given; guarded by reform
+
+	mu      sync.RWMutex // guards all that follows
+	cal     calendar     // its levels never change
+	book    *book
+	watched watched
+	swept   int       // where sweep has got to in book.list
+
+	origin  uint64    // this store, among those that a log has messages of
+	number  uint64    // of the last frame cut
+	drained []byte    // frames that Drain has not returned yet
+	dirty   []*series // those with something pending
+	fresh   watched   // what was watched and is pending
+	applied progress
+	saving  *saving // nil unless a Snapshot is under way
+}
 
 // New returns an empty store that registers its metrics with reg.
-func New(cfg Config, reg prometheus.Registerer) *Store { return &Store{} }
+func New(cfg Config, reg prometheus.Registerer) *Store {
+	cfg = cfg.withDefaults()
+	s := &Store{
+		cfg:   cfg,
+		dedup: newDedup(cfg.DedupWindow, cfg.DedupLimit),
+		folds: sync.Pool{New: func() any { return &fold{} }},
+		cal:   calendar{levels: levelTable(int64(cfg.Retention / time.Second))},
+		book:  newBook(cfg.MaxSeries),
+
+		origin:  rand.Uint64(),
+		applied: progress{},
+	}
+	s.sheds.Store(&[]gatewarden.Shed{})
+	s.metrics = newMetrics(reg, s)
+	return s
+}
+
+func (c Config) withDefaults() Config {
+	c.MaxSeries = cmp.Or(c.MaxSeries, 10_000)
+	c.MaxFuture = cmp.Or(c.MaxFuture, 10*time.Second)
+	c.Retention = cmp.Or(c.Retention, 92*24*time.Hour)
+	c.DedupWindow = cmp.Or(c.DedupWindow, 3*time.Minute)
+	c.DedupLimit = cmp.Or(c.DedupLimit, 2_000_000)
+	return c
+}
 
 // Configure says which meters exist, on load and on reload. Meters that stay keep
 // their counts; a series that is only there for meters goes with its last one. A
@@ -96,49 +148,34 @@ func New(cfg Config, reg prometheus.Registerer) *Store { return &Store{} }
 // availability from the counts by class, a latency of the whole request from the
 // latency distributions as far back as those reach (approximate there, exact from
 // now on). Where nothing is there, the Coverage of its counts says so.
-func (s *Store) Configure(meters []Meter) {}
+func (s *Store) Configure(meters []Meter) {
+	s.reform.Lock()
+	defer s.reform.Unlock()
+	s.meters = slices.Clone(meters)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.book.configure(meters, &s.cal)
+}
 
 // SetSheds replaces the list of responses that changes of the guard make.
-func (s *Store) SetSheds(sheds []gatewarden.Shed) {}
-
-// Add counts records; now is the time of their arrival. A batch becomes visible to
-// readers as a whole. Strings of the records are not kept.
-func (s *Store) Add(records []gatewarden.Record, now time.Time) Added { return Added{} }
+func (s *Store) SetSheds(sheds []gatewarden.Shed) {
+	sheds = slices.Clone(sheds)
+	s.sheds.Store(&sheds)
+}
 
 // Watched notes that the guard was receiving records in [from, to).
-func (s *Store) Watched(from, to time.Time) {}
-
-// Count returns how many events of the SLI were good and bad in [from, to), ends
-// rounded down to the resolution there: the running second is left out unless to
-// lies behind it. An SLI other than availability must be configured for the series;
-// Coverage counts only the time in which it was.
-func (s *Store) Count(series gatewarden.Series, sli *gatewarden.SLI, from, to time.Time) gatewarden.Count {
-	return gatewarden.Count{}
+func (s *Store) Watched(from, to time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watched.add(nanos(from), nanos(to))
+	if s.cfg.KeepDeltas {
+		s.fresh.add(nanos(from), nanos(to))
+	}
 }
 
-// Window returns the tally of a series over [from, to), ends rounded down to the
-// resolution there. Its latency distribution reaches back 26 hours at most.
-func (s *Store) Window(series gatewarden.Series, from, to time.Time) gatewarden.Window {
-	return gatewarden.Window{}
+// seriesCount returns how many series there are.
+func (s *Store) seriesCount() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.book.series)
 }
-
-// List returns the series that the store keeps, in the order of their fields.
-func (s *Store) List() []SeriesInfo { return nil }
-
-// Drain returns what was added and watched since the last Drain as one message for
-// Apply, and nil when there was nothing or Config.KeepDeltas is false.
-func (s *Store) Drain() []byte { return nil }
-
-// Apply folds a message of Drain in, from this store's past life or from another
-// one. A message that was applied before, or is this store's own, changes nothing.
-// A damaged message is an error of code invalid and changes nothing.
-func (s *Store) Apply(message []byte) error { return nil }
-
-// Snapshot returns the whole state, compact, versioned and checksummed. Adding and
-// reading go on meanwhile; the snapshot is of the moment of the call and holds
-// everything drained before, and what the next Drain returns for the time before.
-func (s *Store) Snapshot() ([]byte, error) { return nil, nil }
-
-// Restore replaces the state by that of a snapshot; call it before anything is
-// added. A damaged snapshot is an error of code invalid and changes nothing.
-func (s *Store) Restore(snapshot []byte) error { return nil }

@@ -1,0 +1,130 @@
+package store
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"sync"
+	"time"
+)
+
+// generations is how many sets the remembered ids are spread over. The oldest is
+// forgotten as a whole; two full ones behind the running one make the promised time.
+const generations = 3
+
+// dedup remembers the ids of requests that were counted. It keeps 62 bits of a hash
+// under a seed of its own, so that nobody can craft ids that collide; with two
+// million remembered, a new id is mistaken for one of them once in 10^12.
+//
+// All ids are in one open hash table, each with the number of its generation in the
+// two lowest bits, so that a look-up costs one miss of the cache and not three.
+type dedup struct {
+	window time.Duration
+	limit  int // of all generations together
+	seed   maphash.Seed
+
+	mu      sync.Mutex
+	slots   []uint64 // a power of two of them; 0 is an empty one
+	shift   int      // a hash's home is its bits from shift up
+	counts  [generations + 1]int
+	current uint64    // the running generation's number
+	began   time.Time // of the running generation
+}
+
+func newDedup(window time.Duration, limit int) *dedup {
+	d := &dedup{window: window, limit: limit, seed: maphash.MakeSeed()}
+	d.resize()
+	return d
+}
+
+// hash returns what is remembered of an id; never 0.
+func (d *dedup) hash(id string) uint64 {
+	return max(maphash.String(d.seed, id)&^generations, generations+1)
+}
+
+// seen reports whether an id was seen before, and remembers it. The caller holds mu
+// and has called turn.
+func (d *dedup) seen(hash uint64) bool {
+	mask := uint64(len(d.slots) - 1)
+	at := hash >> d.shift
+	for ; d.slots[at] != 0; at = (at + 1) & mask {
+		if d.slots[at]&^generations == hash {
+			return true
+		}
+	}
+	d.slots[at] = hash | d.current
+	d.counts[d.current]++
+	if 4*d.size() > 3*len(d.slots) {
+		d.resize()
+	}
+	return false
+}
+
+// full reports whether the running generation has no room left. The caller holds mu.
+func (d *dedup) full() bool { return d.counts[d.current] >= max(d.limit/generations, 1) }
+
+// turn begins a new generation when the running one is old enough. The caller holds mu.
+func (d *dedup) turn(now time.Time) {
+	full := d.window / (generations - 1) // the age of a generation that is complete
+	switch age := now.Sub(d.began); {
+	case age < 0:
+		d.began = now // the clock was set back
+	case age >= generations*full:
+		for range generations {
+			d.forgetOldest()
+		}
+		d.began = now
+	case age >= full:
+		d.forgetOldest()
+		d.began = now
+	}
+}
+
+// forgetOldest begins a new generation in the place of the oldest. The caller holds mu.
+func (d *dedup) forgetOldest() {
+	d.current = (d.current + 1) % uint64(len(d.counts))
+	oldest := (d.current + 1) % uint64(len(d.counts))
+	d.counts[oldest] = 0
+	for i, s := range d.slots {
+		if s != 0 && s&generations == oldest {
+			d.slots[i] = gone
+		}
+	}
+	d.resize()
+}
+
+// gone marks a slot whose id is to be left behind by resize. It is no hash of an id:
+// those are larger.
+const gone = 1
+
+// resize moves the ids to a table that is between a quarter and half full.
+func (d *dedup) resize() {
+	old := d.slots
+	size := max(bits.Len(uint(2*d.size())), 10)
+	d.slots, d.shift = make([]uint64, 1<<size), 64-size
+	mask := uint64(len(d.slots) - 1)
+	for _, s := range old {
+		if s == 0 || s == gone {
+			continue
+		}
+		at := s >> d.shift
+		for d.slots[at] != 0 {
+			at = (at + 1) & mask
+		}
+		d.slots[at] = s
+	}
+}
+
+// size returns how many ids are remembered. The caller holds mu.
+func (d *dedup) size() (n int) {
+	for _, c := range d.counts {
+		n += c
+	}
+	return n
+}
+
+// len returns how many ids are remembered.
+func (d *dedup) len() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.size()
+}

@@ -1,0 +1,135 @@
+package store
+
+import (
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// Count returns how many events of the SLI were good and bad in [from, to), ends
+// rounded down to the resolution there: the running second is left out unless to
+// lies behind it. An SLI other than availability must be configured for the series;
+// Coverage counts only the time in which it was.
+func (s *Store) Count(series gatewarden.Series, sli *gatewarden.SLI, from, to time.Time) gatewarden.Count {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	in := s.book.series[series]
+	if sli.Kind == gatewarden.SLIAvailability {
+		c := gatewarden.Count{Coverage: s.coverage(series, in, 0, from, to)}
+		if in != nil {
+			counts := in.between(&s.cal, from.Unix(), to.Unix())
+			c.Good = counts[1] + counts[2] + counts[3] + counts[4]
+			c.Bad = counts[5] + counts[0] // as Record.Failed has it
+		}
+		return c
+	}
+	if in == nil {
+		return gatewarden.Count{}
+	}
+	columns := in.find(keyOf(sli))
+	if columns == nil {
+		return gatewarden.Count{}
+	}
+	w := s.cal.window(from.Unix(), to.Unix())
+	return gatewarden.Count{
+		Good:     columns.good.within(&s.cal, w),
+		Bad:      columns.bad.within(&s.cal, w),
+		Coverage: s.coverage(series, in, columns.since, from, to),
+	}
+}
+
+// Window returns the tally of a series over [from, to), ends rounded down to the
+// resolution there. Its latency distribution reaches back 26 hours at most.
+func (s *Store) Window(series gatewarden.Series, from, to time.Time) gatewarden.Window {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	in := s.book.series[series]
+	w := gatewarden.Window{Series: series, From: from, To: to, Coverage: s.coverage(series, in, 0, from, to)}
+	if in == nil {
+		return w
+	}
+	counts := in.between(&s.cal, from.Unix(), to.Unix())
+	copy(w.ByClass[:], counts[:shedKind])
+	w.Shed = counts[shedKind]
+	in.latency.each(s.cal.head, from.Unix(), to.Unix(), func(_ int64, marks []mark) {
+		for _, m := range marks {
+			w.Latency.AddBucket(int(m.bucket), m.n)
+		}
+	})
+	return w
+}
+
+// List returns the series that the store keeps, in the order of their fields.
+func (s *Store) List() []SeriesInfo {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.book.infos()
+}
+
+// window is two ends, each rounded down at its level.
+type window struct {
+	fromLevel, toLevel int
+	from, to           int64
+}
+
+func (c *calendar) window(from, to int64) (w window) {
+	w.fromLevel, w.from = c.at(from)
+	w.toLevel, w.to = c.at(to)
+	return w
+}
+
+// within returns how many events the column counted in w.
+func (c *column) within(cal *calendar, w window) uint64 {
+	from, to := c.before(cal, w.fromLevel, w.from), c.before(cal, w.toLevel, w.to)
+	return max(to, from) - from
+}
+
+// between returns the series' counts in [from, to).
+func (s *series) between(cal *calendar, from, to int64) (counts [kinds]uint64) {
+	w := cal.window(from, to)
+	for k, c := range s.counts {
+		if c != nil {
+			counts[k] = c.within(cal, w)
+		}
+	}
+	return counts
+}
+
+// coverage returns the share of [from, to) in which the guard was watching, and
+// counting what is asked for: series in, which may be nil, from second since on.
+func (s *Store) coverage(name gatewarden.Series, in *series, since int64, from, to time.Time) float64 {
+	if in != nil {
+		since = max(since, in.since)
+	} else if would, ok := s.book.sinceOf(name); ok {
+		since = max(since, would)
+	} else {
+		return 0
+	}
+	length := to.Sub(from)
+	if length <= 0 {
+		return 0
+	}
+	start := max(nanos(from), since*int64(time.Second))
+	return float64(s.watched.within(start, nanos(to))) / float64(length)
+}
+
+// nanos returns t in nanoseconds since 1970, kept within the range that has them.
+func nanos(t time.Time) int64 {
+	const last = 1 << 33 // seconds; the year 2242
+	switch sec := t.Unix(); {
+	case sec < 0:
+		return 0
+	case sec > last:
+		return last * int64(time.Second)
+	default:
+		return t.UnixNano()
+	}
+}
+
+// instant returns the time of second sec, zero for 0.
+func instant(sec int64) time.Time {
+	if sec == 0 {
+		return time.Time{}
+	}
+	return time.Unix(sec, 0).UTC()
+}

@@ -1,0 +1,165 @@
+package store
+
+import (
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// A series keeps one column for each class of status and one for shed responses.
+const (
+	shedKind = len(gatewarden.Tally{}.ByClass)
+	kinds    = shedKind + 1
+)
+
+// series is what is kept for a gatewarden.Series.
+type series struct {
+	name  gatewarden.Series
+	index int // in book.list
+	meter bool
+	since int64 // the first second from which on everything that belongs here was counted
+	last  int64 // the latest second with a record, 0 when there was none
+
+	counts  [kinds]*column // nil where nothing was ever counted
+	slis    []sliColumns
+	latency latencies
+	rolled  int64 // the minute up to which latency.roll was called
+
+	pending []cell // what Drain has not taken yet
+}
+
+// sliColumns counts the good and bad events of one SLI. Availability needs none: the
+// classes of status answer it.
+type sliColumns struct {
+	key       sliKey
+	since     int64 // the first second from which on it was judged
+	good, bad column
+}
+
+// sliKey says what gatewarden.SLI.ID says, without the cost of a string.
+type sliKey struct {
+	kind      gatewarden.SLIKind
+	threshold time.Duration
+	of        gatewarden.LatencyPart
+	expr      string
+}
+
+func keyOf(s *gatewarden.SLI) sliKey {
+	switch s.Kind {
+	case gatewarden.SLILatency:
+		of := s.Of
+		if of == "" {
+			of = gatewarden.OfRequest // as LatencyPart.Pick has it
+		}
+		return sliKey{kind: s.Kind, threshold: s.Threshold, of: of}
+	case gatewarden.SLIGood:
+		return sliKey{kind: s.Kind, expr: s.Expr}
+	default:
+		return sliKey{}
+	}
+}
+
+// guessable reports whether latency distributions can tell what the SLI counted.
+func (k sliKey) guessable() bool {
+	return k.kind == gatewarden.SLILatency && k.of == gatewarden.OfRequest
+}
+
+// find returns the columns of an SLI, nil when it is not configured.
+func (s *series) find(key sliKey) *sliColumns {
+	for i := range s.slis {
+		if s.slis[i].key == key {
+			return &s.slis[i]
+		}
+	}
+	return nil
+}
+
+// goodBad is what an SLI made of some events.
+type goodBad struct{ good, bad uint64 }
+
+// cell is what a series counted in a second, or in the part of it that one batch or
+// message brought.
+type cell struct {
+	second int64
+	counts [kinds]uint64
+	slis   []goodBad // by index into series.slis
+	marks  []mark
+}
+
+// merge adds o to c.
+func (c *cell) merge(o *cell) {
+	for k, n := range o.counts {
+		c.counts[k] += n
+	}
+	for len(c.slis) < len(o.slis) {
+		c.slis = append(c.slis, goodBad{})
+	}
+	for i, n := range o.slis {
+		c.slis[i].good += n.good
+		c.slis[i].bad += n.bad
+	}
+	c.marks = append(c.marks, o.marks...)
+	if len(c.marks) > 2*gatewarden.Buckets {
+		c.marks = tidy(c.marks)
+	}
+}
+
+// add counts a cell.
+func (s *series) add(cal *calendar, c *cell) {
+	s.age(cal)
+	for k, n := range c.counts {
+		if n == 0 {
+			continue
+		}
+		if s.counts[k] == nil {
+			s.counts[k] = &column{}
+		}
+		s.counts[k].add(cal, c.second, n)
+	}
+	for i, n := range c.slis {
+		if n.good > 0 {
+			s.slis[i].good.add(cal, c.second, n.good)
+		}
+		if n.bad > 0 {
+			s.slis[i].bad.add(cal, c.second, n.bad)
+		}
+	}
+	s.latency.add(cal.head, c.second, c.marks)
+	s.last = max(s.last, c.second)
+}
+
+// age moves latencies on to where their age belongs, once a minute.
+func (s *series) age(cal *calendar) {
+	if now := cal.head / minute; now != s.rolled {
+		s.latency.roll(cal.head)
+		s.rolled = now
+	}
+}
+
+// trim drops what is too old to be asked for. Busy series do that as they grow; this
+// is for those that have fallen silent.
+func (s *series) trim(cal *calendar) {
+	s.age(cal)
+	for _, c := range s.counts {
+		if c != nil {
+			c.trim(cal)
+		}
+	}
+	for i := range s.slis {
+		s.slis[i].good.trim(cal)
+		s.slis[i].bad.trim(cal)
+	}
+}
+
+// keep remembers a cell for Drain.
+func (s *series) keep(c *cell) {
+	for i := len(s.pending) - 1; i >= 0; i-- {
+		if s.pending[i].second == c.second {
+			s.pending[i].merge(c)
+			return
+		}
+	}
+	fresh := cell{second: c.second}
+	fresh.merge(c)
+	s.pending = append(s.pending, fresh)
+}
