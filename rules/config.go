@@ -18,6 +18,9 @@ type Config struct {
 	Jenkins Jenkins  `yaml:"jenkins"`
 	Log     Log      `yaml:"log"`
 	Web     Web      `yaml:"web"`
+	// BlindAfter is how long all sources may be silent before silence can no longer be
+	// told from peace: verdicts are inconclusive then. Default 1 m.
+	BlindAfter time.Duration `yaml:"blind_after"`
 }
 
 // Listen is where the program listens, as "host:port" or ":port".
@@ -91,5 +94,7 @@ func Defaults() *Config {
 		Kong:    Kong{Timeout: 5 * time.Second},
 		Jenkins: Jenkins{Timeout: 10 * time.Second},
 		Log:     Log{Level: "info", Format: "text"},
+
+		BlindAfter: time.Minute,
 	}
 }

@@ -36,6 +36,7 @@ func loadConfig(d *document) (*Config, Problems) {
 	checkState(d, &c.State)
 	checkKong(d, &c.Kong)
 	checkJenkins(d, &c.Jenkins)
+	checkBlindAfter(d, c)
 	d.choice(d.find(&c.Log.Level), "level", c.Log.Level, "debug", "info", "warn", "error")
 	d.choice(d.find(&c.Log.Format), "format", c.Log.Format, "text", "json")
 	if len(c.Rules) == 0 {
@@ -59,6 +60,17 @@ func (c *Config) absolve() {
 	c.Rules = slices.Clone(c.Rules)
 	for i := range c.Rules {
 		c.Rules[i] = siblingPath(c.File, c.Rules[i])
+	}
+}
+
+// shortestBlindAfter is above the second that Kong may hold a record back, several
+// times over.
+const shortestBlindAfter = 5 * time.Second
+
+func checkBlindAfter(d *document, c *Config) {
+	if c.BlindAfter < shortestBlindAfter {
+		d.errorf(d.find(&c.BlindAfter), "write something like 1m: longer than the longest pause between two requests at night",
+			"blind_after must be at least %s", gatewarden.Duration(shortestBlindAfter))
 	}
 }
 

@@ -67,3 +67,15 @@ func (d *document) fork() *document {
 	f.secrets, f.hidden = append([]secretText(nil), d.secrets...), append([]*yaml.Node(nil), d.hidden...)
 	return &f
 }
+
+// Text returns the settings as YAML, for telling whether they have changed.
+func (s Source) Text() string {
+	if s.settings == nil {
+		return ""
+	}
+	text, err := yaml.Marshal(s.settings)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
