@@ -50,8 +50,8 @@ type Analyzer struct {
 	words  words
 
 	pairs  []pair
-	outage *outage                                  // nil when the SLO has no outage line
-	since  [gatewarden.SeverityOutage + 1]time.Time // since when each severity fires, zero when it does not
+	outage *outage                                   // nil when the SLO has no outage line
+	since  [gatewarden.SeverityOutage + 1]*time.Time // since when each severity fires, nil when it does not; never changed in place
 }
 
 var (
@@ -154,15 +154,14 @@ func (a *Analyzer) stamp(at time.Time, fires [gatewarden.SeverityOutage + 1]bool
 	for s := range fires {
 		switch {
 		case !fires[s]:
-			a.since[s] = time.Time{}
-		case a.since[s].IsZero():
-			a.since[s] = at
+			a.since[s] = nil
+		case a.since[s] == nil:
+			a.since[s] = &at
 		}
 	}
 	for i := range alerts {
 		if alerts[i].Firing {
-			since := a.since[alerts[i].Severity]
-			alerts[i].Since = &since
+			alerts[i].Since = a.since[alerts[i].Severity]
 		}
 	}
 }
@@ -177,9 +176,9 @@ func (a *Analyzer) Resume(standing []gatewarden.Event) {
 			if !alert.Firing || alert.Severity.String() != ev.Severity || !a.resume(alert) {
 				continue
 			}
-			a.since[alert.Severity] = ev.At.Round(0)
-			if alert.Since != nil {
-				a.since[alert.Severity] = *alert.Since
+			a.since[alert.Severity] = alert.Since
+			if alert.Since == nil {
+				a.since[alert.Severity] = &ev.At
 			}
 		}
 	}
