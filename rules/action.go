@@ -341,7 +341,9 @@ func (w *webhookSpec) build(d *document) *gatewarden.WebhookStep {
 		w.Method = "POST"
 	}
 	d.choice(d.find(&w.Method), "method", w.Method, "POST", "PUT", "PATCH", "GET", "DELETE")
+	d.warnUnexpanded(d.find(&w.URL), w.URL)
 	for _, name := range sortedKeys(w.Headers) {
+		d.warnUnexpanded(d.find(placeInMap{&w.Headers, name}), w.Headers[name])
 		if strings.EqualFold(name, "Authorization") {
 			d.warnf(d.find(placeInMap{&w.Headers, name}), "use bearer_token_file, or url_file", "headers are kept in the journal, and this one is a secret")
 		}
@@ -354,9 +356,17 @@ func (w *webhookSpec) build(d *document) *gatewarden.WebhookStep {
 	}
 }
 
+// warnUnexpanded warns of ${NAME} in a rules file, where it means nothing: what rules
+// say goes into the journal, and must not depend on who reads them.
+func (d *document) warnUnexpanded(at *yaml.Node, text string) {
+	if strings.Contains(text, "${") {
+		d.warnf(at, "use url_file or bearer_token_file", "the environment is not looked up in rules files, so this is sent as it is")
+	}
+}
+
 func checkWebhookURL(d *document, at *yaml.Node, text string) {
 	checkURL(d, at, "url", text, "http", "https")
-	if u, err := url.Parse(text); err == nil && len(u.RawQuery) > 0 && looksSecret.MatchString(strings.ReplaceAll(u.RawQuery, "=", ": ")) {
+	if u, err := url.Parse(text); err == nil && secretKey.MatchString(u.RawQuery) {
 		d.warnf(at, "put the whole URL into a file and name it with url_file", "the url seems to carry a secret, and it is kept in the journal")
 	}
 }

@@ -126,11 +126,12 @@ func invalidUTF8(b []byte) int {
 }
 
 func (d *document) parse(b []byte) {
-	dec := yaml.NewDecoder(bytes.NewReader(b))
+	reader := &lineReader{rest: b}
+	dec := yaml.NewDecoder(reader)
 	var doc, second yaml.Node
 	if err := dec.Decode(&doc); err != nil {
 		if !errors.Is(err, io.EOF) {
-			d.syntaxError(err)
+			d.syntaxError(err, reader.lines)
 		}
 		return
 	}
@@ -140,23 +141,54 @@ func (d *document) parse(b []byte) {
 	switch err := dec.Decode(&second); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		d.syntaxError(err)
+		d.syntaxError(err, reader.lines)
 	default:
 		d.errorf(&second, "put what follows --- into a file of its own", "a file holds one YAML document, here a second one begins")
 	}
 }
 
+// lineReader hands out one line at a time, so that it knows how far the parser has
+// read when it gives up.
+type lineReader struct {
+	rest  []byte
+	lines int
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		return 0, io.EOF
+	}
+	end := bytes.IndexByte(r.rest, '\n') + 1
+	if end == 0 {
+		end = len(r.rest)
+	}
+	n := copy(p, r.rest[:end])
+	if n == end {
+		r.lines++
+	}
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// misplaced are the parser's complaints that come with the line where the list or the
+// mapping began, less one, instead of the line that breaks it.
+var misplaced = regexp.MustCompile(`^did not find expected (?:<|node content|key|'-'|',')`)
+
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
 
 // syntaxError reports an error of the YAML parser, which gives the line as text.
-func (d *document) syntaxError(err error) {
+func (d *document) syntaxError(err error, read int) {
 	text := err.Error()
 	found := yamlLine.FindStringSubmatch(text)
 	at := &yaml.Node{Line: 1, Column: 1}
 	if line, err := strconv.Atoi(found[1]); err == nil {
 		at.Line = min(line, len(d.lines))
 	}
-	message, hint := "this is not YAML: "+text[len(found[0]):], ""
+	complaint, hint := text[len(found[0]):], ""
+	if misplaced.MatchString(complaint) {
+		at.Line = min(max(read, 1), len(d.lines))
+	}
+	message := "this is not YAML: " + complaint
 	if line := d.tabIndent(); line > 0 {
 		at.Line = line
 		message, hint = "a tab indents this line", "YAML allows spaces only; replace the tab"
@@ -275,9 +307,22 @@ func (d *document) redact(s string) string {
 // userInfo is the part of a URL that may hold a password.
 var userInfo = regexp.MustCompile(`://[^/@\s"']*@`)
 
-// looksSecret finds the value of a key that sounds like a secret, for lines of which
-// nothing more is known.
-var looksSecret = regexp.MustCompile(`(?i)(?:token|passw(?:or)?d|secret|authorization|api[-_]?key|credentials?)["']?\s*:\s*(\S.*)$`)
+// secretKey is a key that sounds like one of a secret, for lines of which nothing more
+// is known; envValue a value after it that gives nothing away.
+var (
+	secretKey = regexp.MustCompile(`(?i)(?:token|passw(?:or)?d|secret|authorization|api[-_]?key|credentials?)["']?\s*[:=]\s*`)
+	envValue  = regexp.MustCompile(`^["']?\$\{\w+\}["']?\s*(?:[,}\]#]|$)`)
+)
+
+// maskSecrets cuts a line at the first value of a key that sounds like a secret.
+func maskSecrets(line string) string {
+	for _, m := range secretKey.FindAllStringIndex(line, -1) {
+		if rest := line[m[1]:]; rest != "" && !envValue.MatchString(rest) {
+			return line[:m[1]] + gatewarden.Redacted
+		}
+	}
+	return line
+}
 
 // hide keeps a text out of every message and excerpt of the document. A text of one
 // or two characters is no secret, and replacing it would garble everything.
@@ -296,8 +341,13 @@ func (d *document) excerpt(line, column int) (text string, caret int) {
 			text = string(runes[:n.Column-1]) + gatewarden.Redacted
 		}
 	}
-	if m := looksSecret.FindStringSubmatchIndex(text); m != nil && !strings.HasPrefix(text[m[2]:], "${") {
-		text = text[:m[2]] + gatewarden.Redacted
+	text = maskSecrets(text)
+	if line > 1 {
+		// The value of a key may stand below it.
+		above := strings.TrimRight(d.lines[line-2], " \t")
+		if m := secretKey.FindStringIndex(above); m != nil && len(strings.Trim(above[m[1]:], "|>-+")) == 0 {
+			text = gatewarden.Redacted
+		}
 	}
 	runes, caret := []rune(d.redact(strings.TrimRightFunc(text, unicode.IsSpace))), column-1
 	// A window of maxExcerpt characters around the column.

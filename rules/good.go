@@ -67,6 +67,10 @@ func variables() []variable {
 // compileGood compiles an expression into SLI.Holds. It returns nil when it reported
 // a problem.
 func compileGood(d *document, at *yaml.Node, text string) func(*gatewarden.Record) (bool, error) {
+	if strings.TrimSpace(text) == "" {
+		d.errorf(at, "write when a request is good: status < 500", "the expression is empty")
+		return nil
+	}
 	known := variables()
 	env := map[string]any{}
 	var names []string
@@ -81,6 +85,10 @@ func compileGood(d *document, at *yaml.Node, text string) func(*gatewarden.Recor
 	)
 	if err != nil {
 		d.exprError(at, text, err, names)
+		return nil
+	}
+	if flatten.takesAll {
+		d.errorf(at, "use the names themselves", "in the expression: $env is not supported")
 		return nil
 	}
 	var used []variable
@@ -99,8 +107,9 @@ func compileGood(d *document, at *yaml.Node, text string) func(*gatewarden.Recor
 // in an object, and notes which variables an expression uses, so that only those are
 // filled in for a record.
 type flattener struct {
-	known []variable
-	used  []string
+	known    []variable
+	used     []string
+	takesAll bool // it takes the environment as a whole, so that nothing is known about what it uses
 }
 
 // Visit is called for every node of the syntax tree.
@@ -109,6 +118,7 @@ func (f *flattener) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode:
 		name = n.Value
+		f.takesAll = f.takesAll || name == "$env"
 	case *ast.MemberNode:
 		object, isName := n.Node.(*ast.IdentifierNode)
 		property, isWord := n.Property.(*ast.StringNode)
@@ -152,7 +162,21 @@ func judge(program *vm.Program, used []variable) func(*gatewarden.Record) (bool,
 	}
 }
 
-var unknownName = regexp.MustCompile(`unknown name (\w+)`)
+var (
+	unknownName = regexp.MustCompile(`unknown name (\w+)`)
+	goNumber    = regexp.MustCompile(`\b(?:int|float64)\b`)
+	goText      = regexp.MustCompile(`\bstring\b`)
+	goBool      = regexp.MustCompile(`\bbool\b`)
+)
+
+// plainTypes replaces the names that Go has for types.
+func plainTypes(message string) string {
+	message = strings.TrimPrefix(message, "compilation failed: ")
+	message = strings.ReplaceAll(message, "[]string", "list")
+	message = goNumber.ReplaceAllString(message, "number")
+	message = goText.ReplaceAllString(message, "text")
+	return goBool.ReplaceAllString(message, "true or false")
+}
 
 // exprError reports an error of the expression at the character that it is about.
 func (d *document) exprError(at *yaml.Node, text string, err error, names []string) {
@@ -164,8 +188,12 @@ func (d *document) exprError(at *yaml.Node, text string, err error, names []stri
 	}
 	if m := unknownName.FindStringSubmatch(message); m != nil {
 		hint = didYouMean(m[1], names, "it takes what is known of a request")
+		if m[1] == "latency" {
+			hint = "write latency.request, latency.upstream or latency.kong"
+		}
 	}
-	if strings.Contains(message, "expected bool") {
+	message = plainTypes(message)
+	if strings.HasPrefix(message, "expected true or false") {
 		hint = "compare something: status < 500"
 	}
 	d.errorf(&where, hint, "in the expression: %s", message)

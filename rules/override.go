@@ -53,7 +53,9 @@ func (s *sloSpec) override(key, setting, value string) (gatewarden.SLO, Problems
 	d := parseDocument(key, []byte(value), nil)
 	d.places = maps.Clone(oldPlaces)
 	if d.root == nil {
-		d.errorf(nil, "write --set "+key+"=VALUE", "there is no value")
+		if len(d.problems) == 0 {
+			d.errorf(nil, "write --set "+key+"=VALUE", "there is no value")
+		}
 		return gatewarden.SLO{}, d.finish(), restore
 	}
 	switch setting {

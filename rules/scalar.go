@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -44,13 +45,19 @@ func (d *document) scalar(n *yaml.Node, v reflect.Value, name string) {
 // keepSecret hides a secret from excerpts and messages, and frowns when it is
 // written into the file.
 func (d *document) keepSecret(n *yaml.Node, name string) {
-	if d.env != nil && strings.Contains(n.Value, "${") {
+	if d.env != nil && envOnly.MatchString(n.Value) {
 		return // the file does not hold it; expand hides the value
 	}
 	d.hidden = append(d.hidden, n)
 	d.hide(n.Value, gatewarden.Redacted)
+	if d.env != nil && strings.Contains(n.Value, "${") {
+		return // it holds a part of it, such as "Bearer "
+	}
 	d.warnf(n, "take it from the environment with ${NAME}, or from a file where a ..._file key exists", "%s is written into the file", name)
 }
+
+// envOnly is a value that is nothing but a reference to the environment.
+var envOnly = regexp.MustCompile(`^\$\{\w+\}$`)
 
 func setScalar(v reflect.Value, n *yaml.Node) error {
 	if v.Type() == durationType {
@@ -245,7 +252,7 @@ func (d *document) choice(at *yaml.Node, name, word string, words ...string) boo
 			return true
 		}
 	}
-	d.errorf(at, "it is one of: "+strings.Join(words, ", "), "%s can't be %q", name, word)
+	d.errorf(at, "it is one of: "+strings.Join(words, ", "), "%s: %q is not known here", name, word)
 	return false
 }
 

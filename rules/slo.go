@@ -258,6 +258,7 @@ func (s *sloSpec) window(d *document) gatewarden.BudgetWindow {
 		return gatewarden.BudgetWindow{Calendar: calendar}
 	case d.find(&s.Window) == nil && d.find(&s.Calendar) == nil:
 		return gatewarden.BudgetWindow{Rolling: 30 * 24 * time.Hour}
+	case rolling == 0 && d.hasProblemIn(at):
 	case rolling < shortestWindow || rolling > longestWindow:
 		d.errorf(at, "write 30d, or {calendar: month}", "the window must be between %s and %s, which is how long counts are kept", days(shortestWindow), days(longestWindow))
 	case rolling%time.Second != 0:
@@ -344,7 +345,8 @@ func (s *sloSpec) outage(d *document, slo *gatewarden.SLO) *gatewarden.OutageLin
 	}
 	budget := slo.ErrorBudget()
 	if d.find(&s.Outage.Ratio) == nil || s.Outage.Ratio == 0 {
-		return &gatewarden.OutageLine{Ratio: min(max(0.10, 50*budget), (1+budget)/2)}
+		r := min(max(0.10, 50*budget), (1+budget)/2)
+		return &gatewarden.OutageLine{Ratio: math.Round(r*1e9) / 1e9}
 	}
 	r := float64(s.Outage.Ratio)
 	if r <= budget {
@@ -354,4 +356,4 @@ func (s *sloSpec) outage(d *document, slo *gatewarden.SLO) *gatewarden.OutageLin
 }
 
 // highestBurn is the burn rate when everything fails.
-func highestBurn(slo *gatewarden.SLO) float64 { return math.Round(1e6/slo.ErrorBudget()) / 1e6 }
+func highestBurn(slo *gatewarden.SLO) float64 { return math.Round(1e9/slo.ErrorBudget()) / 1e9 }
