@@ -44,8 +44,10 @@ type Config struct {
 	// triggered before; 2 s unless set. It must be longer than an item that has left
 	// the queue takes to show up as a build.
 	LookGap time.Duration
-	// Settle is how long a build is looked for after the answer to its trigger was
-	// lost; 30 s unless set.
+	// Settle is how long a trigger may take to show in the queue, at a controller
+	// that stalls: so long is a build looked for after the answer to its trigger was
+	// lost, and no second trigger is sent sooner than that after a first that may have
+	// been accepted. 15 s unless set.
 	Settle time.Duration
 
 	Now        func() time.Time      // time.Now when nil
@@ -61,7 +63,7 @@ func (c *Config) setDefaults() {
 		{&c.PollQueue, 1500 * time.Millisecond},
 		{&c.PollBuild, 3500 * time.Millisecond},
 		{&c.LookGap, 2 * time.Second},
-		{&c.Settle, 30 * time.Second},
+		{&c.Settle, 15 * time.Second},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value
@@ -109,6 +111,7 @@ type memo struct {
 	// Lost says that the answer to the trigger was lost: it is not sent again.
 	Lost    bool      `json:"lost,omitempty"`
 	Since   time.Time `json:"since,omitzero"` // of the first trigger; Wait counts from it
+	Sent    time.Time `json:"sent,omitzero"`  // of the last trigger
 	QueueID int64     `json:"queue_id,omitempty"`
 	Build   int       `json:"build,omitempty"`
 }

@@ -41,6 +41,9 @@ func (r *run) deadline() time.Time { return r.memo.Since.Add(r.wait()) }
 
 func (r *run) late() bool { return !r.cfg.Now().Before(r.deadline()) }
 
+// unsettled is how long the last trigger may still take to show.
+func (r *run) unsettled() time.Duration { return r.memo.Sent.Add(r.cfg.Settle).Sub(r.cfg.Now()) }
+
 // apply takes the action up where its memo left it.
 func (r *run) apply(ctx context.Context) (gatewarden.Outcome, error) {
 	switch {
@@ -70,7 +73,7 @@ func (r *run) apply(ctx context.Context) (gatewarden.Outcome, error) {
 // resume goes on after a trigger of which nobody knows whether it was accepted:
 // the guard died in the middle, the answer was lost, or a proxy gave up.
 func (r *run) resume(ctx context.Context) (gatewarden.Outcome, error) {
-	atLeast := time.Duration(0)
+	atLeast := r.unsettled()
 	if r.memo.Lost {
 		atLeast = r.cfg.Settle
 	}

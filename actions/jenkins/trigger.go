@@ -84,8 +84,9 @@ func (r *run) trigger(ctx context.Context) (gatewarden.Outcome, error) {
 	if !r.memo.Open {
 		r.memo.NextBuild = def.NextBuildNumber
 	}
+	r.memo.Sent = r.cfg.Now()
 	if r.memo.Since.IsZero() {
-		r.memo.Since = r.cfg.Now()
+		r.memo.Since = r.memo.Sent
 	}
 	r.memo.Open = true
 	if err := r.store(); err != nil {
@@ -115,7 +116,7 @@ func (r *run) trigger(ctx context.Context) (gatewarden.Outcome, error) {
 		}
 		return r.resume(ctx)
 	default: // perhaps, strange
-		found, out, searchErr := r.searchOr(ctx, 0)
+		found, out, searchErr := r.searchOr(ctx, r.unsettled())
 		if searchErr != nil || out.Status != "" {
 			return out, searchErr
 		}

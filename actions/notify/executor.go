@@ -104,9 +104,16 @@ func (e *Executor) prepare(step *gatewarden.WebhookStep) (*call, error) {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return nil, gatewarden.Errorf(gatewarden.Invalid, "the webhook's URL is not an http or https URL").WithHint("set url or url_file")
 	}
+	if !isToken(c.method) {
+		return nil, gatewarden.Errorf(gatewarden.Invalid, "the webhook's method %q is none", step.Method).WithHint("leave it out for POST")
+	}
 	c.url = u
 	c.secrets = append(c.secrets, secretsOf(u, step.URLFile != "")...)
 	for name, value := range step.Headers {
+		if !isToken(name) || strings.ContainsFunc(value, unicode.IsControl) {
+			return nil, gatewarden.Errorf(gatewarden.Invalid, "the webhook's header %q cannot be sent", name).
+				WithHint("a name is letters, digits and dashes; a value is one line")
+		}
 		c.header.Set(name, value)
 		c.secrets = append(c.secrets, value)
 	}
@@ -119,6 +126,13 @@ func (e *Executor) prepare(step *gatewarden.WebhookStep) (*call, error) {
 		c.secrets = append(c.secrets, token)
 	}
 	return c, nil
+}
+
+func isToken(name string) bool {
+	return name != "" && strings.IndexFunc(name, func(r rune) bool {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		return !letter && r != '-' && r != '_'
+	}) < 0
 }
 
 // secret reads a file that holds one, anew for each call, so that it can be
@@ -141,6 +155,9 @@ func secretsOf(u *url.URL, fromFile bool) []string {
 	var out []string
 	if p, ok := u.User.Password(); ok {
 		out = append(out, p)
+	}
+	if name := u.User.Username(); name != "" {
+		out = append(out, name)
 	}
 	if fromFile && len(u.EscapedPath()) > 1 {
 		out = append(out, u.EscapedPath(), strings.Trim(u.EscapedPath(), "/"))
@@ -234,18 +251,18 @@ func (e *Executor) do(ctx context.Context, id string, c *call, message []byte) (
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // the status is the answer; the body is only shown
-	return resp.StatusCode, c.redact(printable(answer)), nil
+	return resp.StatusCode, excerptOf(c.redact(string(answer))), nil
 }
 
-// printable returns the beginning of an answer as text without control characters.
-func printable(b []byte) string {
-	text := strings.ToValidUTF8(string(b[:min(len(b), maxExcerpt)]), "")
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
+// excerptOf returns the beginning of an answer without control characters.
+func excerptOf(text string) string {
+	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return -1
 		}
 		return r
-	}, text))
+	}, strings.ToValidUTF8(text, "�"))
+	return strings.TrimSpace(strings.ToValidUTF8(text[:min(len(text), maxExcerpt)], ""))
 }
 
 // Revert does nothing: what the receiver did cannot be taken back from here.

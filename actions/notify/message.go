@@ -46,4 +46,3 @@ func body(a gatewarden.Action) ([]byte, error) {
 	}
 	return append(b, '\n'), nil
 }
-
