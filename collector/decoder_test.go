@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -52,13 +53,19 @@ func sameAsOracle(t *testing.T, d *Decoder, body []byte) Batch {
 		}
 		return got
 	}
-	if diff := cmp.Diff(want, got.Records, cmpopts.EquateEmpty()); diff != "" {
+	if !sameRecords(want, got.Records) {
+		diff := cmp.Diff(want, got.Records, cmpopts.EquateEmpty())
 		t.Fatalf("differs from encoding/json (-want +got) on %q\n%s", body, diff)
 	}
 	if got.Rejected != rejected || (got.Reason != "") != (rejected > 0) {
 		t.Fatalf("rejected %d (%q), want %d, on %q", got.Rejected, got.Reason, rejected, body)
 	}
 	return got
+}
+
+// sameRecords is what cmp.Diff says, but quick enough for fuzzing.
+func sameRecords(a, b []gatewarden.Record) bool {
+	return len(a) == 0 && len(b) == 0 || reflect.DeepEqual(a, b)
 }
 
 // TestCaptures decodes everything that a real Kong 3.9.1 was seen to send: once body

@@ -238,10 +238,10 @@ func (d *Decoder) target(ip text, port float64) string {
 		return ""
 	}
 	address := d.appendText(d.memo.scratch[:0], ip)
-	if address[0] != '[' && bytes.IndexByte(address, ':') >= 0 {
-		address = append(append([]byte{'['}, address...), ']')
-	}
 	if port >= 1 && port <= 65535 {
+		if address[0] != '[' && bytes.IndexByte(address, ':') >= 0 {
+			address = append(append([]byte{'['}, address...), ']')
+		}
 		address = strconv.AppendInt(append(address, ':'), int64(port), 10)
 	}
 	d.memo.scratch = address

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -159,7 +158,10 @@ func oracleTries(v any) (tries []gatewarden.Try) {
 		}
 		t := gatewarden.Try{Code: status(o["code"]), Failed: o["state"] != nil, Target: str(o["ip"])}
 		if port, ok := number(o["port"]); ok && port >= 1 && port <= 65535 && t.Target != "" {
-			t.Target = net.JoinHostPort(strings.Trim(t.Target, "[]"), strconv.Itoa(int(port)))
+			if strings.Contains(t.Target, ":") && t.Target[0] != '[' {
+				t.Target = "[" + t.Target + "]"
+			}
+			t.Target += ":" + strconv.Itoa(int(port))
 		}
 		tries = append(tries, t)
 	}

@@ -23,7 +23,10 @@ func (s *scanner) numberAt(i int) (v float64, ok bool, end int) {
 		if end < 0 || t.from == t.to {
 			return 0, false, end
 		}
-		inner := scanner{b: s.b[t.from:t.to]}
+		inner := scanner{b: s.raw(t)}
+		if t.odd {
+			inner.b = s.appendText(nil, t)
+		}
 		if inner.number(0) != len(inner.b) {
 			return 0, false, end
 		}
