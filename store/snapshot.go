@@ -44,22 +44,24 @@ func (v *saving) save(s *series) {
 func (s *Store) Snapshot() ([]byte, error) {
 	s.reform.Lock()
 	defer s.reform.Unlock()
-	head, all := s.begin()
+	rest, all := s.begin()
 	for _, one := range all {
 		s.mu.Lock()
 		s.saving.save(one)
 		s.mu.Unlock()
 	}
 	s.mu.Lock()
-	content := s.saving.out.b
+	var head encoder
+	head.uint(uint64(s.cal.head)) // as of now: some series have aged up to it
+	series := s.saving.out.b
 	s.saving = nil
 	s.mu.Unlock()
-	return pack(append(head, content...))
+	return pack(slices.Concat(head.b, rest, series))
 }
 
 // begin starts a snapshot: it cuts what is pending, so that the snapshot holds whole
 // frames, and writes what concerns all series.
-func (s *Store) begin() (head []byte, all []*series) {
+func (s *Store) begin() (common []byte, all []*series) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cut()
@@ -71,7 +73,6 @@ func (s *Store) begin() (head []byte, all []*series) {
 		}
 	}
 	var e encoder
-	e.uint(uint64(s.cal.head))
 	e.uint(uint64(s.book.overflowed + 1))
 	e.spans(s.watched.spans)
 	applied := s.applied

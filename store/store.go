@@ -104,7 +104,7 @@ type Store struct {
 	cal     calendar     // its levels never change
 	book    *book
 	watched watched
-	swept   int       // where sweep has got to in book.list
+	swept   int // where sweep has got to in book.list
 
 	origin  uint64    // this store, among those that a log has messages of
 	number  uint64    // of the last frame cut
