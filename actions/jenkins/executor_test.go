@@ -81,7 +81,7 @@ func TestMemos(t *testing.T) {
 }
 
 // TestEveryStatusOfTheTrigger has a proxy answer the trigger, which reached
-// Jenkins or did not, with every status there is.
+// Jenkins or did not, with every status that has a name.
 func TestEveryStatusOfTheTrigger(t *testing.T) {
 	type fate struct {
 		status   gatewarden.ActionStatus // "" is an error with code
@@ -106,7 +106,13 @@ func TestEveryStatusOfTheTrigger(t *testing.T) {
 			return fate{"", gatewarden.Invalid, 1}
 		}
 	}
+	var statuses []int // those that have a name, and one of each hundred that has none
 	for status := 200; status < 600; status++ {
+		if http.StatusText(status) != "" || status%100 == 99 {
+			statuses = append(statuses, status)
+		}
+	}
+	for _, status := range statuses {
 		for _, handled := range []bool{false, true} {
 			if handled && (status >= 400 && status < 500 && status != 408 || status == 503) {
 				continue // these mean that it was not
