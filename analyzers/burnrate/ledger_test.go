@@ -46,7 +46,11 @@ func (l *ledger) before(s int64) gatewarden.Count {
 
 func (l *ledger) Count(_ gatewarden.Series, _ *gatewarden.SLI, from, to time.Time) gatewarden.Count {
 	a, b := l.before(from.Unix()), l.before(to.Unix())
-	return gatewarden.Count{Good: b.Good - a.Good, Bad: b.Bad - a.Bad, Coverage: 1}
+	c := gatewarden.Count{Good: b.Good - a.Good, Bad: b.Bad - a.Bad}
+	if len(l.seconds) > 0 { // watched since the first event
+		c.Coverage = min(float64(to.Unix()-l.seconds[0])/to.Sub(from).Seconds(), 1)
+	}
+	return c
 }
 
 // promise is an SLO of 99.9 % over 30 days with the workbook's pairs.

@@ -34,7 +34,7 @@ func newWords(slo *gatewarden.SLO) words {
 	}
 	w.sliced = w.verb
 	if slo.Timeslice > 0 {
-		w.events = gatewarden.Duration(slo.Timeslice).String() + " slices"
+		w.events = "slices of " + gatewarden.Duration(slo.Timeslice).String()
 		w.sliced = "were bad"
 	}
 	w.budget = string(appendPercent(nil, slo.ErrorBudget()))
@@ -134,17 +134,18 @@ func (w *words) explain(v *gatewarden.Verdict, s gatewarden.Severity) string {
 	return string(b)
 }
 
-// pick returns the alert of severity s that says most: one that fires before one
-// that does not, then the one that is furthest above its factor.
+// pick returns the alert of severity s that says most: the first one that fires,
+// else the one that is nearest to its factor.
 func (w *words) pick(v *gatewarden.Verdict, s gatewarden.Severity) *gatewarden.AlertEvidence {
 	var best *gatewarden.AlertEvidence
-	excess := func(a *gatewarden.AlertEvidence) float64 { return min(a.LongBurn, a.ShortBurn) / a.Factor }
+	nearness := func(a *gatewarden.AlertEvidence) float64 { return min(a.LongBurn, a.ShortBurn) / a.Factor }
 	for i := range v.SLO.Alerts {
 		a := &v.SLO.Alerts[i]
-		if a.Severity != s {
-			continue
-		}
-		if best == nil || a.Firing && !best.Firing || a.Firing == best.Firing && excess(a) > excess(best) {
+		switch {
+		case a.Severity != s:
+		case a.Firing:
+			return a
+		case best == nil || nearness(a) > nearness(best):
 			best = a
 		}
 	}

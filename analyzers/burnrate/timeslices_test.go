@@ -1,0 +1,104 @@
+package burnrate
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// sliced is a promise of 99 % good minutes a day, a minute being good when 95 % of
+// its requests are.
+func sliced() gatewarden.SLO {
+	slo := promise()
+	slo.Objective, slo.Timeslice, slo.TimesliceObjective = 0.99, time.Minute, 0.95
+	slo.Window.Rolling, slo.Pairs, slo.Outage = day, gatewarden.WorkbookPairs(day), nil
+	return slo
+}
+
+func TestSlicesCountMinutes(t *testing.T) {
+	l := &ledger{}
+	minute := func(i int, good, bad uint64) {
+		l.add(start.Add(time.Duration(i)*time.Minute+30*time.Second), good, bad)
+	}
+	for i := range 100 {
+		minute(i, 1000, 0)
+	}
+	minute(100, 95, 5)         // just good
+	minute(101, 949, 51)       // bad
+	minute(102, 0, 1)          // bad, though it is one request
+	minute(105, 100_000, 4000) // 103 and 104 are idle: no events. 4 % is good
+	minute(106, 0, 1000)       // not over yet
+	slo := sliced()
+	slo.Pairs = nil
+	v := New(slo, l, nil).Analyze(start.Add(106*time.Minute + 45*time.Second))
+	if c := v.SLO.Count; c.Good != 102 || c.Bad != 2 {
+		t.Errorf("%d good and %d bad slices, want 102 and 2", c.Good, c.Bad)
+	}
+	if want := "1.92 % of 104 slices of 1m were bad in the last 1d, overspending the budget of 1 % 1.92 times"; v.Reason != want {
+		t.Errorf("reason %q, want %q", v.Reason, want)
+	}
+}
+
+// However late records arrive within the time that slices are judged again, and
+// however irregular the looks, the count is that of all slices judged at once.
+func TestSlicesAgreeWithCountingAnew(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 2))
+		slo := sliced()
+		slo.Window.Rolling = 3 * time.Hour
+		slo.Pairs = gatewarden.WorkbookPairs(slo.Window.Rolling)
+		slo.Timeslice = time.Duration(rapid.SampledFrom([]int{10, 60, 90, 600}).Draw(t, "slice")) * time.Second
+		w := &table3h{}
+		kept := New(slo, w, nil)
+		at := start
+		for range rapid.IntRange(1, 40).Draw(t, "looks") {
+			for range rng.IntN(30) {
+				w.add(at.Add(-time.Duration(rng.IntN(60))*time.Second), rng.Uint64N(20), rng.Uint64N(2))
+			}
+			at = at.Add(time.Duration(1+rng.IntN(90)) * time.Second)
+			got := kept.Analyze(at).SLO
+			want := New(slo, w, nil).Analyze(at).SLO
+			if got.Count != want.Count || got.Alerts[0].LongCount != want.Alerts[0].LongCount {
+				t.Fatalf("%v: %+v, counted anew %+v", at.Sub(start), got.Count, want.Count)
+			}
+		}
+	})
+}
+
+// table3h is a Windows that takes records in any order.
+type table3h struct{ cells [8 * 3600]gatewarden.Count }
+
+func (w *table3h) index(at time.Time) int64 { return at.Unix() - start.Unix() + 4*3600 }
+
+func (w *table3h) add(at time.Time, good, bad uint64) {
+	c := &w.cells[w.index(at)]
+	c.Good += good
+	c.Bad += bad
+}
+
+func (w *table3h) Count(_ gatewarden.Series, _ *gatewarden.SLI, from, to time.Time) gatewarden.Count {
+	var sum gatewarden.Count
+	for i := max(w.index(from), 0); i < w.index(to); i++ {
+		sum = plus(sum, w.cells[i])
+	}
+	return sum
+}
+
+// Bad minutes page once they have spent 2 % of the budget: 14.4 % of the 2m window
+// of a day is a bad slice in its last two.
+func TestSlicesPage(t *testing.T) {
+	slo := sliced()
+	s := newStory(t, slo, nil)
+	s.run(2*time.Hour, 10, 0)
+	s.want(gatewarden.Healthy)
+	s.run(10*time.Minute, 5, 5)
+	s.want(gatewarden.Breach, pageSev, ticketSev)
+	s.run(time.Hour, 10, 0)
+	if s.v.Fires(pageSev) {
+		t.Errorf("still pages after an hour of good slices: %s", s.v.Reason)
+	}
+}
