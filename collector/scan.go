@@ -121,11 +121,12 @@ func (s *scanner) key(i int) (key text, value int) {
 	if i >= len(s.b) || s.b[i] != '"' {
 		return text{}, s.wrong(i, "key in quotes")
 	}
-	key, i = s.str(i + 1)
-	if i < 0 {
-		return text{}, i
+	end, odd := s.str(i + 1)
+	if end < 0 {
+		return text{}, end
 	}
-	if i = s.space(i); i >= len(s.b) || s.b[i] != ':' {
+	key = text{i + 1, end - 1, odd}
+	if i = s.space(end); i >= len(s.b) || s.b[i] != ':' {
 		return text{}, s.wrong(i, "colon")
 	}
 	return key, s.space(i + 1)
@@ -138,7 +139,7 @@ func (s *scanner) skip(i int) int {
 	}
 	switch s.b[i] {
 	case '"':
-		_, i = s.str(i + 1)
+		i, _ = s.str(i + 1)
 		return i
 	case '{':
 		return s.skipObject(i)
@@ -236,15 +237,16 @@ const (
 	highs = 0x8080808080808080
 )
 
-// str reads a string whose opening quote is before i.
+// str reads a string whose opening quote is before i, up to behind its closing one.
+// odd says that it may have escapes or bytes that are not ASCII.
 //
 // It looks at eight bytes at a time for those that mean something, by the "has less"
 // and "has zero" tests of Anderson's Bit Twiddling Hacks: the lowest bit of their
 // result is exact, those above it need not be. Exclusive or with 2 maps the quote
 // (0x22) to 0x20 and the control characters among themselves, so that one test,
 // less than 0x21, finds both.
-func (s *scanner) str(i int) (text, int) {
-	b, start, seen, escaped := s.b, i, uint64(0), false
+func (s *scanner) str(i int) (end int, odd bool) {
+	b, seen := s.b, uint64(0)
 	for {
 		for i+8 <= len(b) {
 			x := binary.LittleEndian.Uint64(b[i:])
@@ -263,16 +265,16 @@ func (s *scanner) str(i int) (text, int) {
 		}
 		switch {
 		case i == len(b):
-			return text{}, s.fail(i, syntax, "it ends inside a string")
+			return s.fail(i, syntax, "it ends inside a string"), false
 		case b[i] == '"':
-			return text{start, i, escaped || seen&highs != 0}, i + 1
+			return i + 1, seen&highs != 0
 		case b[i] == '\\':
-			escaped = true
+			seen = highs
 			if i = s.escape(i + 1); i < 0 {
-				return text{}, i
+				return i, false
 			}
 		default:
-			return text{}, s.fail(i, syntax, "there is a control character in a string")
+			return s.fail(i, syntax, "there is a control character in a string"), false
 		}
 	}
 }

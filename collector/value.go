@@ -10,7 +10,8 @@ import (
 // textAt reads the value at i. One that is no string reads as the empty string.
 func (s *scanner) textAt(i int) (text, int) {
 	if i < len(s.b) && s.b[i] == '"' {
-		return s.str(i + 1)
+		end, odd := s.str(i + 1)
+		return text{i + 1, end - 1, odd}, end
 	}
 	return text{}, s.skip(i)
 }
@@ -19,7 +20,7 @@ func (s *scanner) textAt(i int) (text, int) {
 // does not care writes it. Anything else is not ok.
 func (s *scanner) numberAt(i int) (v float64, ok bool, end int) {
 	if i < len(s.b) && s.b[i] == '"' {
-		t, end := s.str(i + 1)
+		t, end := s.textAt(i)
 		if end < 0 || t.from == t.to {
 			return 0, false, end
 		}
