@@ -154,10 +154,37 @@ func (k *Kong) loadDocument(doc entity) *reply {
 		}
 	}
 	if len(wrong) > 0 {
-		rep := declarativeError(wrong)
+		rep := declarativeError(uniquenessLast(wrong))
 		return &rep
 	}
 	return nil
+}
+
+// uniquenessLast drops what is not unique when something else is wrong: Kong looks
+// for it only in a configuration that is right otherwise.
+func uniquenessLast(wrong entity) entity {
+	rest := entity{}
+	for table, v := range wrong {
+		list, isList := v.([]any)
+		if !isList {
+			rest[table] = v
+			continue
+		}
+		last := 0
+		kept := make([]any, len(list))
+		for i, item := range list {
+			if text, isText := item.(string); item != nil && (!isText || !strings.HasPrefix(text, "uniqueness")) {
+				kept[i], last = item, i+1
+			}
+		}
+		if last > 0 {
+			rest[table] = kept[:last]
+		}
+	}
+	if len(rest) == 0 {
+		return wrong
+	}
+	return rest
 }
 
 // loadList declares entities and those inside them; it returns what is wrong with

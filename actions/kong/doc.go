@@ -1,0 +1,22 @@
+// Package kong carries out the steps that change a Kong gateway: a plugin put into
+// a scope, the weight of targets set or taken to 0. It is one of the executors that
+// package actions calls, after the intent is in the journal and before the outcome
+// is; it talks to the Admin API through go-kong.
+//
+// Every change is written so that it can be recognised and taken back, also after
+// a crash between any two calls:
+//
+//   - A plugin of the guard's own has an id made from the action's id, so putting it
+//     twice is putting it once. It is deleted on revert.
+//   - A plugin of that name that was in that scope before is the user's. Its whole
+//     body is in the memo before it is changed, and is given back as it was.
+//   - A target's weight from before is in the memo.
+//
+// What somebody else changed meanwhile is left alone and said. Kong has no
+// compare-and-set: between the read that finds things unchanged and the write that
+// follows lies one round trip in which somebody else's change would be lost.
+//
+// Two actions never stack on one plugin: the second finds the first's mark and is
+// refused with a conflict that names it. Weights carry no mark, so they do stack,
+// and come off in reverse order.
+package kong

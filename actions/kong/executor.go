@@ -1,0 +1,111 @@
+package kong
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/actions"
+)
+
+var (
+	_ actions.Executor      = (*Executor)(nil)
+	_ actions.OrphanRemover = (*Executor)(nil)
+)
+
+// Config says which Kong to change. AdminURL is needed.
+type Config struct {
+	AdminURL   string
+	Token      string            // sent as Kong-Admin-Token; "" sends none
+	Workspace  string            // of an enterprise Kong
+	Timeout    time.Duration     // of one request, 5 s unless set
+	Transport  http.RoundTripper // http.DefaultTransport's settings unless set
+	Logger     *slog.Logger      // discarded when nil
+	Registerer prometheus.Registerer
+}
+
+// Executor changes one Kong. It is safe for concurrent use.
+type Executor struct {
+	client *client
+	log    *slog.Logger
+}
+
+// New returns an Executor. It does not call Kong. An AdminURL that is none is
+// Invalid.
+func New(c Config) (*Executor, error) {
+	client, err := newClient(c, newMetrics(c.Registerer))
+	if err != nil {
+		return nil, err
+	}
+	log := c.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Executor{client: client, log: log}, nil
+}
+
+// Prepare implements actions.Executor: it looks up what the step names and
+// remembers what is there.
+func (e *Executor) Prepare(ctx context.Context, a gatewarden.Action) (json.RawMessage, error) {
+	switch a.Spec.Kind {
+	case gatewarden.StepPlugin:
+		m, err := e.preparePlugin(ctx, a)
+		return encode(m, err)
+	case gatewarden.StepWeight, gatewarden.StepDrain:
+		m, err := e.prepareWeight(ctx, a)
+		return encode(m, err)
+	}
+	return nil, notMine(a)
+}
+
+// Apply implements actions.Executor.
+func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, save func(json.RawMessage) error) (gatewarden.Outcome, error) {
+	switch a.Spec.Kind {
+	case gatewarden.StepPlugin:
+		return e.applyPlugin(ctx, a, save)
+	case gatewarden.StepWeight, gatewarden.StepDrain:
+		return e.applyWeight(ctx, a, save)
+	}
+	return gatewarden.Outcome{}, notMine(a)
+}
+
+// Revert implements actions.Executor.
+func (e *Executor) Revert(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
+	switch a.Spec.Kind {
+	case gatewarden.StepPlugin:
+		return e.revertPlugin(ctx, a)
+	case gatewarden.StepWeight, gatewarden.StepDrain:
+		return e.revertWeight(ctx, a)
+	}
+	return gatewarden.Outcome{}, notMine(a)
+}
+
+func notMine(a gatewarden.Action) error {
+	return gatewarden.Errorf(gatewarden.Internal, "action %s: a %s step is not for Kong", a.ID, a.Spec.Kind)
+}
+
+func encode(v any, err error) (json.RawMessage, error) {
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, gatewarden.Errorf(gatewarden.Internal, "writing the memo: %w", err)
+	}
+	return b, nil
+}
+
+func decode(a gatewarden.Action, v any) (found bool, err error) {
+	if len(a.Memo) == 0 || string(a.Memo) == "null" {
+		return false, nil
+	}
+	if err := json.Unmarshal(a.Memo, v); err != nil {
+		return false, gatewarden.Errorf(gatewarden.Internal, "the memo of action %s is not readable: %w", a.ID, err)
+	}
+	return true, nil
+}

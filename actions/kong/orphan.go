@@ -1,0 +1,61 @@
+package kong
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/actions"
+)
+
+// Orphans implements actions.OrphanRemover: the plugins that carry the guard's tag
+// and an action that nobody knows.
+func (e *Executor) Orphans(ctx context.Context, known func(actionID string) bool) ([]actions.Orphan, error) {
+	list, err := e.client.list(ctx, "/plugins", tag)
+	if err != nil {
+		return nil, err
+	}
+	var orphans []actions.Orphan
+	for _, raw := range list {
+		o, err := parseObject(raw)
+		if err != nil {
+			return nil, err
+		}
+		action := actionOf(o)
+		if action != "" && known(action) {
+			continue
+		}
+		orphans = append(orphans, actions.Orphan{ID: stringIn(o, "id"), Action: action, Change: orphanChange(o, action)})
+	}
+	return orphans, nil
+}
+
+func orphanChange(plugin object, action string) string {
+	change := fmt.Sprintf("plugin %s (%s)", stringIn(plugin, "name"), stringIn(plugin, "id"))
+	if stringIn(plugin, "id") != pluginID(action) {
+		change += ", which was there before the guard changed it"
+	}
+	return change
+}
+
+// RemoveOrphan implements actions.OrphanRemover. It deletes what the guard made
+// itself. A plugin that was there before and that the guard only changed is never
+// deleted: what it was is not known any more, so that is a Conflict for a person.
+func (e *Executor) RemoveOrphan(ctx context.Context, o actions.Orphan) error {
+	if o.Action == "" || o.ID != pluginID(o.Action) {
+		return gatewarden.Errorf(gatewarden.Conflict, "%s is not the guard's own, and what it was before is not known any more", o.Change).WithHint("put it right by hand, then take the tags %s and %s off it", tag, actionTag+o.Action)
+	}
+	current, err := e.client.plugin(ctx, o.ID)
+	if err != nil || current == nil {
+		return err
+	}
+	if actionOf(current) != o.Action {
+		return nil // somebody took the mark off, so it is theirs
+	}
+	_, err = e.client.do(ctx, http.MethodDelete, "/plugins/"+o.ID, nil, nil)
+	if gatewarden.ErrorCode(err) == gatewarden.NotFound {
+		return nil
+	}
+	return err
+}

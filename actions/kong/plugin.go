@@ -1,0 +1,453 @@
+package kong
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// Tags of every plugin that is in place for an action.
+const (
+	tag       = "gatewarden"
+	actionTag = "gatewarden-action:"
+)
+
+// namespace is the UUID of the ids that are made from actions' ids, drawn once.
+var namespace = [16]byte{0x5b, 0x0e, 0x1d, 0x6a, 0x2f, 0x0c, 0x4e, 0x0d, 0x9a, 0x39, 0x67, 0x1b, 0x5e, 0x8c, 0x77, 0x21}
+
+// pluginID returns the id of the plugin that an action puts: a UUID of version 5
+// (RFC 9562, 5.5) of the action's id.
+func pluginID(action string) string {
+	sum := sha1.Sum(append(namespace[:], action...))
+	b := sum[:16]
+	b[6], b[8] = b[6]&0x0f|0x50, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// pluginMemo is what must be known to take a plugin step back.
+type pluginMemo struct {
+	Plugin  string          `json:"plugin"` // its id: made from the action's, or the user's
+	Scope   scope           `json:"scope"`
+	Before  json.RawMessage `json:"before,omitempty"`  // the user's plugin; none when the guard made its own
+	Alone   bool            `json:"alone,omitempty"`   // the step's configuration replaced the user's, because the two do not merge
+	Written json.RawMessage `json:"written,omitempty"` // as Kong showed it once the step was done
+}
+
+func (m *pluginMemo) own() bool { return len(m.Before) == 0 }
+
+// preparePlugin finds out what is in the scope. Errors: NotFound for a scope that
+// does not exist, Conflict when another action's plugin is there.
+func (e *Executor) preparePlugin(ctx context.Context, a gatewarden.Action) (*pluginMemo, error) {
+	step := a.Spec.Plugin
+	s, err := e.client.resolve(ctx, step)
+	if err != nil {
+		return nil, err
+	}
+	found, err := e.client.pluginIn(ctx, step.Name, s)
+	if err != nil {
+		return nil, err
+	}
+	m := &pluginMemo{Plugin: pluginID(a.ID), Scope: s}
+	if found == nil || stringIn(found, "id") == m.Plugin {
+		return m, nil
+	}
+	m.Plugin = stringIn(found, "id")
+	if holder := actionOf(found); holder != "" {
+		conflict := gatewarden.Errorf(gatewarden.Conflict, "plugin %s %s is held by action %s", step.Name, where(step), holder)
+		if holder == a.ID {
+			return nil, conflict.WithHint("what was there before it is not known any more; take the tag %s off the plugin to make it yours as it is", actionTag+holder)
+		}
+		return nil, conflict.WithHint("it comes free when that action is reverted; if no such action is in place any more, take the tag %s off the plugin", actionTag+holder)
+	}
+	m.Before, err = encode(found, nil)
+	return m, err
+}
+
+// actionOf returns the id of the action that a plugin's tags name, "" if none.
+func actionOf(plugin object) string {
+	for _, t := range stringsIn(plugin["tags"]) {
+		if id, ok := strings.CutPrefix(t, actionTag); ok {
+			return id
+		}
+	}
+	return ""
+}
+
+// where says the step's scope in words.
+func where(p *gatewarden.PluginStep) string {
+	var parts []string
+	for _, part := range [][2]string{{"service", p.Service}, {"route", p.Route}, {"consumer", p.Consumer}} {
+		if part[1] != "" {
+			parts = append(parts, part[0]+" "+part[1])
+		}
+	}
+	if parts == nil {
+		return "on the whole gateway"
+	}
+	return "on " + strings.Join(parts, ", ")
+}
+
+// rounds is how often Apply starts over when somebody else changes the scope
+// between its look and its write.
+const rounds = 3
+
+func (e *Executor) applyPlugin(ctx context.Context, a gatewarden.Action, save func(json.RawMessage) error) (gatewarden.Outcome, error) {
+	m := &pluginMemo{}
+	found, err := decode(a, m)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	for range rounds {
+		if !found {
+			if m, err = e.preparePlugin(ctx, a); err != nil {
+				return gatewarden.Outcome{}, err
+			}
+			if err := saveMemo(m, save); err != nil {
+				return gatewarden.Outcome{}, err
+			}
+		}
+		written, again, err := e.putPlugin(ctx, a, m, save)
+		if err != nil {
+			return gatewarden.Outcome{}, err
+		}
+		if again {
+			found = false
+			continue
+		}
+		if m.Written, err = encode(written, nil); err != nil {
+			return gatewarden.Outcome{}, err
+		}
+		if err := saveMemo(m, save); err != nil {
+			return gatewarden.Outcome{}, err
+		}
+		return e.pluginOutcome(a.Spec.Plugin, m)
+	}
+	return gatewarden.Outcome{}, gatewarden.Errorf(gatewarden.Conflict, "plugin %s %s kept being changed by somebody else", a.Spec.Plugin.Name, where(a.Spec.Plugin))
+}
+
+func saveMemo(m any, save func(json.RawMessage) error) error {
+	raw, err := encode(m, nil)
+	if err != nil {
+		return err
+	}
+	return save(raw)
+}
+
+// putPlugin writes the plugin unless it is in place already, and verifies it. It
+// asks to start over when what the memo says is not what is there.
+func (e *Executor) putPlugin(ctx context.Context, a gatewarden.Action, m *pluginMemo, save func(json.RawMessage) error) (written object, again bool, err error) {
+	config, err := plain(a.Spec.Plugin.Config)
+	if err != nil {
+		return nil, false, err
+	}
+	current, err := e.client.plugin(ctx, m.Plugin)
+	if err != nil {
+		return nil, false, err
+	}
+	if current != nil && len(missing(a, m, config, current)) == 0 {
+		return current, false, nil
+	}
+	if m.own() {
+		written, err = e.client.write(ctx, http.MethodPut, m.Plugin, ownBody(a, m.Scope, config))
+		if gatewarden.ErrorCode(err) == gatewarden.Conflict && written == nil {
+			again, lookErr := e.occupied(ctx, a, m)
+			if lookErr != nil || again {
+				return nil, again, lookErr
+			}
+		}
+	} else {
+		before, parseErr := parseObject(m.Before)
+		if parseErr != nil {
+			return nil, false, parseErr
+		}
+		if current == nil || actionOf(current) != a.ID && !same(timeless(before), timeless(current)) {
+			return nil, true, nil
+		}
+		written, err = e.patchPlugin(ctx, a, m, before, config, save)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if wrong := missing(a, m, config, written); len(wrong) > 0 {
+		return nil, false, gatewarden.Errorf(gatewarden.Conflict, "plugin %s %s is not as it was written: %s", a.Spec.Plugin.Name, where(a.Spec.Plugin), strings.Join(wrong, "; ")).WithHint("does something else write the same plugin?")
+	}
+	return written, false, nil
+}
+
+// occupied reports whether a plugin of somebody else is in the scope by now.
+func (e *Executor) occupied(ctx context.Context, a gatewarden.Action, m *pluginMemo) (bool, error) {
+	found, err := e.client.pluginIn(ctx, a.Spec.Plugin.Name, m.Scope)
+	return found != nil && stringIn(found, "id") != m.Plugin, err
+}
+
+// timeless drops what every write changes.
+func timeless(plugin object) object { return without(plugin, "updated_at") }
+
+// missing lists what the action wants and the plugin has not.
+func missing(a gatewarden.Action, m *pluginMemo, config any, plugin object) []string {
+	wanted := object{"name": a.Spec.Plugin.Name, "enabled": true}
+	if config != nil {
+		wanted["config"] = config
+	}
+	out := includes("", wanted, plugin)
+	if !m.Scope.covers(plugin) {
+		out = append(out, "the scope: not "+where(a.Spec.Plugin))
+	}
+	if actionOf(plugin) != a.ID {
+		out = append(out, "tags: no "+actionTag+a.ID)
+	}
+	return out
+}
+
+func ownBody(a gatewarden.Action, s scope, config any) object {
+	body := s.references()
+	body["name"], body["enabled"], body["tags"] = a.Spec.Plugin.Name, true, []any{tag, actionTag + a.ID}
+	if config != nil {
+		body["config"] = config
+	}
+	return body
+}
+
+// patchPlugin changes the user's plugin. Kong merges the configuration; where the
+// two cannot be together, such as a message beside a body, ours stands alone.
+func (e *Executor) patchPlugin(ctx context.Context, a gatewarden.Action, m *pluginMemo, before object, config any, save func(json.RawMessage) error) (object, error) {
+	id := stringIn(before, "id")
+	body := object{"enabled": true, "tags": tagged(before, a.ID)}
+	if config != nil {
+		body["config"] = config
+	}
+	written, err := e.client.write(ctx, http.MethodPatch, id, body)
+	if gatewarden.ErrorCode(err) != gatewarden.Invalid {
+		return written, err
+	}
+	m.Alone = true
+	if err := saveMemo(m, save); err != nil {
+		return nil, err
+	}
+	whole := without(before, "updated_at", "config")
+	maps.Copy(whole, body)
+	written, putErr := e.client.write(ctx, http.MethodPut, id, whole)
+	if gatewarden.ErrorCode(putErr) == gatewarden.Invalid {
+		return nil, err // the merge's error is the one that tells about the rules file
+	}
+	return written, putErr
+}
+
+func tagged(before object, action string) []any {
+	tags, _ := before["tags"].([]any)
+	return append(slices.Clone(tags), tag, actionTag+action)
+}
+
+func (e *Executor) pluginOutcome(step *gatewarden.PluginStep, m *pluginMemo) (gatewarden.Outcome, error) {
+	out := gatewarden.Outcome{Status: gatewarden.ActionApplied}
+	what := fmt.Sprintf("plugin %s %s", step.Name, where(step))
+	settings := ""
+	if len(step.Config) > 0 {
+		settings = " " + compact(step.Config)
+	}
+	if m.own() {
+		out.Reason = "the plugin is in place; Kong's workers take it up within seconds"
+		out.Change = what + ": added" + settings
+		out.Undo = e.client.curl(http.MethodDelete, "/plugins/"+m.Plugin, nil)
+		return out, nil
+	}
+	before, err := parseObject(m.Before)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	written, err := parseObject(m.Written)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	body, err := encode(timeless(before), nil)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	out.Reason = "the plugin that was there is changed; Kong's workers take it up within seconds"
+	out.Change = what + ": " + strings.Join(differences("", without(before, "updated_at", "tags"), without(written, "updated_at", "tags")), "; ")
+	out.Undo = e.client.curl(http.MethodPut, "/plugins/"+m.Plugin, body)
+	return out, nil
+}
+
+func (e *Executor) revertPlugin(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
+	m := &pluginMemo{}
+	found, err := decode(a, m)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	if !found {
+		m.Plugin = pluginID(a.ID) // nothing was written without a memo, but looking is cheap
+	}
+	current, err := e.client.plugin(ctx, m.Plugin)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	if m.own() {
+		return e.removeOwn(ctx, a, m, current)
+	}
+	return e.giveBack(ctx, a, m, current)
+}
+
+// removeOwn deletes the plugin that the action put, unless somebody made it theirs.
+func (e *Executor) removeOwn(ctx context.Context, a gatewarden.Action, m *pluginMemo, current object) (gatewarden.Outcome, error) {
+	what := fmt.Sprintf("plugin %s %s", a.Spec.Plugin.Name, where(a.Spec.Plugin))
+	if current == nil {
+		return reverted("the plugin was not there any more, so there was nothing to undo", what+": gone"), nil
+	}
+	changed, err := changedSince(a, m, current)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	undo := e.client.curl(http.MethodDelete, "/plugins/"+m.Plugin, nil)
+	if len(changed) > 0 {
+		return left("somebody else changed the plugin since", what, changed, undo), nil
+	}
+	if _, err := e.client.do(ctx, http.MethodDelete, "/plugins/"+m.Plugin, nil, nil); err != nil && gatewarden.ErrorCode(err) != gatewarden.NotFound {
+		return gatewarden.Outcome{}, err
+	}
+	still, err := e.client.plugin(ctx, m.Plugin)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	if still != nil {
+		return gatewarden.Outcome{}, gatewarden.Errorf(gatewarden.Unavailable, "%s is still there after it was deleted", what)
+	}
+	return reverted("the plugin is removed", what+": removed"), nil
+}
+
+// giveBack puts the user's plugin back as it was, unless somebody changed it.
+func (e *Executor) giveBack(ctx context.Context, a gatewarden.Action, m *pluginMemo, current object) (gatewarden.Outcome, error) {
+	what := fmt.Sprintf("plugin %s %s", a.Spec.Plugin.Name, where(a.Spec.Plugin))
+	before, err := parseObject(m.Before)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	body := timeless(before)
+	text, err := encode(body, nil)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	undo := e.client.curl(http.MethodPut, "/plugins/"+m.Plugin, text)
+	if current == nil {
+		return left("somebody else deleted the plugin since", what, nil, undo), nil
+	}
+	if same(body, timeless(current)) {
+		return reverted("the plugin is as it was before", what+": as before"), nil
+	}
+	changed, err := changedSince(a, m, current)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	if len(changed) > 0 {
+		return left("somebody else changed the plugin since", what, changed, undo), nil
+	}
+	// PUT, because a PATCH would merge and leave what the step had added. Kong keeps
+	// the created_at that a PUT brings.
+	now, err := e.client.write(ctx, http.MethodPut, m.Plugin, body)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	if wrong := differences("", body, timeless(now)); len(wrong) > 0 {
+		return left("Kong did not take the plugin back as it was", what, wrong, undo), nil
+	}
+	return reverted("the plugin is as it was before", what+": as before"), nil
+}
+
+// changedSince lists how the plugin differs from what the action wrote. When the
+// guard died before it had noted that, it compares with what the action would
+// have written.
+func changedSince(a gatewarden.Action, m *pluginMemo, current object) ([]string, error) {
+	if len(m.Written) > 0 {
+		written, err := parseObject(m.Written)
+		if err != nil {
+			return nil, err
+		}
+		// A repeated PUT of our own plugin may have set its times anew.
+		return differences("", without(written, "updated_at", "created_at"), without(current, "updated_at", "created_at")), nil
+	}
+	if actionOf(current) != a.ID {
+		return []string{"tags: no " + actionTag + a.ID}, nil
+	}
+	config, err := plain(a.Spec.Plugin.Config)
+	if err != nil {
+		return nil, err
+	}
+	if m.Plugin == "" || m.Scope == (scope{}) && hasScope(a.Spec.Plugin) {
+		return nil, nil // no memo at all: the mark must do
+	}
+	changed := missing(a, m, config, current)
+	if m.own() || m.Alone {
+		return changed, nil
+	}
+	before, err := parseObject(m.Before)
+	if err != nil {
+		return nil, err
+	}
+	return append(changed, touchedBeside(before, current, config)...), nil
+}
+
+func hasScope(p *gatewarden.PluginStep) bool {
+	return p.Service != "" || p.Route != "" || p.Consumer != ""
+}
+
+// touchedBeside lists what is different from before although the step does not set
+// it.
+func touchedBeside(before, current object, config any) []string {
+	ours := []string{"config", "enabled", "tags", "updated_at"}
+	out := differences("", without(before, ours...), without(current, ours...))
+	was, _ := before["config"].(object)
+	is, _ := current["config"].(object)
+	set, _ := config.(object)
+	return append(out, besides("config", was, is, set)...)
+}
+
+// besides lists the differences between two records at the fields that set does
+// not have. Kong shows some nested fields a second time under a flat name
+// (redis.host as redis_host): one follows the other.
+func besides(path string, was, is, set object) []string {
+	var out []string
+	keys := maps.Clone(was)
+	maps.Copy(keys, is)
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		inner, isRecord := set[key].(object)
+		_, isSet := set[key]
+		before, _ := was[key].(object)
+		now, _ := is[key].(object)
+		switch {
+		case isRecord && before != nil && now != nil:
+			out = append(out, besides(path+"."+key, before, now, inner)...)
+		case isSet || follows(key, set):
+		default:
+			out = append(out, differences(path+"."+key, was[key], is[key])...)
+		}
+	}
+	return out
+}
+
+func follows(key string, set object) bool {
+	for name := range set {
+		if strings.HasPrefix(key, name+"_") || strings.HasPrefix(name, key+"_") {
+			return true
+		}
+	}
+	return false
+}
+
+func reverted(reason, change string) gatewarden.Outcome {
+	return gatewarden.Outcome{Status: gatewarden.ActionReverted, Reason: reason, Change: change}
+}
+
+func left(reason, what string, changed []string, undo string) gatewarden.Outcome {
+	out := gatewarden.Outcome{Status: gatewarden.ActionLeft, Reason: reason + ", so it was left alone", Change: what + ": left", Undo: undo}
+	if len(changed) > 0 {
+		out.Details = "What differs from what the guard wrote:\n" + strings.Join(changed, "\n")
+	}
+	return out
+}

@@ -1,0 +1,225 @@
+package kong
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/internal/fakekong"
+)
+
+func TestAPluginOfOurOwnComesAndGoes(t *testing.T) {
+	b := newBench(t, fakekong.Config{})
+	before := b.get("/plugins")
+	r := pluginAction("protect-orders-1", rateLimit(200))
+	for range 2 { // again is the same as once
+		out := b.mustRun(r)
+		wantStatus(t, out, gatewarden.ActionApplied)
+		if want := `plugin rate-limiting on route orders-list: added {"limit_by":"service","policy":"local","second":200}`; out.Change != want {
+			t.Errorf("change %q, want %q", out.Change, want)
+		}
+		if want := "curl -X DELETE '" + b.url + "/plugins/" + pluginID(r.ID) + "'"; out.Undo != want {
+			t.Errorf("undo %q, want %q", out.Undo, want)
+		}
+	}
+	plugin := b.get("/plugins/" + pluginID(r.ID))
+	for _, part := range []string{`"tags":["gatewarden","gatewarden-action:protect-orders-1"]`, `"second":200`, `"enabled":true`} {
+		if !strings.Contains(plugin, part) {
+			t.Errorf("%s is not in %s", part, plugin)
+		}
+	}
+	for range 2 {
+		wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
+	}
+	if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTheUsersOwnPluginComesBackByteForByte(t *testing.T) {
+	for name, c := range map[string]struct {
+		theirs string
+		step   gatewarden.PluginStep
+	}{
+		"a limit made stricter": {
+			`{"name":"rate-limiting","route":{"name":"orders-list"},"config":{"minute":600,"hour":9000},"tags":["team:shop","a"],"instance_name":"orders-limit"}`,
+			gatewarden.PluginStep{Name: "rate-limiting", Route: "orders-list", Config: map[string]any{"minute": 10}},
+		},
+		"one that was switched off": {
+			`{"name":"rate-limiting","route":{"name":"orders-list"},"config":{"minute":5.5},"enabled":false}`,
+			gatewarden.PluginStep{Name: "rate-limiting", Route: "orders-list", Config: map[string]any{"minute": 2}},
+		},
+		"keys that the step adds do not stay": {
+			`{"name":"http-log","config":{"http_endpoint":"http://127.0.0.1:9/log","headers":{"X-A":"1"},"queue":{"max_batch_size":10}}}`,
+			gatewarden.PluginStep{Name: "http-log", Config: map[string]any{"custom_fields_by_lua": map[string]any{"a": "return 1"}, "queue": map[string]any{"max_entries": 7}}},
+		},
+		"a message beside a body, which do not go together": {
+			`{"name":"request-termination","service":{"name":"recommendations"},"config":{"status_code":418,"content_type":"text/plain","body":"short and stout","trigger":"X-Maintenance"}}`,
+			gatewarden.PluginStep{Name: "request-termination", Service: "recommendations", Config: map[string]any{"status_code": 503, "message": "shed"}},
+		},
+		"a redis host, which Kong shows twice": {
+			`{"name":"rate-limiting","service":{"name":"orders"},"config":{"minute":600,"policy":"redis","redis":{"host":"10.1.1.1"}}}`,
+			gatewarden.PluginStep{Name: "rate-limiting", Service: "orders", Config: map[string]any{"redis": map[string]any{"host": "10.2.2.2"}}},
+		},
+		"a whole gateway's plugin": {
+			`{"name":"cors","config":{"origins":["https://shop.example"]},"protocols":["http","https"],"tags":[]}`,
+			gatewarden.PluginStep{Name: "cors", Config: map[string]any{"origins": []string{"*"}}},
+		},
+		"a consumer's": {
+			`{"name":"rate-limiting","consumer":{"username":"zoë"},"config":{"minute":3}}`,
+			gatewarden.PluginStep{Name: "rate-limiting", Consumer: "zoë", Config: map[string]any{"minute": 1}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, fakekong.Config{})
+			b.send("POST", "/plugins", c.theirs)
+			before := b.get("/plugins")
+			r := pluginAction("protect-orders-1", c.step)
+			for range 2 {
+				wantStatus(t, b.mustRun(r), gatewarden.ActionApplied)
+			}
+			if during := b.get("/plugins"); during == before || !strings.Contains(during, `"gatewarden-action:protect-orders-1"`) || strings.Count(during, `"instance_name"`) != 1 {
+				t.Errorf("while applied: %s", during)
+			}
+			for range 2 {
+				wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
+			}
+			if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestWhatSomebodyElseChangedMeanwhileIsLeft(t *testing.T) {
+	theirs := `{"name":"rate-limiting","route":{"name":"orders-list"},"config":{"minute":600}}`
+	for name, c := range map[string]struct {
+		theirs string
+		change func(b *bench, id string)
+		status gatewarden.ActionStatus
+		says   string
+	}{
+		"their plugin, set to something else": {theirs, func(b *bench, id string) { b.send("PATCH", "/plugins/"+id, `{"config":{"minute":1}}`) }, gatewarden.ActionLeft, "config.minute: 10 → 1"},
+		"their plugin, deleted":               {theirs, func(b *bench, id string) { b.send("DELETE", "/plugins/"+id, "") }, gatewarden.ActionLeft, "deleted"},
+		"their plugin, put back by themselves": {theirs, func(b *bench, id string) {
+			b.send("PATCH", "/plugins/"+id, `{"config":{"minute":600},"tags":null}`)
+		}, gatewarden.ActionReverted, "as it was"},
+		"our plugin, set to something else":   {"", func(b *bench, id string) { b.send("PATCH", "/plugins/"+id, `{"config":{"minute":1}}`) }, gatewarden.ActionLeft, "config.minute: 10 → 1"},
+		"our plugin, its mark taken off":      {"", func(b *bench, id string) { b.send("PATCH", "/plugins/"+id, `{"tags":["mine"]}`) }, gatewarden.ActionLeft, "tags"},
+		"our plugin, swept away by deck sync": {"", func(b *bench, id string) { b.send("DELETE", "/plugins/"+id, "") }, gatewarden.ActionReverted, "nothing to undo"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, fakekong.Config{})
+			if c.theirs != "" {
+				b.send("POST", "/plugins", c.theirs)
+			}
+			r := pluginAction("a-1", gatewarden.PluginStep{Name: "rate-limiting", Route: "orders-list", Config: map[string]any{"minute": 10}})
+			b.mustRun(r)
+			m := &pluginMemo{}
+			if _, err := decode(r.Action, m); err != nil {
+				t.Fatal(err)
+			}
+			c.change(b, m.Plugin)
+			changed := b.get("/plugins")
+			out := b.mustRevert(r)
+			wantStatus(t, out, c.status)
+			if !strings.Contains(out.Reason+out.Details, c.says) {
+				t.Errorf("%q is not said: %+v", c.says, out)
+			}
+			if diff := cmp.Diff(changed, b.get("/plugins")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestAPluginThatAppearsBetweenPrepareAndApplyIsTheUsers(t *testing.T) {
+	b := newBench(t, fakekong.Config{})
+	r := pluginAction("a-1", rateLimit(200))
+	memo, err := b.exec.Prepare(context.Background(), r.Action)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Memo = memo
+	b.send("POST", "/plugins", `{"name":"rate-limiting","route":{"name":"orders-list"},"config":{"minute":60000}}`)
+	before := b.get("/plugins")
+	wantStatus(t, b.mustRun(r), gatewarden.ActionApplied)
+	wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
+	if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAUsersPluginThatChangesBetweenPrepareAndApplyComesBackAsItWasLast(t *testing.T) {
+	for name, change := range map[string]string{"changed": "PATCH", "deleted": "DELETE"} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, fakekong.Config{})
+			b.send("PUT", "/plugins/5a21e5d6-8f0c-4f60-8a3c-0c4bb1f0c111", `{"name":"rate-limiting","route":{"name":"orders-list"},"config":{"minute":60000}}`)
+			r := pluginAction("a-1", rateLimit(200))
+			memo, err := b.exec.Prepare(context.Background(), r.Action)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Memo = memo
+			b.send(change, "/plugins/5a21e5d6-8f0c-4f60-8a3c-0c4bb1f0c111", `{"config":{"minute":70000}}`)
+			before := b.get("/plugins")
+			wantStatus(t, b.mustRun(r), gatewarden.ActionApplied)
+			wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
+			if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestTwoActionsDoNotStackOnOnePlugin(t *testing.T) {
+	for name, theirs := range map[string]string{"of the guard": "", "of the user": `{"name":"rate-limiting","route":{"name":"orders-list"},"config":{"minute":60000}}`} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, fakekong.Config{})
+			if theirs != "" {
+				b.send("POST", "/plugins", theirs)
+			}
+			before := b.get("/plugins")
+			first, second := pluginAction("first-1", rateLimit(200)), pluginAction("second-1", rateLimit(100))
+			b.mustRun(first)
+			_, err := b.run(second)
+			wantCode(t, err, gatewarden.Conflict, "held by action first-1")
+			wantStatus(t, b.mustRevert(first), gatewarden.ActionReverted)
+			wantStatus(t, b.mustRun(second), gatewarden.ActionApplied)
+			wantStatus(t, b.mustRevert(second), gatewarden.ActionReverted)
+			if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestAScopeThatDoesNotExistIsNamedWithThoseThatDo(t *testing.T) {
+	b := newBench(t, fakekong.Config{})
+	for name, c := range map[string]struct {
+		step  gatewarden.PluginStep
+		words []string
+	}{
+		"a service":  {gatewarden.PluginStep{Name: "cors", Service: "recomendations"}, []string{`no service "recomendations"`, "did you mean recommendations?", "there are: orders, recommendations"}},
+		"a route":    {gatewarden.PluginStep{Name: "cors", Route: "orders/list"}, []string{`no route "orders/list"`, "did you mean orders-list?"}},
+		"a consumer": {gatewarden.PluginStep{Name: "cors", Consumer: "x"}, []string{`no consumer "x"`, "there are: zoë"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := b.run(pluginAction("a-1", c.step))
+			wantCode(t, err, gatewarden.NotFound, c.words...)
+		})
+	}
+}
+
+func TestRevertWithoutAMemoTouchesNothing(t *testing.T) {
+	b := newBench(t, fakekong.Config{})
+	before := b.get("/plugins") + b.get("/upstreams/orders-up/targets")
+	wantStatus(t, b.mustRevert(pluginAction("a-1", rateLimit(1))), gatewarden.ActionReverted)
+	wantStatus(t, b.mustRevert(weightAction("a-2", gatewarden.StepDrain, gatewarden.WeightStep{Upstream: "orders-up", Target: "10.0.0.8:8080"})), gatewarden.ActionReverted)
+	if diff := cmp.Diff(before, b.get("/plugins")+b.get("/upstreams/orders-up/targets")); diff != "" {
+		t.Error(diff)
+	}
+}

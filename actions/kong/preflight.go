@@ -1,0 +1,96 @@
+package kong
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// Info is what a Kong says about itself.
+type Info struct {
+	Version     string
+	DBLess      bool          // takes no changes by its Admin API
+	Consistency string        // of workers: "eventual" or "strict"
+	Tick        time.Duration // how often workers take up changes, and other nodes learn of them
+	Plugins     []string      // that this Kong can run
+	Configured  []string      // that are configured somewhere
+}
+
+// Info asks Kong about itself.
+func (e *Executor) Info(ctx context.Context) (Info, error) {
+	raw, err := e.client.do(ctx, http.MethodGet, "/", nil, nil)
+	if err != nil {
+		return Info{}, err
+	}
+	var root struct {
+		Version       string `json:"version"`
+		Configuration struct {
+			Database    string  `json:"database"`
+			Consistency string  `json:"worker_consistency"`
+			Workers     float64 `json:"worker_state_update_frequency"`
+			Nodes       float64 `json:"db_update_frequency"`
+		} `json:"configuration"`
+		Plugins struct {
+			Available map[string]json.RawMessage `json:"available_on_server"`
+			Enabled   json.RawMessage            `json:"enabled_in_cluster"` // a list, or {} when empty
+		} `json:"plugins"`
+	}
+	if err := json.Unmarshal(raw, &root); err != nil || root.Version == "" {
+		return Info{}, gatewarden.Errorf(gatewarden.Invalid, "%s does not answer as Kong's Admin API does", e.client.url).WithHint("kong.admin_url must be the Admin API, usually on port 8001")
+	}
+	info := Info{
+		Version:     root.Version,
+		DBLess:      root.Configuration.Database == "off",
+		Consistency: root.Configuration.Consistency,
+		Tick:        time.Duration(max(root.Configuration.Workers, root.Configuration.Nodes) * float64(time.Second)),
+		Plugins:     slices.Sorted(maps.Keys(root.Plugins.Available)),
+	}
+	if json.Unmarshal(root.Plugins.Enabled, &info.Configured) != nil {
+		info.Configured = nil
+	}
+	return info, nil
+}
+
+// Preflight checks, without changing anything, that the step could be done now:
+// that Kong takes changes, has the plugin and accepts its configuration, and that
+// what the step names exists. Steps that are not for Kong are fine.
+func (e *Executor) Preflight(ctx context.Context, step gatewarden.Step) error {
+	switch step.Kind {
+	case gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain:
+	default:
+		return nil
+	}
+	info, err := e.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if info.DBLess {
+		return gatewarden.Errorf(gatewarden.Invalid, "the Kong at %s runs without a database, so its Admin API takes no changes", e.client.url).WithHint("the guard can act only on a Kong with a database; use mode: observe with this one")
+	}
+	a := gatewarden.Action{ID: "preflight", Spec: step}
+	if step.Kind != gatewarden.StepPlugin {
+		_, err := e.prepareWeight(ctx, a)
+		return err
+	}
+	if !slices.Contains(info.Plugins, step.Plugin.Name) {
+		return gatewarden.Errorf(gatewarden.Invalid, "Kong has no plugin %q", step.Plugin.Name).WithHint("add it to plugins in kong.conf; %s", suggest(step.Plugin.Name, info.Plugins))
+	}
+	s, err := e.client.resolve(ctx, step.Plugin)
+	if err != nil {
+		return err
+	}
+	config, err := plain(step.Plugin.Config)
+	if err != nil {
+		return err
+	}
+	_, err = e.client.do(ctx, http.MethodPost, "/schemas/plugins/validate", nil, ownBody(a, s, config))
+	if gatewarden.ErrorCode(err) == gatewarden.Invalid {
+		return gatewarden.Errorf(gatewarden.Invalid, "plugin %s %s: %w", step.Plugin.Name, where(step.Plugin), err)
+	}
+	return err
+}

@@ -1,0 +1,323 @@
+package kong
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// weightMemo is what must be known to take a weight or drain step back.
+type weightMemo struct {
+	Upstream string       `json:"upstream"` // its id
+	Targets  []targetMemo `json:"targets"`
+}
+
+// targetMemo is one target that the step changes.
+type targetMemo struct {
+	ID     string `json:"id"`
+	Target string `json:"target"`
+	Before int    `json:"before"` // its weight
+}
+
+// target is a target as the Admin API lists it.
+type target struct {
+	ID     string   `json:"id"`
+	Target string   `json:"target"`
+	Weight int      `json:"weight"`
+	Tags   []string `json:"tags"`
+}
+
+// wantedWeight returns what the step sets.
+func wantedWeight(a gatewarden.Action) int {
+	if a.Spec.Kind == gatewarden.StepDrain {
+		return 0
+	}
+	return a.Spec.Weight.Weight
+}
+
+// prepareWeight finds the step's targets. Errors: NotFound when the upstream does
+// not exist or no target fits, Conflict when no target of the upstream would be
+// left with a weight.
+func (e *Executor) prepareWeight(ctx context.Context, a gatewarden.Action) (*weightMemo, error) {
+	step := a.Spec.Weight
+	if w := wantedWeight(a); w < 0 || w > 65535 {
+		return nil, gatewarden.Errorf(gatewarden.Invalid, "weight %d is not between 0 and 65535", w)
+	}
+	up, err := e.client.named(ctx, "upstream", "upstreams", "name", step.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	m := &weightMemo{Upstream: stringIn(up, "id")}
+	all, err := e.client.targets(ctx, m.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, t := range all {
+		names = append(names, t.Target)
+		if fits(step, t) {
+			m.Targets = append(m.Targets, targetMemo{ID: t.ID, Target: t.Target, Before: t.Weight})
+		}
+	}
+	if len(m.Targets) == 0 {
+		what := "target " + step.Target
+		if step.Target == "" {
+			what = "target with the tag " + step.TargetTag
+		}
+		return nil, gatewarden.Errorf(gatewarden.NotFound, "upstream %s has no %s", step.Upstream, what).WithHint("%s", suggest(step.Target, names))
+	}
+	return m, e.leavesSome(a, m, all)
+}
+
+// targets lists the targets of an upstream.
+func (c *client) targets(ctx context.Context, upstream string) ([]target, error) {
+	list, err := c.list(ctx, "/upstreams/"+upstream+"/targets", "")
+	if err != nil {
+		return nil, err
+	}
+	out := make([]target, len(list))
+	for i, raw := range list {
+		if err := json.Unmarshal(raw, &out[i]); err != nil {
+			return nil, gatewarden.Errorf(gatewarden.Unavailable, "a target that Kong lists is not readable: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// fits reports whether the step means the target. As in Kong, a missing port is 8000.
+func fits(step *gatewarden.WeightStep, t target) bool {
+	if step.Target != "" {
+		return t.Target == step.Target || t.Target == withPort(step.Target)
+	}
+	for _, tag := range t.Tags {
+		if tag == step.TargetTag && tag != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func withPort(address string) string {
+	if _, _, err := net.SplitHostPort(address); err == nil {
+		return address
+	}
+	return net.JoinHostPort(strings.Trim(address, "[]"), "8000")
+}
+
+// leavesSome refuses a step after which no target of the upstream would have a
+// weight: Kong would answer every request with 503.
+func (e *Executor) leavesSome(a gatewarden.Action, m *weightMemo, all []target) error {
+	if wantedWeight(a) > 0 {
+		return nil
+	}
+	for _, t := range all {
+		if t.Weight > 0 && m.find(t.ID) == nil {
+			return nil
+		}
+	}
+	return gatewarden.Errorf(gatewarden.Conflict, "upstream %s would be left without any target of weight above 0", a.Spec.Weight.Upstream).WithHint("Kong would answer every request with 503; give another target a weight first")
+}
+
+func (m *weightMemo) find(id string) *targetMemo {
+	for i := range m.Targets {
+		if m.Targets[i].ID == id {
+			return &m.Targets[i]
+		}
+	}
+	return nil
+}
+
+func (e *Executor) applyWeight(ctx context.Context, a gatewarden.Action, save func(json.RawMessage) error) (gatewarden.Outcome, error) {
+	m := &weightMemo{}
+	found, err := decode(a, m)
+	if err == nil && !found {
+		if m, err = e.prepareWeight(ctx, a); err == nil {
+			err = saveMemo(m, save)
+		}
+	}
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	now, err := e.current(ctx, m)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	if err := e.refresh(a, m, now, save); err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	wanted := wantedWeight(a)
+	for _, t := range m.Targets {
+		if w, there := now[t.ID]; there && w != wanted {
+			if err := e.client.setWeight(ctx, m.Upstream, t.ID, wanted); err != nil {
+				return gatewarden.Outcome{}, err
+			}
+		}
+	}
+	return e.verifyWeight(ctx, a, m)
+}
+
+// current returns the weights of the upstream's targets by id.
+func (e *Executor) current(ctx context.Context, m *weightMemo) (map[string]int, error) {
+	all, err := e.client.targets(ctx, m.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	now := map[string]int{}
+	for _, t := range all {
+		now[t.ID] = t.Weight
+	}
+	return now, nil
+}
+
+// refresh takes up what somebody changed between Prepare and now, and looks once
+// more whether a target would be left.
+func (e *Executor) refresh(a gatewarden.Action, m *weightMemo, now map[string]int, save func(json.RawMessage) error) error {
+	wanted, changed := wantedWeight(a), false
+	all := make([]target, 0, len(now))
+	for id, w := range now {
+		all = append(all, target{ID: id, Weight: w})
+	}
+	if err := e.leavesSome(a, m, all); err != nil {
+		return err
+	}
+	for i := range m.Targets {
+		t := &m.Targets[i]
+		if w, there := now[t.ID]; there && w != wanted && w != t.Before {
+			t.Before, changed = w, true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return saveMemo(m, save)
+}
+
+func (c *client) setWeight(ctx context.Context, upstream, id string, weight int) error {
+	_, err := c.do(ctx, http.MethodPatch, "/upstreams/"+url.PathEscape(upstream)+"/targets/"+url.PathEscape(id), nil, object{"weight": weight})
+	return err
+}
+
+// verifyWeight reads the weights back.
+func (e *Executor) verifyWeight(ctx context.Context, a gatewarden.Action, m *weightMemo) (gatewarden.Outcome, error) {
+	now, err := e.current(ctx, m)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	wanted := wantedWeight(a)
+	var changes, undo, gone []string
+	for _, t := range m.Targets {
+		w, there := now[t.ID]
+		switch {
+		case !there:
+			gone = append(gone, t.Target)
+			continue
+		case w != wanted:
+			return gatewarden.Outcome{}, gatewarden.Errorf(gatewarden.Conflict, "the weight of %s in upstream %s is %d right after it was set to %d", t.Target, a.Spec.Weight.Upstream, w, wanted).WithHint("does something else set weights?")
+		}
+		changes = append(changes, weightChange(a, t, t.Before, wanted))
+		undo = append(undo, e.client.curl(http.MethodPatch, "/upstreams/"+m.Upstream+"/targets/"+t.ID, []byte(`{"weight":`+strconv.Itoa(t.Before)+`}`)))
+	}
+	out := gatewarden.Outcome{
+		Status: gatewarden.ActionApplied, Reason: "the weights are set; Kong uses them at once",
+		Change: strings.Join(changes, "; "), Undo: strings.Join(undo, "\n"),
+	}
+	if gone != nil {
+		out.Details = "No longer in the upstream: " + strings.Join(gone, ", ")
+	}
+	if changes == nil {
+		out.Status, out.Reason = gatewarden.ActionLeft, "the targets are no longer in the upstream, so nothing was done"
+		out.Change = "upstream " + a.Spec.Weight.Upstream + ": left"
+	}
+	return out, nil
+}
+
+func weightChange(a gatewarden.Action, t targetMemo, from, to int) string {
+	return fmt.Sprintf("weight of %s in upstream %s: %d → %d", t.Target, a.Spec.Weight.Upstream, from, to)
+}
+
+// revertWeight puts each weight back that is still what the step set.
+func (e *Executor) revertWeight(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
+	m := &weightMemo{}
+	found, err := decode(a, m)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	if !found {
+		return reverted("nothing had been changed", "upstream "+a.Spec.Weight.Upstream+": as before"), nil
+	}
+	now, err := e.currentIfAny(ctx, m)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	wanted := wantedWeight(a)
+	var changes, foreign, undo []string
+	for _, t := range m.Targets {
+		w, there := now[t.ID]
+		switch {
+		case !there:
+			foreign = append(foreign, t.Target+" is no longer in the upstream")
+		case w == t.Before:
+			changes = append(changes, fmt.Sprintf("weight of %s in upstream %s: %d, as before", t.Target, a.Spec.Weight.Upstream, w))
+		case w != wanted:
+			foreign = append(foreign, fmt.Sprintf("the weight of %s is %d, not %d as the guard set it", t.Target, w, wanted))
+			undo = append(undo, e.client.curl(http.MethodPatch, "/upstreams/"+m.Upstream+"/targets/"+t.ID, []byte(`{"weight":`+strconv.Itoa(t.Before)+`}`)))
+		case t.Before == 0 && onlyOne(now, t.ID):
+			foreign = append(foreign, fmt.Sprintf("%s is the only target that still has a weight, so it keeps it", t.Target))
+		default:
+			if err := e.client.setWeight(ctx, m.Upstream, t.ID, t.Before); err != nil {
+				return gatewarden.Outcome{}, err
+			}
+			changes = append(changes, weightChange(a, t, w, t.Before))
+		}
+	}
+	if foreign == nil {
+		if err := e.verifyBack(ctx, a, m); err != nil {
+			return gatewarden.Outcome{}, err
+		}
+		return reverted("the weights are as they were before", strings.Join(changes, "; ")), nil
+	}
+	out := left("somebody else changed the targets since", "upstream "+a.Spec.Weight.Upstream, foreign, strings.Join(undo, "\n"))
+	if changes != nil {
+		out.Change = strings.Join(changes, "; ") + "; the rest: left"
+	}
+	return out, nil
+}
+
+// onlyOne reports whether no other target has a weight above 0.
+func onlyOne(now map[string]int, id string) bool {
+	for other, w := range now {
+		if other != id && w > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// currentIfAny is current for an upstream that may be deleted by now.
+func (e *Executor) currentIfAny(ctx context.Context, m *weightMemo) (map[string]int, error) {
+	now, err := e.current(ctx, m)
+	if gatewarden.ErrorCode(err) == gatewarden.NotFound {
+		return nil, nil
+	}
+	return now, err
+}
+
+func (e *Executor) verifyBack(ctx context.Context, a gatewarden.Action, m *weightMemo) error {
+	now, err := e.current(ctx, m)
+	if err != nil {
+		return err
+	}
+	for _, t := range m.Targets {
+		if w, there := now[t.ID]; there && w != t.Before {
+			return gatewarden.Errorf(gatewarden.Unavailable, "the weight of %s in upstream %s is %d right after it was set back to %d", t.Target, a.Spec.Weight.Upstream, w, t.Before)
+		}
+	}
+	return nil
+}
