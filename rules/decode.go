@@ -51,10 +51,11 @@ func (d *document) enter(n *yaml.Node, depth int) (*yaml.Node, bool) {
 	}
 	d.values++
 	switch {
-	case d.values == maxValues:
-		d.reject(n, "aliases count each time they are used", "the file holds more than %d values", maxValues)
-		return n, false
 	case d.values > maxValues:
+		if !d.overfull {
+			d.overfull = true
+			d.reject(n, "aliases count each time they are used", "the file holds more than %d values", maxValues)
+		}
 		return n, false
 	case depth > maxDepth:
 		d.reject(n, "", "this is nested more than %d levels deep", maxDepth)
@@ -68,6 +69,9 @@ func (d *document) value(n *yaml.Node, v reflect.Value, name string, depth int) 
 	at := n // an alias is where the reader looks, not what it stands for
 	n, ok := d.enter(n, depth)
 	if !ok {
+		if v.Kind() == reflect.Pointer && v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem())) // a list of pointers holds no nil
+		}
 		return
 	}
 	d.places[v.Addr().Interface()] = at
@@ -203,6 +207,10 @@ func structFields(v reflect.Value) map[string]reflect.Value {
 }
 
 func (d *document) unknownKey(e entry, fields map[string]reflect.Value, name string) {
+	if len(d.problems) >= maxProblems {
+		d.dropped++
+		return
+	}
 	var known []string
 	for k := range fields {
 		known = append(known, k)
@@ -279,6 +287,7 @@ func (d *document) merge(n *yaml.Node, depth int) []entry {
 		return all
 	}
 	entries, _ := d.entries(n, "what << merges", depth+1)
+	d.values += len(entries)
 	return entries
 }
 

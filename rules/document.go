@@ -26,8 +26,9 @@ const (
 	maxFileBytes = 1 << 20
 	maxValues    = 50_000 // counted each time an alias repeats them
 	maxDepth     = 64
-	maxProblems  = 200 // reported of one file
-	maxExcerpt   = 160 // characters
+	maxProblems  = 200    // reported of one file
+	maxExcerpt   = 160    // characters
+	maxLine      = 10_000 // bytes; a longer line is not shown at all
 )
 
 // document is one file: its text, its YAML, and what is wrong with it.
@@ -37,18 +38,16 @@ type document struct {
 	root  *yaml.Node // nil when there is nothing in the file
 	env   func(string) (string, bool)
 
-	places  map[any]*yaml.Node // where a decoded value stands, by the pointer to it
-	values  int                // visited so far
-	secrets []secretText
-	hidden  []*yaml.Node        // values that no excerpt may show
-	failed  map[*yaml.Node]bool // values that could not be read: what checks say about them would only confuse
+	places   map[any]*yaml.Node  // where a decoded value stands, by the pointer to it
+	values   int                 // visited so far
+	overfull bool                // there are more than maxValues
+	secrets  map[string]string   // what must not be shown, and what is shown in its place
+	hidden   []*yaml.Node        // values that no excerpt may show
+	failed   map[*yaml.Node]bool // values that could not be read: what checks say about them would only confuse
 
 	problems Problems
 	dropped  int // problems beyond maxProblems
 }
-
-// secretText is a text that must not be shown, and what is shown in its place.
-type secretText struct{ text, shown string }
 
 // openDocument reads and parses a file. What can't be read or is no YAML is among
 // the document's problems, and root is nil then.
@@ -91,7 +90,7 @@ func hintForOpen(err error) string {
 }
 
 func parseDocument(name string, b []byte, env func(string) (string, bool)) *document {
-	d := &document{name: name, env: env, places: map[any]*yaml.Node{}, failed: map[*yaml.Node]bool{}}
+	d := &document{name: name, env: env, places: map[any]*yaml.Node{}, secrets: map[string]string{}, failed: map[*yaml.Node]bool{}}
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
 	if len(b) > maxFileBytes {
 		d.errorf(nil, "split it into several files", "the file is larger than %d KiB", maxFileBytes>>10)
@@ -226,6 +225,9 @@ func (d *document) find(pointers ...any) *yaml.Node {
 // hasProblemIn reports whether something is wrong with a key or a value of a mapping
 // already: what is missing from it may then be what is wrong.
 func (d *document) hasProblemIn(n *yaml.Node) bool {
+	if n == nil {
+		return false
+	}
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
@@ -267,7 +269,7 @@ func (d *document) add(sev Severity, at *yaml.Node, hint, message string) {
 		d.dropped++
 		return
 	}
-	p := Problem{File: d.name, Severity: sev, Message: d.redact(message), Hint: d.redact(hint), caret: -1}
+	p := Problem{File: d.name, Severity: sev, Message: message, Hint: hint, caret: -1}
 	if at != nil && at.Line > 0 {
 		p.Line, p.Column = at.Line, max(at.Column, 1)
 	}
@@ -277,12 +279,13 @@ func (d *document) add(sev Severity, at *yaml.Node, hint, message string) {
 // finish returns the problems, with their excerpts: those can only be cut when it is
 // known which values are secret.
 func (d *document) finish() Problems {
+	redact := d.redactor()
 	for i := range d.problems {
 		p := &d.problems[i]
-		if p.Line > 0 && p.Line <= len(d.lines) {
-			p.Excerpt, p.caret = d.excerpt(p.Line, p.Column)
+		if p.Line > 0 && p.Line <= len(d.lines) && len(d.lines[p.Line-1]) <= maxLine {
+			p.Excerpt, p.caret = d.excerpt(p.Line, p.Column, redact)
 		}
-		p.Message, p.Hint = d.redact(p.Message), d.redact(p.Hint)
+		p.Message, p.Hint = redact(p.Message), redact(p.Hint)
 	}
 	if d.dropped > 0 {
 		d.problems = append(d.problems, Problem{
@@ -294,14 +297,21 @@ func (d *document) finish() Problems {
 	return Join(d.problems)
 }
 
-// redact replaces what must not be seen, and makes the rest safe to print.
-func (d *document) redact(s string) string {
-	for _, secret := range d.secrets {
-		quoted := strconv.Quote(secret.text)
-		s = strings.ReplaceAll(s, quoted[1:len(quoted)-1], secret.shown)
-		s = strings.ReplaceAll(s, secret.text, secret.shown)
+// redactor returns a function that replaces what must not be seen, the longest
+// first, and makes the rest safe to print.
+func (d *document) redactor() func(string) string {
+	texts := sortedKeys(d.secrets)
+	slices.SortStableFunc(texts, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, text := range texts {
+		shown := d.secrets[text]
+		quoted := strconv.Quote(text)
+		pairs = append(pairs, text, shown, quoted[1:len(quoted)-1], shown)
 	}
-	return printable(userInfo.ReplaceAllString(s, "://"+gatewarden.Redacted+"@"))
+	secrets := strings.NewReplacer(pairs...)
+	return func(s string) string {
+		return printable(userInfo.ReplaceAllString(secrets.Replace(s), "://"+gatewarden.Redacted+"@"))
+	}
 }
 
 // userInfo is the part of a URL that may hold a password.
@@ -328,12 +338,12 @@ func maskSecrets(line string) string {
 // or two characters is no secret, and replacing it would garble everything.
 func (d *document) hide(text, shown string) {
 	if len(text) > 2 && text != shown {
-		d.secrets = append(d.secrets, secretText{text, shown})
+		d.secrets[text] = shown
 	}
 }
 
 // excerpt returns a line as it may be shown, and where the column is in it.
-func (d *document) excerpt(line, column int) (text string, caret int) {
+func (d *document) excerpt(line, column int, redact func(string) string) (text string, caret int) {
 	text = d.lines[line-1]
 	for _, n := range d.hidden {
 		runes := []rune(text)
@@ -349,7 +359,7 @@ func (d *document) excerpt(line, column int) (text string, caret int) {
 			text = gatewarden.Redacted
 		}
 	}
-	runes, caret := []rune(d.redact(strings.TrimRightFunc(text, unicode.IsSpace))), column-1
+	runes, caret := []rune(redact(strings.TrimRightFunc(text, unicode.IsSpace))), column-1
 	// A window of maxExcerpt characters around the column.
 	if from := caret - maxExcerpt/2; from > 0 && len(runes) > maxExcerpt {
 		from = min(from, max(len(runes)-maxExcerpt, 0))

@@ -17,8 +17,13 @@ import (
 	"github.com/gatewarden/gatewarden"
 )
 
-// maxExprNodes bounds an expression; one of this size fills several screens.
-const maxExprNodes = 500
+// Limits on an expression, each far beyond what anybody writes. The bytes matter most:
+// the parser recurses, and 500,000 opening brackets overflowed its stack, which no
+// program survives.
+const (
+	maxExprBytes = 4096
+	maxExprNodes = 500
+)
 
 // errNotBool is what Holds reports when the expression gave nothing to judge by.
 var errNotBool = errors.New("the expression was not true or false for this request")
@@ -69,6 +74,10 @@ func variables() []variable {
 func compileGood(d *document, at *yaml.Node, text string) func(*gatewarden.Record) (bool, error) {
 	if strings.TrimSpace(text) == "" {
 		d.errorf(at, "write when a request is good: status < 500", "the expression is empty")
+		return nil
+	}
+	if len(text) > maxExprBytes {
+		d.errorf(at, "make several slos of it", "the expression is longer than %d characters", maxExprBytes)
 		return nil
 	}
 	known := variables()

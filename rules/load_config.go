@@ -29,6 +29,9 @@ func loadConfig(d *document) (*Config, Problems) {
 	if d.root != nil {
 		d.decode(d.root, c, "the configuration")
 	}
+	if d.overfull {
+		return c, d.finish() // half of it was not read
+	}
 	for i := range c.Sources {
 		c.Sources[i].complete(d)
 	}

@@ -247,6 +247,9 @@ func TestFilesThatAreNoText(t *testing.T) {
 		"lines may end as on Windows":              {"slos: []\r\nslo: []\r\n", "x.yaml:2:1: error: unknown key"},
 		"a huge file is refused":                   {strings.Repeat("# comment\n", 1<<17), "the file is larger than 1024 KiB"},
 		"an alias bomb ends":                       {bomb, "the file holds more than 50000 values"},
+		"too many of everything ends":              {"slos:\n" + strings.Repeat("- {a: b}\n", 60000), " more"},
+		"too many steps end":                       {"actions: [{name: a, steps: [" + strings.Repeat("{},", 60000) + "]}]", "the file holds more than 50000 values"},
+		"a bottomless expression ends":             {"slos: [{name: a, service: s, objective: 99, sli: {good: '" + strings.Repeat("(", 500000) + "'}}]", "the expression is longer than 4096 characters"},
 		"deep nesting ends":                        {deep, "this is nested more than 64 levels deep"},
 		"nesting beyond the parser's own limit":    {strings.Repeat("[", 50000), "this is not YAML: exceeded max depth"},
 		"thousands of mistakes are not all listed": {"slos:\n" + strings.Repeat("- 1\n", 5000), "and 4800 more"},
@@ -451,8 +454,10 @@ slos:
 			}
 			want[0].Outage.Ratio = 0.25
 		}},
-		"an objective of one":      {"slo.b.objective", "99.95%", func(want []gatewarden.SLO) { want[1].Objective = 0.9995 }},
-		"a window, with its pairs": {"slo.a.window", "90d", func(want []gatewarden.SLO) { want[0].Window.Rolling, want[0].Pairs = 90*day, gatewarden.WorkbookPairs(90*day) }},
+		"an objective of one": {"slo.b.objective", "99.95%", func(want []gatewarden.SLO) { want[1].Objective = 0.9995 }},
+		"a window, with its pairs": {"slo.a.window", "90d", func(want []gatewarden.SLO) {
+			want[0].Window.Rolling, want[0].Pairs = 90*day, gatewarden.WorkbookPairs(90*day)
+		}},
 		"a calendar window": {"slo.b.window", "{calendar: week}", func(want []gatewarden.SLO) {
 			want[1].Window = gatewarden.BudgetWindow{Calendar: "week"}
 		}},

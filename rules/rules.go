@@ -112,6 +112,9 @@ func (r *Rules) read(d *document) {
 		return
 	}
 	d.decode(d.root, &spec, "a rules file")
+	if d.overfull {
+		return // half of it was not read
+	}
 	for _, s := range spec.SLOs {
 		s.doc = d
 		r.slos = append(r.slos, s)
@@ -160,14 +163,16 @@ func (r *Rules) checkReferences() {
 	used, hasty := map[string]bool{}, map[string]string{}
 	for _, s := range r.slos {
 		for _, list := range []*[]string{&s.OnOutage, &s.OnPage, &s.OnTicket} {
+			seen := map[string]bool{}
 			for i, name := range *list {
 				at := s.doc.find(&(*list)[i])
 				if byName[name] == nil {
 					s.doc.errorf(at, didYouMean(name, names, "define it under actions:, in any rules file"), "there is no action %q", name)
 				}
-				if slices.Contains((*list)[:i], name) {
+				if seen[name] {
 					s.doc.warnf(at, "remove one of them", "the action %q is named twice", name)
 				}
+				seen[name] = true
 				used[name] = true
 				if list == &s.OnOutage && !s.Outage.off {
 					hasty[name] = cmp.Or(hasty[name], s.Name)

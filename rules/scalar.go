@@ -297,8 +297,13 @@ func editDistance(a, b string) int {
 	return last[len(b)]
 }
 
+// maxCandidates bounds what a wrong word is compared with: a file may hold thousands
+// of both.
+const maxCandidates = 200
+
 // didYouMean is a hint that names what was probably meant, else what there is.
 func didYouMean(word string, candidates []string, otherwise string) string {
+	candidates = candidates[:min(len(candidates), maxCandidates)]
 	if guess := nearest(word, candidates); guess != "" {
 		return fmt.Sprintf("did you mean %q?", guess)
 	}

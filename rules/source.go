@@ -1,7 +1,9 @@
 package rules
 
 import (
+	"maps"
 	"reflect"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 
@@ -63,8 +65,8 @@ func (s Source) Decode(into any) error {
 func (d *document) fork() *document {
 	f := *d
 	f.places, f.failed = map[any]*yaml.Node{}, map[*yaml.Node]bool{}
-	f.problems, f.values, f.dropped = nil, 0, 0
-	f.secrets, f.hidden = append([]secretText(nil), d.secrets...), append([]*yaml.Node(nil), d.hidden...)
+	f.problems, f.values, f.dropped, f.overfull = nil, 0, 0, false
+	f.secrets, f.hidden = maps.Clone(d.secrets), slices.Clone(d.hidden)
 	return &f
 }
 
