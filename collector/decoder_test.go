@@ -3,6 +3,7 @@ package collector
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -266,5 +267,45 @@ func TestCutAnywhere(t *testing.T) {
 		if n > 0 && d.fault.at != n {
 			t.Fatalf("cut at %d, but the fault is said to be at %d", n, d.fault.at)
 		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	d := NewDecoder(Limits{MaxRecords: 3, MaxRecordBytes: 200})
+	if batch, err := d.Decode([]byte(minimal + minimal + minimal)); err != nil || len(batch.Records) != 3 {
+		t.Errorf("as many records as allowed: %d, %v", len(batch.Records), err)
+	}
+	batch, err := d.Decode([]byte("[{},1," + minimal + "]" + minimal))
+	if !errors.Is(err, ErrTooMany) || gatewarden.ErrorCode(err) != gatewarden.Invalid || len(batch.Records) > 0 {
+		t.Errorf("one element more: %d records, %v", len(batch.Records), err)
+	}
+	long := `{"pad":"` + strings.Repeat("x", 200) + `",` + minimal[1:]
+	batch, err = d.Decode([]byte("[" + minimal + "," + long + "," + minimal + "]"))
+	if err != nil || len(batch.Records) != 2 || batch.Rejected != 1 || batch.Reason != "it is longer than 200" {
+		t.Errorf("an element that is too long: %+v, %v", batch, err)
+	}
+	for _, name := range []string{`"service":{"name":"%s"}`, `"route":{"id":"%s"}`, `"consumer":{"username":"%s"}`, `"request":{"id":"%s"}`,
+		`"workspace_name":"%s"`, `"service":{"tags":["%s"]}`} {
+		for length, fits := range map[int]bool{maxName: true, maxName + 1: false} {
+			member := strings.Replace(name, "%s", strings.Repeat("x", length), 1)
+			batch, err := NewDecoder(Limits{}).Decode([]byte("{" + member + "," + minimal[1:]))
+			if err != nil || (len(batch.Records) == 1) != fits {
+				t.Errorf("a name of %d in %s: %d records (%s), %v", length, name, len(batch.Records), batch.Reason, err)
+			}
+		}
+	}
+}
+
+// TestNestingLimit counts the batch's own array.
+func TestNestingLimit(t *testing.T) {
+	nested := func(depth int) []byte {
+		return []byte(`[{"a":` + strings.Repeat("[", depth-2) + strings.Repeat("]", depth-2) + "," + minimal[1:] + "]")
+	}
+	d := NewDecoder(Limits{})
+	if batch := sameAsOracle(t, d, nested(maxDepth)); len(batch.Records) != 1 {
+		t.Errorf("nesting of %d: %d records", maxDepth, len(batch.Records))
+	}
+	if _, err := d.Decode(nested(maxDepth + 1)); err == nil || !strings.Contains(err.Error(), "nested more than 64 deep") {
+		t.Errorf("nesting of %d: %v", maxDepth+1, err)
 	}
 }

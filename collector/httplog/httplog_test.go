@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/collector"
@@ -489,6 +490,31 @@ func TestSettings(t *testing.T) {
 				t.Errorf("checked: %v", err)
 			}
 		})
+	}
+}
+
+// TestSettingsInYAML reads them as the configuration does: strictly, over the
+// defaults.
+func TestSettingsInYAML(t *testing.T) {
+	strict := func(text string) func(any) error {
+		return func(into any) error {
+			dec := yaml.NewDecoder(strings.NewReader(text))
+			dec.KnownFields(true)
+			return dec.Decode(into)
+		}
+	}
+	if err := Factory().Check(strict("{path: /kong, max_body: 1MiB, max_batch: 5, max_buffered: 2MiB, timeout: 1m30s}")); err != nil {
+		t.Error(err)
+	}
+	var got Settings
+	if err := strict("{path: /kong, max_body: 1MiB, timeout: 1m30s}")(&got); err != nil ||
+		got != (Settings{Path: "/kong", MaxBody: collector.MiB, Timeout: gatewarden.Duration(90 * time.Second)}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for text, says := range map[string]string{"{max_bodi: 1}": "max_bodi", "{max_body: lots}": "is not a size", "{timeout: soon}": "is not a duration", "{path: [a]}": "line 1"} {
+		if err := Factory().Check(strict(text)); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 
