@@ -71,24 +71,27 @@ func (e *Evaluator) Resume(events []gatewarden.Event) {
 			e.subject(ev.Name).fold(ev)
 		}
 	}
-	e.resume()
+	e.resume(nil)
 }
 
 // Replace puts other analyzers in place of the present ones, after a reload. What
-// was announced stays known. A subject that is gone is announced as inconclusive
-// at the next Tick; nothing is announced about one that stays as it was.
+// was announced stays known, and is handed to those that were not here before. A
+// subject that is gone is announced as inconclusive at the next Tick; nothing is
+// announced about one that stays as it was.
 func (e *Evaluator) Replace(analyzers []Analyzer) {
+	before := e.analyzers
 	e.analyzers = slices.Clone(analyzers)
-	e.resume()
+	e.resume(before)
 }
 
-// resume hands each analyzer the breaches of its subject.
-func (e *Evaluator) resume() {
+// resume hands each analyzer the breaches of its subject, but for those that know
+// them already.
+func (e *Evaluator) resume(known []Analyzer) {
 	for _, a := range e.analyzers {
-		if r, ok := a.(Resumer); ok {
-			if s := e.subjects[a.Name()]; s != nil {
-				r.Resume(s.standing())
-			}
+		r, ok := a.(Resumer)
+		s := e.subjects[a.Name()]
+		if ok && s != nil && !slices.Contains(known, a) {
+			r.Resume(s.standing())
 		}
 	}
 }

@@ -234,13 +234,17 @@ func TestResumeHandsOutStandingBreaches(t *testing.T) {
 }
 
 func TestReplace(t *testing.T) {
-	a, b := &script{name: "a"}, &script{name: "b"}
-	e := NewEvaluator([]Analyzer{a, b})
+	a, b, kept := &script{name: "a"}, &script{name: "b"}, &script{name: "kept"}
+	e := NewEvaluator([]Analyzer{a, b, kept})
 	a.say("page")
+	kept.say("page")
 	e.Tick(t.Context(), start)
 
 	again, c := &script{name: "a"}, &script{name: "c"}
-	e.Replace([]Analyzer{again, c})
+	e.Replace([]Analyzer{again, c, kept})
+	if len(kept.resumed) != 0 {
+		t.Error("an analyzer that stays is told what it knows")
+	}
 	again.say("page")
 	if diff := cmp.Diff([]string{"a breach page"}, brief(again.resumed)); diff != "" {
 		t.Errorf("the new a is handed (-want +got)\n%s", diff)

@@ -64,9 +64,13 @@ func TestOutageIsFoundInTime(t *testing.T) {
 		"all of 1/s fails, Kong's batches":       {rate: 1, bad: 1, median: 11 * time.Second, max: 30 * time.Second},
 		"a fifth of 100/s fails, Kong's batches": {rate: 100, bad: 0.2, median: 7 * time.Second, max: 20 * time.Second},
 	}
+	rounds := uint64(1)
+	if *table {
+		rounds = 20
+	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			d := stepDelays(t, c.rate, c.bad, c.immediate, 2)
+			d := stepDelays(t, c.rate, c.bad, c.immediate, rounds)
 			t.Logf("%d rounds: median %v, 90 %% %v, max %v", len(d), d.at(0.5), d.at(0.9), d.at(1))
 			if d.at(0.5) > c.median || d.at(1) > c.max {
 				t.Errorf("median %v, max %v; want at most %v and %v", d.at(0.5), d.at(1), c.median, c.max)
@@ -80,7 +84,7 @@ func TestOutageIsFoundInTime(t *testing.T) {
 func TestOutageRamp(t *testing.T) {
 	for _, rate := range []float64{10, 100, 1000} {
 		var after delays
-		for seed := range uint64(40) {
+		for seed := range uint64(15) {
 			rng := rand.New(rand.NewPCG(seed, uint64(rate)))
 			l := newLane(0.1, start, rng.Int64N(tenths), rng.Int64N(tenths))
 			began := l.now + 30*tenths
@@ -100,6 +104,7 @@ func TestOutageRamp(t *testing.T) {
 // After the fault the line clears within seconds where there is traffic, by
 // evidence of at least clearSeconds, and not in a pause of the fault.
 func TestOutageClears(t *testing.T) {
+	const never = 15 * time.Minute // the line still fires when we stop looking
 	for name, c := range map[string]struct {
 		rate, bad, then float64
 		pause           int64 // seconds of good traffic between minutes of fault
@@ -110,13 +115,13 @@ func TestOutageClears(t *testing.T) {
 		"10/s healed":                     {rate: 10, bad: 0.5, then: 0.001, min: 5 * time.Second, max: 45 * time.Second},
 		"1/s healed":                      {rate: 1, bad: 1, then: 0.001, min: 45 * time.Second, max: 4 * time.Minute},
 		"100/s healed to half the line":   {rate: 100, bad: 0.5, then: 0.05, min: 5 * time.Second, max: time.Minute},
-		"100/s still at twice the line":   {rate: 100, bad: 0.5, then: 0.2, min: time.Hour, max: time.Hour},
-		"100/s with a pause of a second":  {rate: 100, bad: 0.5, then: 0.5, pause: 1, min: time.Hour, max: time.Hour},
-		"100/s with a pause of 3 seconds": {rate: 100, bad: 0.5, then: 0.5, pause: 3, min: time.Hour, max: time.Hour},
-		"silence":                         {rate: 100, bad: 0.5, then: -1, min: time.Hour, max: time.Hour},
+		"100/s still at twice the line":   {rate: 100, bad: 0.5, then: 0.2, min: never, max: never},
+		"100/s with a pause of a second":  {rate: 100, bad: 0.5, then: 0.5, pause: 1, min: never, max: never},
+		"100/s with a pause of 3 seconds": {rate: 100, bad: 0.5, then: 0.5, pause: 3, min: never, max: never},
+		"silence":                         {rate: 100, bad: 0.5, then: -1, min: never, max: never},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(10) {
+			for seed := range uint64(4) {
 				rng := rand.New(rand.NewPCG(seed, 7))
 				l := newLane(0.1, start, rng.Int64N(tenths), rng.Int64N(tenths))
 				l.alarms(30*time.Second, steady(rng, c.rate, 0.001))
@@ -135,8 +140,8 @@ func TestOutageClears(t *testing.T) {
 					}
 					return after(tenth)
 				}
-				took := time.Hour
-				for l.now < began+3600*tenths {
+				took := never
+				for l.now < began+int64(never/time.Second)*tenths {
 					if l.step(paused) && !l.line.firing {
 						took = l.at().Sub(start) - time.Duration(began-start.Unix()*tenths)*time.Second/tenths
 						break

@@ -67,7 +67,7 @@ func bursts(rate int64, gap func(tenth int64) int64) traffic {
 }
 
 func TestMonthWithoutFalseOutage(t *testing.T) {
-	span := 6 * time.Hour
+	span := 2 * time.Hour
 	if *table {
 		span = 30 * 24 * time.Hour
 	}

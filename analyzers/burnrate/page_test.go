@@ -51,7 +51,7 @@ func TestPageComesAtTheFloor(t *testing.T) {
 // At one request a minute and just the errors that the budget allows, burn rates
 // alone page for nothing.
 func TestLowTrafficPages(t *testing.T) {
-	months := uint64(2)
+	months := uint64(1)
 	if *table {
 		months = 20
 	}

@@ -55,7 +55,7 @@ func TestSlicesAgreeWithCountingAnew(t *testing.T) {
 		w := &table3h{}
 		kept := New(slo, w, nil)
 		at := start
-		for range rapid.IntRange(1, 40).Draw(t, "looks") {
+		for range rapid.IntRange(1, 12).Draw(t, "looks") {
 			for range rng.IntN(30) {
 				w.add(at.Add(-time.Duration(rng.IntN(60))*time.Second), rng.Uint64N(20), rng.Uint64N(2))
 			}

@@ -114,14 +114,17 @@ func even(rate int64) func(tenth int64) uint64 {
 	}
 }
 
-// binomial samples how many of n are hit with probability p each, by the gaps
-// between hits where these are rare.
+// binomial samples how many of n are hit with probability p each: by the gaps
+// between hits where these are rare, else one by one, or by the normal distribution
+// where that is as good.
 func binomial(rng *rand.Rand, n uint64, p float64) uint64 {
-	switch {
+	var k uint64
+	switch variance := float64(n) * p * (1 - p); {
 	case p <= 0 || n == 0:
 		return 0
+	case variance > 20:
+		return uint64(min(max(math.Round(float64(n)*p+math.Sqrt(variance)*rng.NormFloat64()), 0), float64(n)))
 	case p > 0.05 || n < 4:
-		var k uint64
 		for range n {
 			if rng.Float64() < p {
 				k++
@@ -129,7 +132,6 @@ func binomial(rng *rand.Rand, n uint64, p float64) uint64 {
 		}
 		return k
 	}
-	var k uint64
 	log := math.Log1p(-p)
 	for i := uint64(0); ; i++ {
 		gap := math.Log(1-rng.Float64()) / log
