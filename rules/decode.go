@@ -208,7 +208,7 @@ func structFields(v reflect.Value) map[string]reflect.Value {
 
 func (d *document) unknownKey(e entry, fields map[string]reflect.Value, name string) {
 	if len(d.problems) >= maxProblems {
-		d.dropped++
+		d.drop(SeverityError)
 		return
 	}
 	var known []string
@@ -361,7 +361,12 @@ func describe(n *yaml.Node) string {
 		return "a list"
 	case yaml.AliasNode:
 		return "an alias"
+	default:
+		return describeScalar(n)
 	}
+}
+
+func describeScalar(n *yaml.Node) string {
 	switch n.ShortTag() {
 	case "!!null":
 		return "nothing"

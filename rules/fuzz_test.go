@@ -62,7 +62,7 @@ func FuzzLoadRules(f *testing.F) {
 			if s.SLI.Kind == gatewarden.SLIGood && s.SLI.Holds == nil {
 				t.Errorf("an expression that was not compiled: %s", s.SLI.Expr)
 			}
-			if s.Outage != nil && !(s.Outage.Ratio > s.ErrorBudget() && s.Outage.Ratio < 1) {
+			if s.Outage != nil && !(s.Outage.Ratio >= s.ErrorBudget() && s.Outage.Ratio < 1) {
 				t.Errorf("an outage ratio of %g with a budget of %g", s.Outage.Ratio, s.ErrorBudget())
 			}
 			for _, record := range []*gatewarden.Record{{}, proxied(), unproxied(503)} {
@@ -86,8 +86,8 @@ func FuzzLoadConfig(f *testing.F) {
 		c, ps := loadConfig(parseDocument("c.yaml", b, testEnv))
 		checkProblems(t, ps)
 		for _, s := range c.Sources {
-			var any map[string]any
-			if err := s.Decode(&any); err != nil && strings.Contains(err.Error(), "hunter22") {
+			var into map[string]any
+			if err := s.Decode(&into); err != nil && strings.Contains(err.Error(), "hunter22") {
 				t.Errorf("a secret of the environment is shown: %v", err)
 			}
 		}

@@ -497,7 +497,7 @@ slos:
 		"a value that is no number":           {"slo.objective", "high", gatewarden.Invalid, `"high" is not a number in per cent`},
 		"a value that is no YAML":             {"slo.objective", "[", gatewarden.Invalid, "this is not YAML"},
 		"an objective that is a ratio":        {"slo.a.objective", "0.999", gatewarden.Invalid, "in per cent"},
-		"a ratio below the budget of one slo": {"slo.outage.ratio", "0.5%", gatewarden.Invalid, "for the slo b: the outage ratio 0.5 % is not above the error budget 1 %"},
+		"a ratio below the budget of one slo": {"slo.outage.ratio", "0.5%", gatewarden.Invalid, "for the slo b: the outage ratio 0.5 % is not above the 1 % that may be bad"},
 		"a window that is too long":           {"slo.window", "400d", gatewarden.Invalid, "between 1m and 90d"},
 	} {
 		t.Run(sentence, func(t *testing.T) {

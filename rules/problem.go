@@ -37,7 +37,10 @@ func (p Problem) String() string {
 	var place strings.Builder
 	place.WriteString(p.File)
 	if p.Line > 0 {
-		fmt.Fprintf(&place, ":%d:%d", p.Line, p.Column)
+		fmt.Fprintf(&place, ":%d", p.Line)
+	}
+	if p.Column > 0 {
+		fmt.Fprintf(&place, ":%d", p.Column)
 	}
 	return fmt.Sprintf("%s: %s: %s", place.String(), p.Severity, p.Message)
 }

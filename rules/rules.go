@@ -18,7 +18,7 @@ import (
 type Rules struct {
 	SLOs     []gatewarden.SLO          // in the order of the files
 	Policies []gatewarden.ActionPolicy // in the order of the files
-	Files    []string                  // the files that were read, sorted; watch them for changes
+	Files    []string                  // the files that were looked at, sorted
 
 	slos    []*sloSpec    // what SLOs were built from, one for one
 	actions []*actionSpec // what Policies were built from, one for one

@@ -240,7 +240,7 @@ func hundredth(s string) (float64, error) {
 	return f, nil
 }
 
-// per cent of a ratio, for messages: 0.999 is "99.9 %".
+// inPercent writes a ratio for messages: 0.999 is "99.9 %".
 func inPercent(f float64) string {
 	return strconv.FormatFloat(float64(int64(f*1e7+0.5))/1e5, 'f', -1, 64) + " %"
 }
@@ -313,4 +313,5 @@ func didYouMean(word string, candidates []string, otherwise string) string {
 	return otherwise + " (there are: " + strings.Join(candidates, ", ") + ")"
 }
 
+// days writes a duration for messages, with days where it has some.
 func days(d time.Duration) string { return gatewarden.Duration(d).String() }

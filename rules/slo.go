@@ -4,6 +4,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -11,11 +12,14 @@ import (
 	"github.com/gatewarden/gatewarden"
 )
 
-// What the store can answer for: it keeps this long, in seconds at the finest.
+// What can be answered for: the store keeps counts for 92 days, so that the longest
+// calendar quarter fits, in seconds at the finest. The outcome of each slice of a
+// timeslices SLO is held in memory.
 const (
 	longestWindow  = 90 * 24 * time.Hour
 	shortestWindow = time.Minute
 	longestLatency = 24 * time.Hour
+	mostSlices     = 200_000 // 90 days by the minute are 129,600
 )
 
 const (
@@ -250,10 +254,10 @@ func (s *sloSpec) window(d *document) gatewarden.BudgetWindow {
 	rolling := s.Window.rolling
 	switch {
 	case calendar != "":
-		if slices.Contains([]string{"quarter", "year"}, calendar) {
-			d.errorf(at, "use calendar: month, or window: 90d", "a calendar %s is longer than the %s that counts are kept for", calendar, days(longestWindow))
+		if calendar == "year" {
+			d.errorf(at, "use calendar: quarter, or window: 90d", "a calendar year is longer than counts are kept")
 		} else {
-			d.choice(at, "calendar", calendar, "day", "week", "month")
+			d.choice(at, "calendar", calendar, "day", "week", "month", "quarter")
 		}
 		return gatewarden.BudgetWindow{Calendar: calendar}
 	case d.find(&s.Window) == nil && d.find(&s.Calendar) == nil:
@@ -310,7 +314,7 @@ func (s *sloSpec) good(d *document) gatewarden.SLI {
 	if s.holds == nil {
 		s.holds = compileGood(d, d.find(s.SLI.Good), *s.SLI.Good)
 	}
-	return gatewarden.SLI{Kind: gatewarden.SLIGood, Expr: *s.SLI.Good, Holds: s.holds}
+	return gatewarden.SLI{Kind: gatewarden.SLIGood, Expr: strings.TrimSpace(*s.SLI.Good), Holds: s.holds}
 }
 
 func (s *sloSpec) timeslices(d *document, slo *gatewarden.SLO) {
@@ -322,8 +326,11 @@ func (s *sloSpec) timeslices(d *document, slo *gatewarden.SLO) {
 	if d.find(&t.Slice) == nil {
 		slo.Timeslice = defaultSlice
 	}
-	if slo.Timeslice < time.Second || slo.Timeslice%time.Second != 0 || slo.Timeslice*10 > slo.Window.Length() {
-		d.errorf(d.find(&t.Slice, t), "write slice: 1m", "a slice must be whole seconds, and at most a tenth of the window")
+	switch at, length := d.find(&t.Slice, t), slo.Window.Length(); {
+	case slo.Timeslice < time.Second || slo.Timeslice%time.Second != 0 || slo.Timeslice*10 > length:
+		d.errorf(at, "write slice: 1m", "a slice must be whole seconds, and at most a tenth of the window")
+	case int64(length/slo.Timeslice) > mostSlices:
+		d.errorf(at, "write slice: 1m", "a window of %s has %d slices of %s, and %d is the limit", days(length), length/slo.Timeslice, days(slo.Timeslice), mostSlices)
 	}
 	switch at := d.find(&t.Objective, t); {
 	case d.find(&t.Objective) == nil:
@@ -335,7 +342,8 @@ func (s *sloSpec) timeslices(d *document, slo *gatewarden.SLO) {
 
 // outage returns the fast line. Its default ratio is 10 %, or 50 times the budget if
 // that is more (DESIGN §6), but never nearer to "everything fails" than to the budget:
-// for an objective of 95 % that product would be 250 %.
+// for an objective of 95 % that product would be 250 %. With timeslices, what a good
+// slice may have is no outage.
 func (s *sloSpec) outage(d *document, slo *gatewarden.SLO) *gatewarden.OutageLine {
 	if s.Outage.off {
 		if len(s.OnOutage) > 0 {
@@ -344,13 +352,16 @@ func (s *sloSpec) outage(d *document, slo *gatewarden.SLO) *gatewarden.OutageLin
 		return nil
 	}
 	budget := slo.ErrorBudget()
+	if slo.Timeslice > 0 {
+		budget = max(budget, 1-slo.TimesliceObjective)
+	}
 	if d.find(&s.Outage.Ratio) == nil || s.Outage.Ratio == 0 {
-		r := min(max(0.10, 50*budget), (1+budget)/2)
+		r := min(max(0.10, 50*slo.ErrorBudget(), budget), (1+budget)/2)
 		return &gatewarden.OutageLine{Ratio: math.Round(r*1e9) / 1e9}
 	}
 	r := float64(s.Outage.Ratio)
 	if r <= budget {
-		d.errorf(d.find(&s.Outage.Ratio), "choose one well above it, or leave it out", "the outage ratio %s is not above the error budget %s: it would fire while the promise is kept", inPercent(r), inPercent(budget))
+		d.errorf(d.find(&s.Outage.Ratio), "choose one well above it, or leave it out", "the outage ratio %s is not above the %s that may be bad: it would fire while the promise is kept", inPercent(r), inPercent(budget))
 	}
 	return &gatewarden.OutageLine{Ratio: r}
 }
