@@ -70,6 +70,9 @@ func (r *run) look(ctx context.Context) (found trace, complete bool, err error) 
 	if err := r.client.getJSON(ctx, "/queue/api/json", url.Values{"tree": {queueTree}}, &queue); err != nil {
 		return trace{}, false, err
 	}
+	if queue.Items == nil {
+		return trace{}, false, notJenkins("the queue", r.client.base)
+	}
 	for _, it := range queue.Items {
 		if it.ID > 0 && it.Actions.action() == r.action.ID && isJob(it.Task.URL, r.step.Job) {
 			return trace{queueID: it.ID}, true, nil
@@ -78,6 +81,9 @@ func (r *run) look(ctx context.Context) (found trace, complete bool, err error) 
 	var list buildList
 	if err := r.client.getJSON(ctx, jobPath(r.step.Job)+"/api/json", url.Values{"tree": {buildsTree}}, &list); err != nil {
 		return trace{}, false, err
+	}
+	if list.Builds == nil || list.NextBuildNumber < 1 {
+		return trace{}, false, notJenkins("the builds of "+r.step.Job, r.client.base)
 	}
 	listed := map[int]bool{}
 	for _, b := range list.Builds {
@@ -91,6 +97,13 @@ func (r *run) look(ctx context.Context) (found trace, complete bool, err error) 
 	}
 	missing := r.memo.NextBuild > 0 && list.NextBuildNumber-r.memo.NextBuild > len(listed)
 	return trace{}, !missing, nil
+}
+
+// notJenkins is for an answer of the right type without what it must have. To
+// take it for an empty list would be to trigger again.
+func notJenkins(what, base string) error {
+	return gatewarden.Errorf(gatewarden.Unavailable, "what answers at %s does not list %s as Jenkins does", base, what).
+		WithHint("is there another program at this URL?")
 }
 
 // finding is what a search came to.
