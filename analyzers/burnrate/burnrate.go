@@ -156,7 +156,8 @@ func (a *Analyzer) stamp(at time.Time, fires [gatewarden.SeverityOutage + 1]bool
 		case !fires[s]:
 			a.since[s] = nil
 		case a.since[s] == nil:
-			a.since[s] = &at
+			since := at
+			a.since[s] = &since
 		}
 	}
 	for i := range alerts {

@@ -18,10 +18,11 @@ type words struct {
 	budget   string // "0.1 %"
 	window   string // "the last 30d", "this month"
 	spans    map[gatewarden.Duration]string
+	scratch  []byte // where sentences are put together
 }
 
 func newWords(slo *gatewarden.SLO) words {
-	w := words{slo: slo, requests: "requests", events: "requests", verb: "failed", spans: map[gatewarden.Duration]string{}}
+	w := words{slo: slo, requests: "requests", events: "requests", verb: "failed", spans: map[gatewarden.Duration]string{}, scratch: make([]byte, 0, 192)}
 	switch slo.SLI.Kind {
 	case gatewarden.SLIAvailability:
 	case gatewarden.SLILatency:
@@ -60,7 +61,7 @@ func (w *words) verdict(v *gatewarden.Verdict, blind bool, why string) string {
 	case v.State == gatewarden.Inconclusive:
 		return w.inconclusive(v)
 	}
-	b := make([]byte, 0, 128)
+	b := w.scratch[:0]
 	if v.SLO.Count.Total() == 0 {
 		return "no " + w.events + " in " + w.window
 	}
@@ -107,7 +108,7 @@ func (w *words) explain(v *gatewarden.Verdict, s gatewarden.Severity) string {
 	if alert == nil {
 		return v.Reason
 	}
-	b := make([]byte, 0, 128)
+	b := w.scratch[:0]
 	if s == gatewarden.SeverityOutage {
 		b = w.appendCount(b, alert.ShortCount, w.requests, w.verb)
 		b = append(b, " in the last "...)
