@@ -1,10 +1,15 @@
 package actions
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,7 +20,8 @@ import (
 // Journal is where the engine writes what it decided, before it does it, and what
 // it reads after a crash.
 type Journal interface {
-	// Append makes the event durable and returns it with its place in the journal.
+	// Append makes the event durable and returns it with its place in the journal. A
+	// conflict means that another guard has taken over.
 	Append(ctx context.Context, e gatewarden.Event) (gatewarden.Event, error)
 	// All yields every event of a type in order, from the oldest kept. A message that
 	// cannot be read is skipped; an error ends the sequence.
@@ -57,8 +63,26 @@ type Config struct {
 	Registerer prometheus.Registerer // not registered when nil
 }
 
-// Engine is the one road to the outside. Its methods are safe for concurrent use.
-type Engine struct{ cfg Config }
+func (c Config) withDefaults() (Config, error) {
+	if c.Journal == nil {
+		return c, gatewarden.Errorf(gatewarden.Internal, "the engine of actions has no journal")
+	}
+	if c.Leases == nil {
+		c.Leases = NewMemoryLeases()
+	}
+	if c.Leader == nil {
+		c.Leader = func() bool { return true }
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.CallTimeout = cmp.Or(c.CallTimeout, 30*time.Second)
+	c.Keep = cmp.Or(c.Keep, 1000)
+	return c, nil
+}
 
 // Pause says who paused the guard, when and why.
 type Pause struct {
@@ -67,61 +91,191 @@ type Pause struct {
 	At     time.Time
 }
 
-var errMissing = errors.New("not there yet")
+// Engine is the one road to the outside. Its methods are safe for concurrent use.
+//
+// Deciding is serial and under mu: ticks, what people do, and what the goroutines
+// at work on single actions report. Calls of executors are made without it. Readers
+// never wait for it: they read a view that is swapped after each change.
+type Engine struct {
+	cfg     Config
+	metrics *metrics
+	view    atomic.Pointer[view]
+
+	work sync.WaitGroup  // the goroutines at work on actions
+	quit chan struct{}   // closed by Close: no new call
+	run  context.Context // of all calls; ended when the drain takes too long
+	stop context.CancelFunc
+
+	mu       sync.Mutex
+	started  bool
+	closing  bool
+	rules    ruleBook
+	verdicts map[string]*gatewarden.Verdict
+	ladders  []*ladder            // the active ones, the oldest first
+	lastEnd  map[string]time.Time // when the last ladder of a key ended
+	actions  map[string]*action
+	paused   *Pause
+	deposed  bool // the journal has another writer: this guard decides nothing any more
+}
 
 // New returns an engine that does nothing until Start.
-func New(cfg Config) (*Engine, error) { return &Engine{cfg: cfg}, nil }
-
-// Start reads the journal and takes up what was under way when the guard stopped.
-// It is called once, before the first Tick.
-func (e *Engine) Start(ctx context.Context, at time.Time) error { return errMissing }
-
-// Tick hands the engine the verdicts of one instant. An SLO without a verdict
-// counts as inconclusive. The calls to the outside go on after Tick has returned;
-// in observe mode nothing does. The error is the journal's or the leases': what
-// could not be written is tried again with the next tick.
-func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.Verdict) error {
-	return errMissing
+func New(cfg Config) (*Engine, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		cfg:     cfg,
+		metrics: newMetrics(cfg.Registerer),
+		quit:    make(chan struct{}),
+		rules:   newRuleBook(cfg.Policies, cfg.SLOs),
+		lastEnd: make(map[string]time.Time),
+		actions: make(map[string]*action),
+	}
+	e.run, e.stop = context.WithCancel(context.Background())
+	e.publish()
+	return e, nil
 }
 
 // SetRules swaps the rules. Ladders that are climbing keep the policy that they
 // were started with.
-func (e *Engine) SetRules(policies []gatewarden.ActionPolicy, slos []gatewarden.SLO) {}
+func (e *Engine) SetRules(policies []gatewarden.ActionPolicy, slos []gatewarden.SLO) {
+	book := newRuleBook(policies, slos)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.rules = book
+}
 
-// Approve lets a waiting action begin, or all those of a ladder.
-func (e *Engine) Approve(ctx context.Context, id, by string) error { return errMissing }
+// Tick hands the engine the verdicts of one instant. An SLO without a verdict
+// counts as inconclusive. The calls to the outside go on after Tick has returned;
+// in observe mode there are none. The error is the journal's or the leases': what
+// could not be written is tried again with the next tick.
+func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.Verdict) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.started {
+		return gatewarden.Errorf(gatewarden.Internal, "the engine of actions was not started")
+	}
+	e.verdicts = make(map[string]*gatewarden.Verdict, len(verdicts))
+	for i := range verdicts {
+		e.verdicts[verdicts[i].Name] = &verdicts[i]
+	}
+	if e.closing || !e.leads() {
+		return nil
+	}
+	errs := e.answerBreaches(ctx, at)
+	for _, l := range slices.Clone(e.ladders) {
+		l.observe(e.conditionOf(l), at)
+		errs = append(errs,
+			e.expire(ctx, l, at),
+			e.renew(ctx, l, at),
+			e.climb(ctx, l, at),
+			e.descend(ctx, l, at),
+			e.finish(ctx, l, at))
+	}
+	e.measure(at)
+	return errors.Join(errs...)
+}
 
-// Reject ends a waiting action, or all those of a ladder, undone.
-func (e *Engine) Reject(ctx context.Context, id, by, reason string) error { return errMissing }
+// answerBreaches begins a ladder for every breach that names a policy and is not
+// answered yet.
+func (e *Engine) answerBreaches(ctx context.Context, at time.Time) (errs []error) {
+	for _, n := range e.rules.namings {
+		v := e.verdicts[n.slo]
+		if !fires(v, n.severity) {
+			continue
+		}
+		p := e.rules.policies[n.policy]
+		t := triggerOf(v, n.severity)
+		key := ladderKey(&p, n.slo)
+		// A breach that outlasts the end of its ladder is answered anew, by a ladder with
+		// another id.
+		if end, ok := e.lastEnd[key]; ok && !t.Since.After(end) {
+			t.Since = end
+		}
+		l := e.ladderOf(key)
+		if l == nil {
+			e.ladders = append(e.ladders, newLadder(p, t))
+			continue
+		}
+		if !l.answers[n.slo] {
+			errs = append(errs, e.join(ctx, l, &t, at))
+		}
+	}
+	return errs
+}
 
-// Revert takes an action back, or a whole ladder, and keeps it from being done
-// again while the same breach lasts. It returns when the intent is in the journal.
-func (e *Engine) Revert(ctx context.Context, id, by string) error { return errMissing }
+func (e *Engine) ladderOf(key string) *ladder {
+	for _, l := range e.ladders {
+		if l.key == key {
+			return l
+		}
+	}
+	return nil
+}
 
-// Pause stops the engine from beginning anything. What is in place stays, and its
-// lease runs out unless the breach lasts. It holds over restarts.
-func (e *Engine) Pause(ctx context.Context, by, reason string) error { return errMissing }
+// join lets a ladder answer the breach of one more SLO: it stays until that is over
+// as well.
+func (e *Engine) join(ctx context.Context, l *ladder, t *gatewarden.Trigger, at time.Time) error {
+	_, err := e.append(ctx, gatewarden.Event{
+		At: at, Type: gatewarden.EventAction, Name: ladderID(l.policy.Name, t) + "-1",
+		State: string(gatewarden.ActionSkipped), Severity: t.Severity.String(),
+		Reason: fmt.Sprintf("%s is known already: %s answers %s, and now %s as well", l.policy.Name, l.id, l.trigger.Name, t.Name),
+	})
+	if err == nil {
+		l.answers[t.Name] = true
+	}
+	return err
+}
 
-// Resume ends a pause.
-func (e *Engine) Resume(ctx context.Context, by string) error { return errMissing }
+// leads reports whether this guard may act.
+func (e *Engine) leads() bool { return e.cfg.Leader() && !e.deposed }
 
-// Paused returns the pause in force, or nil.
-func (e *Engine) Paused() *Pause { return nil }
-
-// List returns the actions, the newest first.
-func (e *Engine) List() []gatewarden.Action { return nil }
-
-// Get returns one action.
-func (e *Engine) Get(id string) (gatewarden.Action, bool) { return gatewarden.Action{}, false }
-
-// Sheds returns which responses the changes in place make by themselves, and those
-// of changes taken back a short while ago, whose records can still come in.
-func (e *Engine) Sheds() []gatewarden.Shed { return nil }
+// conditionOf says what the verdicts mean for a ladder.
+func (e *Engine) conditionOf(l *ladder) condition {
+	namings := e.rules.namingsOf(l)
+	for _, n := range namings {
+		if fires(e.verdicts[n.slo], n.severity) {
+			return burning
+		}
+	}
+	for slo := range l.answers {
+		if v := e.verdicts[slo]; v == nil || v.State == gatewarden.Inconclusive {
+			return blind
+		}
+	}
+	for _, n := range namings {
+		for sev := n.severity + 1; sev <= gatewarden.SeverityOutage; sev++ {
+			if l.answers[n.slo] && fires(e.verdicts[n.slo], sev) {
+				return uneasy
+			}
+		}
+	}
+	return calm
+}
 
 // Close stops the engine: nothing new begins, and calls under way may end until ctx
 // does. What is cut short is taken up at the next start.
-func (e *Engine) Close(ctx context.Context) error { return nil }
-
-// Failpoints lists the names that Config.Failpoint is called with, in the order of
-// an action's life.
-func Failpoints() []string { return nil }
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	if !e.closing {
+		e.closing = true
+		close(e.quit)
+	}
+	e.mu.Unlock()
+	defer e.stop()
+	drained := make(chan struct{})
+	go func() {
+		e.work.Wait()
+		close(drained)
+	}()
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+		e.stop()
+		<-drained
+		return gatewarden.Errorf(gatewarden.Unavailable, "calls were cut short: %w", ctx.Err()).
+			WithHint("they are taken up at the next start")
+	}
+}

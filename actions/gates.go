@@ -1,0 +1,88 @@
+package actions
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// The gates that an action can be held at. It passes later when the gate opens
+// while the breach lasts.
+const (
+	gatePaused   = "paused"
+	gateCooldown = "cooldown"
+	gatePerHour  = "per_hour"
+	gateActive   = "max_active"
+	gatePeer     = "peer" // what it needs to know first cannot be had: the peer does not answer
+)
+
+// gate returns the first gate that keeps a ladder from beginning its next step, and
+// why; "" when all are open. Pauses do not matter to a policy that only observes.
+func (e *Engine) gate(l *ladder, at time.Time) (gate, reason string) {
+	limits := &l.policy.Limits
+	if e.paused != nil && l.policy.Mode != gatewarden.ModeObserve {
+		return gatePaused, fmt.Sprintf("%s paused the guard: %s", e.paused.By, e.paused.Reason)
+	}
+	if end, ok := e.lastEnd[l.key]; ok && l.begun.IsZero() && at.Before(end.Add(limits.Cooldown)) {
+		return gateCooldown, fmt.Sprintf("%s is in its cool-down until %s", l.policy.Name, end.Add(limits.Cooldown).UTC().Format(time.RFC3339))
+	}
+	if n := e.begunSince(l.policy.Name, at.Add(-time.Hour)); limits.PerHour > 0 && n >= limits.PerHour {
+		return gatePerHour, fmt.Sprintf("%s has begun %d actions in the last hour, and its limit is %d", l.policy.Name, n, limits.PerHour)
+	}
+	if n := e.active(l.policy.Name); limits.MaxActive > 0 && n >= limits.MaxActive {
+		return gateActive, fmt.Sprintf("%s has %d actions in place or under way, and its limit is %d", l.policy.Name, n, limits.MaxActive)
+	}
+	return "", ""
+}
+
+// begunSince counts the actions of a policy that were begun after a time.
+func (e *Engine) begunSince(policy string, since time.Time) (n int) {
+	for _, a := range e.actions {
+		if a.Policy == policy && a.counted.After(since) {
+			n++
+		}
+	}
+	return n
+}
+
+// active counts the actions of a policy that are in place or under way; those that
+// are only observed count while their ladder lasts.
+func (e *Engine) active(policy string) (n int) {
+	for _, l := range e.ladders {
+		if l.policy.Name != policy {
+			continue
+		}
+		for i := range l.rungs {
+			a := l.rungs[i].current
+			if a == nil {
+				continue
+			}
+			if a.busy || a.Status == gatewarden.ActionWaiting || a.inPlace() || (a.observed && a.Spec.Kind.Reversible()) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// describe says what a step does, as a person would.
+func describe(s *gatewarden.Step) string {
+	switch s.Kind {
+	case gatewarden.StepPlugin:
+		return fmt.Sprintf("put plugin %s on %s", s.Plugin.Name,
+			gatewarden.Series{Service: s.Plugin.Service, Route: s.Plugin.Route, Consumer: s.Plugin.Consumer})
+	case gatewarden.StepWeight, gatewarden.StepDrain:
+		target := s.Weight.Target
+		if target == "" {
+			target = "the targets tagged " + s.Weight.TargetTag
+		}
+		return fmt.Sprintf("set the weight of %s in upstream %s to %d", target, s.Weight.Upstream, s.Weight.Weight)
+	case gatewarden.StepJenkins:
+		return "run the Jenkins job " + s.Jenkins.Job
+	case gatewarden.StepWebhook:
+		return "call the webhook"
+	default:
+		return "do " + string(s.Kind)
+	}
+}

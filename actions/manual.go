@@ -1,0 +1,199 @@
+package actions
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// somebody stands for a person who did not say who they are.
+const somebody = "somebody"
+
+// Approve lets a waiting action begin, or all those of a ladder. Errors: not_found;
+// conflict when it does not wait, or while the guard is paused.
+func (e *Engine) Approve(ctx context.Context, id, by string) error {
+	by = cmp.Or(by, somebody)
+	return e.eachWaiting(id, func(a *action) error {
+		if e.paused != nil {
+			return gatewarden.Errorf(gatewarden.Conflict, "%s paused the guard", e.paused.By).WithHint("resume it first")
+		}
+		if err := e.record(ctx, a, change{at: e.cfg.Now(), to: gatewarden.ActionWaiting, by: by, reason: by + " approved it"}); err != nil {
+			return err
+		}
+		e.start(a, e.apply)
+		return nil
+	})
+}
+
+// Reject ends a waiting action, or all those of a ladder, undone; they do not come
+// up again while the same breach lasts. Errors as of Approve.
+func (e *Engine) Reject(ctx context.Context, id, by, reason string) error {
+	by = cmp.Or(by, somebody)
+	text := by + " rejected it"
+	if reason != "" {
+		text += ": " + reason
+	}
+	return e.eachWaiting(id, func(a *action) error {
+		err := e.record(ctx, a, change{at: e.cfg.Now(), to: gatewarden.ActionSkipped, by: by, reason: text})
+		if err == nil {
+			a.ladder.rungs[a.Step-1].settled = true
+		}
+		return err
+	})
+}
+
+// eachWaiting does something to a waiting action, or to all those of a ladder.
+func (e *Engine) eachWaiting(id string, do func(*action) error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.ready(); err != nil {
+		return err
+	}
+	if l := e.ladderByID(id); l != nil {
+		found := false
+		for i := range l.rungs {
+			if a := l.rungs[i].current; a != nil && a.waits() {
+				found = true
+				if err := do(a); err != nil {
+					return err
+				}
+			}
+		}
+		if !found {
+			return gatewarden.Errorf(gatewarden.Conflict, "nothing of %s waits for approval", id)
+		}
+		return nil
+	}
+	a, err := e.known(id)
+	if err != nil {
+		return err
+	}
+	if !a.waits() {
+		return gatewarden.Errorf(gatewarden.Conflict, "%s does not wait for approval, it is %s", id, a.Status)
+	}
+	return do(a)
+}
+
+// waits reports whether it waits for a person who has not answered yet.
+func (a *action) waits() bool { return a.Status == gatewarden.ActionWaiting && !a.busy }
+
+// Revert takes an action back, or a whole ladder, and keeps it from being done again
+// while the same breach lasts. It returns when the intent is in the journal. Errors:
+// not_found; conflict when there is nothing that can be taken back.
+func (e *Engine) Revert(ctx context.Context, id, by string) error {
+	by = cmp.Or(by, somebody)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.ready(); err != nil {
+		return err
+	}
+	if l := e.ladderByID(id); l != nil {
+		return e.closeLadder(ctx, l, by)
+	}
+	a, err := e.known(id)
+	switch {
+	case err != nil:
+		return err
+	case !a.Spec.Kind.Reversible():
+		return gatewarden.Errorf(gatewarden.Conflict, "%s cannot be taken back: a %s step is done once and for all", id, a.Spec.Kind)
+	case !a.revertible():
+		return gatewarden.Errorf(gatewarden.Conflict, "%s is not in place, it is %s", id, a.Status)
+	}
+	if err := e.takeBack(ctx, a, e.cfg.Now(), by, by+" takes it back"); err != nil {
+		return err
+	}
+	a.ladder.rungs[a.Step-1].settled = true
+	return nil
+}
+
+// closeLadder takes a whole ladder back; it climbs no more while its breach lasts.
+func (e *Engine) closeLadder(ctx context.Context, l *ladder, by string) error {
+	if l.closed {
+		return gatewarden.Errorf(gatewarden.Conflict, "%s is being taken back already", l.id)
+	}
+	now := e.cfg.Now()
+	_, err := e.append(ctx, gatewarden.Event{
+		At: now, Type: gatewarden.EventAction, Name: l.id, State: gatewarden.LadderClosed,
+		Severity: l.trigger.Severity.String(), Reason: by + " takes the whole answer back", By: by,
+	})
+	if err != nil {
+		return err
+	}
+	l.closed, l.recorded = true, true
+	for i := range l.rungs {
+		// What is only being prepared is cut short before anything is changed; a call
+		// under way is cut short by descend.
+		if a := l.rungs[i].current; a != nil && a.busy && !a.Status.InPlace() {
+			a.cancel()
+		}
+	}
+	return errors.Join(e.withdraw(ctx, l, now), e.descend(ctx, l, now))
+}
+
+// Pause stops the engine from beginning anything and from climbing down. What is in
+// place stays while the breach lasts; after that its lease runs out. It holds over
+// restarts.
+func (e *Engine) Pause(ctx context.Context, by, reason string) error {
+	p := &Pause{By: cmp.Or(by, somebody), Reason: cmp.Or(reason, "no reason given"), At: e.cfg.Now()}
+	return e.setPause(ctx, p, gatewarden.Event{
+		At: p.At, State: gatewarden.GuardPaused, By: p.By, Reason: p.Reason,
+	})
+}
+
+// Resume ends a pause. Error: conflict when there is none.
+func (e *Engine) Resume(ctx context.Context, by string) error {
+	by = cmp.Or(by, somebody)
+	return e.setPause(ctx, nil, gatewarden.Event{
+		At: e.cfg.Now(), State: gatewarden.GuardResumed, By: by, Reason: by + " resumed the guard",
+	})
+}
+
+func (e *Engine) setPause(ctx context.Context, p *Pause, event gatewarden.Event) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.ready(); err != nil {
+		return err
+	}
+	if p == nil && e.paused == nil {
+		return gatewarden.Errorf(gatewarden.Conflict, "the guard is not paused")
+	}
+	event.Type, event.Name = gatewarden.EventAction, gatewarden.GuardName
+	if _, err := e.append(ctx, event); err != nil {
+		return err
+	}
+	e.paused = p
+	e.publish()
+	return nil
+}
+
+// ready refuses what people ask for before Start and after Close.
+func (e *Engine) ready() error {
+	if !e.started || e.closing {
+		return gatewarden.Errorf(gatewarden.Unavailable, "the guard is starting or stopping")
+	}
+	if !e.leads() {
+		return gatewarden.Errorf(gatewarden.Conflict, "this guard does not lead").WithHint("ask the one that does")
+	}
+	return nil
+}
+
+func (e *Engine) ladderByID(id string) *ladder {
+	for _, l := range e.ladders {
+		if l.id == id {
+			return l
+		}
+	}
+	return nil
+}
+
+// known returns the action of that id, once it has been decided on.
+func (e *Engine) known(id string) (*action, error) {
+	a, ok := e.actions[id]
+	if !ok || a.Status == "" {
+		err := gatewarden.Errorf(gatewarden.NotFound, "there is no action or active ladder %q", id)
+		return nil, err.WithHint("%s", "gatewarden actions lists them")
+	}
+	return a, nil
+}

@@ -1,0 +1,95 @@
+package actions
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+type metrics struct {
+	changes   *prometheus.CounterVec
+	inPlace   *prometheus.GaugeVec
+	ladders   prometheus.Gauge
+	lease     *prometheus.GaugeVec
+	calls     *prometheus.HistogramVec
+	retries   *prometheus.CounterVec
+	held      *prometheus.CounterVec
+	paused    prometheus.Gauge
+	unwritten prometheus.Counter
+}
+
+// newMetrics registers the engine's metrics with reg; nil registers nothing.
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	return &metrics{
+		changes: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatewarden_actions_status_changes_total",
+			Help: "Actions that came to a status, by kind of step.",
+		}, []string{"kind", "status"}),
+		inPlace: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gatewarden_actions_in_place",
+			Help: "Actions that are in place or under way, by kind of step and status.",
+		}, []string{"kind", "status"}),
+		ladders: f.NewGauge(prometheus.GaugeOpts{
+			Name: "gatewarden_actions_ladders_active",
+			Help: "Policies that answer a breach now.",
+		}),
+		lease: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gatewarden_actions_lease_remaining_seconds",
+			Help: "Time until the first lease of a policy's actions runs out.",
+		}, []string{"policy"}),
+		calls: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "gatewarden_actions_call_duration_seconds",
+			Help:    "How long one call of an executor took (prepare, apply, revert).",
+			Buckets: prometheus.ExponentialBuckets(0.005, 4, 10),
+		}, []string{"kind", "call"}),
+		retries: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatewarden_actions_retries_total",
+			Help: "Calls of an executor that failed and were tried again.",
+		}, []string{"kind", "call"}),
+		held: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatewarden_actions_held_total",
+			Help: "Actions that a gate stopped, at least for a while.",
+		}, []string{"gate"}),
+		paused: f.NewGauge(prometheus.GaugeOpts{
+			Name: "gatewarden_actions_paused",
+			Help: "1 while a person has paused the guard.",
+		}),
+		unwritten: f.NewCounter(prometheus.CounterOpts{
+			Name: "gatewarden_actions_write_failures_total",
+			Help: "Writes to the journal or the leases that failed and are tried again.",
+		}),
+	}
+}
+
+// measure sets the gauges as of an instant.
+func (e *Engine) measure(at time.Time) {
+	e.metrics.inPlace.Reset()
+	e.metrics.lease.Reset()
+	e.metrics.ladders.Set(float64(len(e.ladders)))
+	first := make(map[string]time.Duration)
+	for _, a := range e.actions {
+		if !a.inPlace() {
+			continue
+		}
+		e.metrics.inPlace.WithLabelValues(string(a.Spec.Kind), string(a.Status)).Inc()
+		if a.LeaseUntil == nil || a.Status == gatewarden.ActionReverting {
+			continue
+		}
+		left := a.LeaseUntil.Sub(at)
+		if shortest, ok := first[a.Policy]; !ok || left < shortest {
+			first[a.Policy] = left
+		}
+	}
+	for policy, left := range first {
+		e.metrics.lease.WithLabelValues(policy).Set(left.Seconds())
+	}
+	paused := 0.0
+	if e.paused != nil {
+		paused = 1
+	}
+	e.metrics.paused.Set(paused)
+}

@@ -1,0 +1,127 @@
+package actions
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// writeTimeout bounds one write to the journal that is not part of a tick.
+const writeTimeout = 10 * time.Second
+
+// maxText is how long a text of an executor may be, in bytes.
+const maxText = 16 << 10
+
+// change is one change of an action, as the journal gets it.
+type change struct {
+	at      time.Time
+	to      gatewarden.ActionStatus
+	reason  string
+	by      string // the person behind it
+	memo    json.RawMessage
+	outcome *gatewarden.Outcome
+}
+
+// record makes a change durable, and only then true. It is called with mu held.
+func (e *Engine) record(ctx context.Context, a *action, c change) error {
+	next := a.Action
+	next.Status = c.to
+	if c.by != "" {
+		next.By = c.by
+	}
+	if c.memo != nil {
+		next.Memo = slices.Clone(c.memo)
+	}
+	if o := c.outcome; o != nil {
+		next.Change, next.Undo = cmp.Or(clip(o.Change), next.Change), cmp.Or(clip(o.Undo), next.Undo)
+		next.Link, next.Details = cmp.Or(clip(o.Link), next.Link), cmp.Or(clip(o.Details), next.Details)
+	}
+	stamp(&next, a.Status, c.at, a.ladder.policy.Lease)
+	_, err := e.append(ctx, gatewarden.Event{
+		At: c.at, Type: gatewarden.EventAction, Name: next.ID, State: string(next.Status),
+		Severity: next.Trigger.Severity.String(), Reason: clip(c.reason), By: c.by, Action: &next,
+	})
+	if err != nil {
+		return err
+	}
+	if a.Status != next.Status {
+		e.metrics.changes.WithLabelValues(string(next.Spec.Kind), string(next.Status)).Inc()
+	}
+	a.Action = next
+	a.ladder.recorded = true
+	e.actions[a.ID] = a
+	e.publish()
+	return nil
+}
+
+// stamp sets the times that belong to a status.
+func stamp(a *gatewarden.Action, from gatewarden.ActionStatus, at time.Time, lease time.Duration) {
+	if a.Status == from {
+		return
+	}
+	switch a.Status {
+	case gatewarden.ActionStarted:
+		a.StartedAt = &at
+		if a.Spec.Kind.Reversible() {
+			until := at.Add(lease)
+			a.LeaseUntil = &until
+		}
+	case gatewarden.ActionApplied:
+		a.AppliedAt = &at
+		if !a.Spec.Kind.Reversible() {
+			a.EndedAt = &at
+		}
+	case gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionReverted, gatewarden.ActionLeft:
+		a.EndedAt = &at
+		a.LeaseUntil = nil
+	}
+}
+
+// clip bounds what a peer may make the journal remember.
+func clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + " …"
+}
+
+// append writes one event.
+func (e *Engine) append(ctx context.Context, event gatewarden.Event) (gatewarden.Event, error) {
+	written, err := e.cfg.Journal.Append(ctx, event)
+	if err != nil {
+		e.metrics.unwritten.Inc()
+	}
+	if gatewarden.ErrorCode(err) == gatewarden.Conflict && !e.deposed {
+		e.deposed = true
+		e.cfg.Logger.Error("another guard has taken over the journal; this one does nothing any more", "error", err)
+	}
+	return written, err
+}
+
+// drop forgets an ended ladder, and its actions when there are more ended ones than
+// are kept.
+func (e *Engine) drop(l *ladder) {
+	e.ladders = slices.DeleteFunc(e.ladders, func(o *ladder) bool { return o == l })
+	e.prune()
+	e.publish()
+}
+
+func (e *Engine) prune() {
+	if len(e.actions) <= e.cfg.Keep {
+		return
+	}
+	active := make(map[*ladder]bool, len(e.ladders))
+	for _, l := range e.ladders {
+		active[l] = true
+	}
+	for _, a := range newestFirst(e.actions)[e.cfg.Keep:] {
+		if !active[a.ladder] {
+			delete(e.actions, a.ID)
+		}
+	}
+}

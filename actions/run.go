@@ -1,0 +1,422 @@
+package actions
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+const (
+	firstBackOff  = 500 * time.Millisecond
+	longestWait   = 30 * time.Second
+	defaultFollow = 30 * time.Minute // how long a Jenkins build is followed when the step does not say
+	defaultHook   = 10 * time.Second // how long a webhook may take when the step does not say
+)
+
+// errOvertaken says that a change no longer applies, because another came first.
+var errOvertaken = errors.New("overtaken by another change")
+
+// start sets a goroutine to work on an action; there is never more than one. It is
+// called with mu held.
+func (e *Engine) start(a *action, do func(context.Context, *action)) {
+	if e.closing {
+		return
+	}
+	ctx, cancel := context.WithCancel(e.run)
+	a.busy, a.cancel = true, cancel
+	e.work.Go(func() {
+		defer cancel()
+		defer e.rest(a)
+		do(ctx, a)
+	})
+}
+
+// rest ends the work on an action and lets its ladder go on without waiting for the
+// next tick.
+func (e *Engine) rest(a *action) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a.busy = false
+	if a.again && !e.closing {
+		a.again = false
+		e.start(a, e.revert)
+		return
+	}
+	e.goOn(a.ladder)
+}
+
+// goOn lets a ladder climb or descend further between two ticks, on the verdicts of
+// the last. It is called with mu held.
+func (e *Engine) goOn(l *ladder) {
+	if e.closing || !e.leads() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(e.run, writeTimeout)
+	defer cancel()
+	now := e.cfg.Now()
+	if err := errors.Join(e.climb(ctx, l, now), e.descend(ctx, l, now)); err != nil {
+		e.cfg.Logger.Warn("the next step has to wait for the next tick", "ladder", l.id, "error", err)
+	}
+}
+
+// apply brings one action about: the outside is looked at, the intent goes into the
+// journal, the call is made, its outcome goes into the journal.
+func (e *Engine) apply(ctx context.Context, a *action) {
+	e.failpoint(failPlanned)
+	if e.snapshot(a).Status != gatewarden.ActionStarted && !e.prepare(ctx, a) {
+		return
+	}
+	outcome, err := e.callApply(ctx, a)
+	e.failpoint(failCalled)
+	switch now := e.snapshot(a); {
+	case now.Status == gatewarden.ActionReverting: // it was taken back meanwhile
+		e.revert(ctx, a)
+	case err != nil && e.stopping():
+		// It stays started, and is taken up at the next start.
+	case err != nil, outcome.Status == gatewarden.ActionFailed && a.kind.Reversible():
+		e.fail(ctx, a, &outcome, err)
+	default:
+		e.conclude(ctx, a, outcome)
+	}
+	e.failpoint(failApplied)
+}
+
+// prepare looks at the outside and puts the intent into the journal. It reports
+// whether the call is to be made.
+func (e *Engine) prepare(ctx context.Context, a *action) bool {
+	var memo json.RawMessage
+	err := e.attempt(ctx, a, "prepare", func(ctx context.Context, x Executor, a gatewarden.Action) (err error) {
+		memo, err = x.Prepare(ctx, a)
+		return err
+	})
+	e.failpoint(failPrepared)
+	if err != nil {
+		if !e.stopping() {
+			e.notBegun(ctx, a, err)
+		}
+		return false
+	}
+	snapshot := e.snapshot(a)
+	err = e.settle(ctx, a, func() bool { return !a.ladder.closed && !a.ladder.rungs[a.Step-1].settled },
+		change{to: gatewarden.ActionStarted, memo: memo, reason: describe(&snapshot.Spec) + ", because " + snapshot.Trigger.Reason})
+	switch {
+	case errors.Is(err, errOvertaken):
+		e.notBegun(ctx, a, gatewarden.Errorf(gatewarden.Unavailable, "it was taken back before it had begun"))
+	case gatewarden.ErrorCode(err) == gatewarden.Invalid: // its memo does not fit into the journal
+		e.notBegun(ctx, a, err)
+	}
+	if err != nil {
+		return false
+	}
+	e.failpoint(failStarted)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.goOn(a.ladder) // the next step may begin now
+	return true
+}
+
+// notBegun ends an action of which nothing was done.
+func (e *Engine) notBegun(ctx context.Context, a *action, err error) {
+	c := change{to: gatewarden.ActionFailed, reason: "not done: " + err.Error()}
+	if retryable(err) {
+		c = change{to: gatewarden.ActionSkipped, reason: "not begun in time: " + err.Error()}
+	}
+	e.settleOrLog(ctx, a, c)
+}
+
+// callApply makes the call until it succeeds or no longer matters.
+func (e *Engine) callApply(ctx context.Context, a *action) (outcome gatewarden.Outcome, err error) {
+	save := func(memo json.RawMessage) error {
+		err := e.settle(ctx, a, nil, change{memo: memo, reason: "noted what it will be recognised by"})
+		e.failpoint(failSaved)
+		return err
+	}
+	err = e.attempt(ctx, a, "apply", func(ctx context.Context, x Executor, a gatewarden.Action) (err error) {
+		outcome, err = x.Apply(ctx, a, save)
+		return err
+	})
+	return outcome, err
+}
+
+// conclude writes down what a call came to.
+func (e *Engine) conclude(ctx context.Context, a *action, outcome gatewarden.Outcome) {
+	c := change{to: outcome.Status, reason: outcome.Reason, outcome: &outcome}
+	switch outcome.Status {
+	case gatewarden.ActionApplied, gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionLeft:
+	default:
+		c.to = gatewarden.ActionUnknown
+		c.reason = fmt.Sprintf("the executor answered with status %q, which says nothing: %s", outcome.Status, outcome.Reason)
+	}
+	err := e.settle(ctx, a, func() bool { return a.Status == gatewarden.ActionStarted }, c)
+	if errors.Is(err, errOvertaken) {
+		e.revert(ctx, a) // it was taken back just now
+	} else {
+		e.logUnsettled(a, err)
+	}
+}
+
+// fail ends an action that could not be done. What can be reverted is, so that
+// nothing half done stays.
+func (e *Engine) fail(ctx context.Context, a *action, outcome *gatewarden.Outcome, err error) {
+	reason := outcome.Reason
+	if err != nil {
+		reason = err.Error()
+	}
+	if !a.kind.Reversible() {
+		c := change{to: gatewarden.ActionFailed, reason: reason, outcome: outcome}
+		if retryable(err) { // it may have come through
+			c.to, c.reason = gatewarden.ActionUnknown, "given up without an answer, please look: "+reason
+		}
+		e.settleOrLog(ctx, a, c)
+		return
+	}
+	err = e.settle(ctx, a, nil, change{to: gatewarden.ActionReverting, outcome: outcome, reason: "it failed, and what it may have changed is put back: " + reason})
+	if err != nil {
+		e.logUnsettled(a, err)
+		return
+	}
+	e.revertTo(ctx, a, gatewarden.ActionFailed, reason)
+}
+
+// revert takes an action back whose intent to be reverted is in the journal.
+func (e *Engine) revert(ctx context.Context, a *action) {
+	e.revertTo(ctx, a, gatewarden.ActionReverted, "")
+}
+
+// revertTo takes an action back, for as long as that takes, and gives it the status
+// it ends with when all is as it was before.
+func (e *Engine) revertTo(_ context.Context, a *action, end gatewarden.ActionStatus, reason string) {
+	// The context of the call that was cut short is of no more use.
+	ctx, cancel := context.WithCancel(e.run)
+	defer cancel()
+	e.mu.Lock()
+	a.again = false
+	e.mu.Unlock()
+	e.failpoint(failReverting)
+	var outcome gatewarden.Outcome
+	err := e.attempt(ctx, a, "revert", func(ctx context.Context, x Executor, a gatewarden.Action) (err error) {
+		if outcome, err = x.Revert(ctx, a); err == nil && outcome.Status != gatewarden.ActionReverted && outcome.Status != gatewarden.ActionLeft {
+			err = fmt.Errorf("the executor answered with status %q: %s", outcome.Status, outcome.Reason)
+		}
+		return err
+	})
+	e.failpoint(failRevertCalled)
+	if err != nil {
+		return // only because the engine stops
+	}
+	c := change{to: outcome.Status, reason: outcome.Reason, outcome: &outcome}
+	if outcome.Status == gatewarden.ActionReverted && end == gatewarden.ActionFailed {
+		c.to, c.reason = end, reason+"; nothing of it is left"
+	}
+	if err := e.settle(ctx, a, nil, c); err != nil {
+		e.logUnsettled(a, err)
+		return
+	}
+	e.failpoint(failReverted)
+	if err := e.cfg.Leases.Delete(ctx, a.id); err != nil {
+		e.cfg.Logger.Warn("the lease of a reverted action stays until the next start", "action", a.id, "error", err)
+	}
+	e.failpoint(failLeaseDeleted)
+}
+
+// attempt calls an executor until it succeeds, fails for good, no longer matters, or
+// the engine stops. Failures to revert are never for good.
+func (e *Engine) attempt(ctx context.Context, a *action, call string, f func(context.Context, Executor, gatewarden.Action) error) error {
+	for n := 0; ; n++ {
+		snapshot := e.snapshot(a)
+		err := e.call(ctx, snapshot, call, f)
+		if err == nil || ctx.Err() != nil || (call != "revert" && !retryable(err)) {
+			return err
+		}
+		if e.stopping() {
+			return err
+		}
+		e.metrics.retries.WithLabelValues(string(snapshot.Spec.Kind), call).Inc()
+		e.cfg.Logger.Warn("a call failed and is tried again", "action", a.id, "call", call, "attempt", n+1, "error", err)
+		if n == 0 {
+			e.sayRetrying(ctx, a, call, err)
+		}
+		if !e.wait(ctx, n) || (call != "revert" && !e.wanted(a)) {
+			return err
+		}
+	}
+}
+
+// call makes one call, within its time.
+func (e *Engine) call(ctx context.Context, a gatewarden.Action, call string, f func(context.Context, Executor, gatewarden.Action) error) (err error) {
+	x, ok := e.cfg.Executors[a.Spec.Kind]
+	if !ok {
+		return gatewarden.Errorf(gatewarden.Invalid, "nothing here can carry out a step of kind %s", a.Spec.Kind).
+			WithHint("is the address of its peer set in gatewarden.yaml?")
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.timeout(&a.Spec, call))
+	defer cancel()
+	begun := e.cfg.Now()
+	defer func() {
+		e.metrics.calls.WithLabelValues(string(a.Spec.Kind), call).Observe(e.cfg.Now().Sub(begun).Seconds())
+		// A defect in one executor must not take the whole guard down, and again at the
+		// next start.
+		if p := recover(); p != nil {
+			err = gatewarden.Errorf(gatewarden.Internal, "the executor of %s panicked: %v", a.Spec.Kind, p)
+		}
+	}()
+	return f(ctx, x, a)
+}
+
+func (e *Engine) timeout(s *gatewarden.Step, call string) time.Duration {
+	if call != "apply" {
+		return e.cfg.CallTimeout
+	}
+	follow := time.Duration(0)
+	switch {
+	case s.Jenkins != nil:
+		if follow = time.Duration(s.Jenkins.Wait); follow == 0 {
+			follow = defaultFollow
+		}
+	case s.Webhook != nil:
+		if follow = time.Duration(s.Webhook.Timeout); follow == 0 {
+			follow = defaultHook
+		}
+	}
+	return e.cfg.CallTimeout + follow
+}
+
+// sayRetrying tells the journal's readers that an action is having trouble.
+func (e *Engine) sayRetrying(ctx context.Context, a *action, call string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	now := e.cfg.Now()
+	var written error
+	switch call {
+	case "prepare":
+		written = e.hold(ctx, a, now, gatePeer, "not begun yet, trying on: "+err.Error())
+		e.goOn(a.ladder)
+	case "apply":
+		written = e.record(ctx, a, change{at: now, to: a.Status, reason: "no answer yet, trying on: " + err.Error()})
+	default:
+		written = e.record(ctx, a, change{at: now, to: a.Status, reason: "could not be put back yet, trying on: " + err.Error()})
+		a.tries++
+		e.goOn(a.ladder)
+	}
+	e.logUnsettled(a, written)
+}
+
+// wait sleeps before the next attempt, twice as long each time. It reports false
+// when the engine stops or the action is taken back.
+func (e *Engine) wait(ctx context.Context, n int) bool {
+	timer := time.NewTimer(min(firstBackOff<<min(n, 10), longestWait))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-e.quit:
+	}
+	return false
+}
+
+// wanted reports whether an action that does not succeed is still worth trying: the
+// breach lasts, or cannot be judged and has not been able to for less than a lease.
+func (e *Engine) wanted(a *action) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := a.ladder
+	switch {
+	case l.closed, l.condition == calm:
+		return false
+	case l.condition == blind:
+		return l.blindSince.IsZero() || e.cfg.Now().Before(l.blindSince.Add(l.policy.Lease))
+	default:
+		return true
+	}
+}
+
+// settle records a change from outside of a tick, and tries until the journal has
+// it: what was done must not be forgotten because a disk was busy. With allowed
+// false the change is not made and errOvertaken is returned.
+func (e *Engine) settle(ctx context.Context, a *action, allowed func() bool, c change) error {
+	for n := 0; ; n++ {
+		err := e.settleOnce(ctx, a, allowed, c)
+		if err == nil || !retryable(err) {
+			return err
+		}
+		e.cfg.Logger.Error("the journal does not take what was done, trying on", "action", a.id, "status", c.to, "error", err)
+		// Not cut short by the action's own context: it may be what ended the call.
+		if !e.wait(e.run, n) {
+			return err
+		}
+	}
+}
+
+func (e *Engine) settleOnce(ctx context.Context, a *action, allowed func() bool, c change) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if allowed != nil && !allowed() {
+		return errOvertaken
+	}
+	if c.to == "" {
+		c.to = a.Status
+	}
+	c.at = e.cfg.Now()
+	return e.record(ctx, a, c)
+}
+
+func (e *Engine) settleOrLog(ctx context.Context, a *action, c change) {
+	e.logUnsettled(a, e.settle(ctx, a, nil, c))
+}
+
+func (e *Engine) logUnsettled(a *action, err error) {
+	if err != nil && !errors.Is(err, errOvertaken) {
+		e.cfg.Logger.Error("the journal did not take what became of an action; the next start finds it as it was", "action", a.id, "error", err)
+	}
+}
+
+// takeBack puts the intent to revert into the journal and sets a goroutine to it. A
+// call under way is cut short, and its goroutine goes on to revert. It is called
+// with mu held.
+func (e *Engine) takeBack(ctx context.Context, a *action, at time.Time, by, reason string) error {
+	e.failpoint(failRevertPlanned)
+	if err := e.record(ctx, a, change{at: at, to: gatewarden.ActionReverting, reason: reason, by: by}); err != nil {
+		return err
+	}
+	if by == "" {
+		a.ladder.descended = true
+	}
+	a.tries = 0
+	if a.busy {
+		a.again = true
+		a.cancel()
+		return nil
+	}
+	e.start(a, e.revert)
+	return nil
+}
+
+func (e *Engine) snapshot(a *action) gatewarden.Action {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return a.Action
+}
+
+// stopping reports whether the engine is being closed.
+func (e *Engine) stopping() bool {
+	select {
+	case <-e.quit:
+		return true
+	default:
+		return e.run.Err() != nil
+	}
+}
+
+// retryable reports whether a call may succeed when it is made again.
+func retryable(err error) bool {
+	return gatewarden.ErrorCode(err) == gatewarden.Unavailable || errors.Is(err, context.DeadlineExceeded)
+}
