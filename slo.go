@@ -45,7 +45,7 @@ type SLI struct {
 	Expr      string        // SLIGood: the expression as written
 	// Holds is the compiled Expr. It reports an error when the expression could not
 	// be evaluated for this record; such a record is no event of the SLI.
-	Holds func(*Record) (bool, error)
+	Holds func(*Record) (bool, error) `json:"-"`
 }
 
 // ID identifies what the SLI counts: two SLIs with equal ids count alike, whatever
