@@ -19,14 +19,14 @@ func TestMutations(t *testing.T) {
 	}
 	rnd, d := rand.New(rand.NewPCG(1, 2)), NewDecoder(Limits{})
 	good := 0
-	for range 4000 {
+	for range 2000 {
 		body := mutated(rnd, bodies[rnd.IntN(len(bodies))])
 		if batch := sameAsOracle(t, d, body); len(batch.Records) > 0 {
 			good++
 		}
 	}
-	if good < 400 || good > 3600 {
-		t.Errorf("%d of 4000 mutations are still records: the test sees too little", good)
+	if good < 200 || good > 1800 {
+		t.Errorf("%d of 2000 mutations are still records: the test sees too little", good)
 	}
 }
 
@@ -57,7 +57,7 @@ func mutated(rnd *rand.Rand, body []byte) []byte {
 // TestMemoIsBounded shows a decoder more entities than it may remember.
 func TestMemoIsBounded(t *testing.T) {
 	d := NewDecoder(Limits{})
-	for n := range 10_000 {
+	for n := range 5_000 {
 		body := fmt.Appendf(nil, `{"latencies":{},"started_at":1,"response":{"status":200},"workspace_name":"w%d",
 			"service":{"name":"s%d","pad":%q},"route":{"name":"r%d"},"tries":[{"ip":"10.0.0.1","port":%d}]}`,
 			n, n, bytes.Repeat([]byte("x"), 500), n, 1+n)
