@@ -168,27 +168,30 @@ func (d *document) structure(n *yaml.Node, v reflect.Value, name string, depth i
 	if !ok {
 		return
 	}
-	fields := structFields(v)
+	fields := d.fieldsOf(v.Type())
 	var later map[string]string
 	if r, ok := v.Addr().Interface().(reserving); ok {
 		later = r.reserved()
 	}
 	for _, e := range entries {
-		if field, ok := fields[e.key.Value]; ok {
-			d.value(e.value, field, e.key.Value, depth+1)
+		if index, ok := fields[e.key.Value]; ok {
+			d.value(e.value, v.FieldByIndex(index), e.key.Value, depth+1)
 		} else if hint, planned := later[e.key.Value]; planned {
 			d.errorf(e.key, hint, "%s: not yet, it comes with a later version", e.key.Value)
 		} else {
-			d.unknownKey(e, fields, name)
+			d.unknownKey(e, v, name)
 		}
 	}
 }
 
-// structFields returns the fields of a struct by their keys in YAML.
-func structFields(v reflect.Value) map[string]reflect.Value {
-	fields := map[string]reflect.Value{}
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
+// fieldsOf returns where the fields of a struct are, by their keys in YAML.
+func (d *document) fieldsOf(t reflect.Type) map[string][]int {
+	if fields, ok := d.fields[t]; ok {
+		return fields
+	}
+	fields := map[string][]int{}
+	for i := range t.NumField() {
+		f := t.Field(i)
 		if !f.IsExported() {
 			continue
 		}
@@ -196,40 +199,39 @@ func structFields(v reflect.Value) map[string]reflect.Value {
 		switch {
 		case key == "-":
 		case f.Type.Kind() == reflect.Struct && (options == "inline" || f.Anonymous && key == ""):
-			for k, inner := range structFields(v.Field(i)) {
-				fields[k] = inner
+			for k, inner := range d.fieldsOf(f.Type) {
+				fields[k] = slices.Concat(f.Index, inner)
 			}
 		default:
-			fields[cmp.Or(key, strings.ToLower(f.Name))] = v.Field(i)
+			fields[cmp.Or(key, strings.ToLower(f.Name))] = f.Index
 		}
 	}
+	d.fields[t] = fields
 	return fields
 }
 
-func (d *document) unknownKey(e entry, fields map[string]reflect.Value, name string) {
+// unknownKey reports a key that v has no field for.
+func (d *document) unknownKey(e entry, v reflect.Value, name string) {
 	if len(d.problems) >= maxProblems {
 		d.drop(SeverityError)
 		return
 	}
-	var known []string
-	for k := range fields {
-		known = append(known, k)
-	}
-	slices.Sort(known)
+	fields := d.fieldsOf(v.Type())
+	known := sortedKeys(fields)
 	guess, hint := nearest(e.key.Value, known), "known here: "+strings.Join(known, ", ")
 	if len(known) == 0 {
 		hint = "it takes none: write {}"
 	}
 	if guess != "" {
 		hint = fmt.Sprintf("did you mean %q?", guess)
-		if fields[guess].Type() == secretType {
+		if v.FieldByIndex(fields[guess]).Type() == secretType {
 			d.hidden = append(d.hidden, e.value)
 			d.hide(e.value.Value, gatewarden.Redacted)
 		}
 	}
 	d.reject(e.key, hint, "unknown key %q in %s", e.key.Value, name)
 	if guess != "" {
-		d.places[fields[guess].Addr().Interface()] = e.key // so that it is not missed as well
+		d.places[v.FieldByIndex(fields[guess]).Addr().Interface()] = e.key // so that it is not missed as well
 	}
 }
 

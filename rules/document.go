@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -33,12 +34,13 @@ type document struct {
 	root  *yaml.Node // nil when there is nothing in the file
 	env   func(string) (string, bool)
 
-	places   map[any]*yaml.Node  // where a decoded value stands, by the pointer to it
-	values   int                 // visited so far
-	overfull bool                // there are more than maxValues
-	secrets  map[string]string   // what must not be shown, and what is shown in its place
-	hidden   []*yaml.Node        // values that no excerpt may show
-	failed   map[*yaml.Node]bool // values that could not be read: what checks say about them would only confuse
+	places   map[any]*yaml.Node                // where a decoded value stands, by the pointer to it
+	fields   map[reflect.Type]map[string][]int // of the structs met so far, by key
+	values   int                               // visited so far
+	overfull bool                              // there are more than maxValues
+	secrets  map[string]string                 // what must not be shown, and what is shown in its place
+	hidden   []*yaml.Node                      // values that no excerpt may show
+	failed   map[*yaml.Node]bool               // values that could not be read: what checks say about them would only confuse
 
 	problems  Problems
 	dropped   int      // problems beyond maxProblems
@@ -86,7 +88,7 @@ func hintForOpen(err error) string {
 }
 
 func parseDocument(name string, b []byte, env func(string) (string, bool)) *document {
-	d := &document{name: name, env: env, places: map[any]*yaml.Node{}, secrets: map[string]string{}, failed: map[*yaml.Node]bool{}}
+	d := &document{name: name, env: env, places: map[any]*yaml.Node{}, secrets: map[string]string{}, fields: map[reflect.Type]map[string][]int{}, failed: map[*yaml.Node]bool{}}
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
 	if len(b) > maxFileBytes {
 		d.errorf(nil, "split it into several files", "the file is larger than %d KiB", maxFileBytes>>10)

@@ -65,6 +65,7 @@ func (s Source) Decode(into any) error {
 func (d *document) fork() *document {
 	f := *d
 	f.places, f.failed = map[any]*yaml.Node{}, map[*yaml.Node]bool{}
+	f.fields = map[reflect.Type]map[string][]int{}
 	f.problems, f.values, f.dropped, f.overfull = nil, 0, 0, false
 	f.secrets, f.hidden = maps.Clone(d.secrets), slices.Clone(d.hidden)
 	return &f
