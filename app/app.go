@@ -1,0 +1,331 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/run"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/actions"
+	"github.com/gatewarden/gatewarden/analyzers"
+	"github.com/gatewarden/gatewarden/api"
+	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/internal/version"
+	"github.com/gatewarden/gatewarden/journal"
+	"github.com/gatewarden/gatewarden/state"
+	"github.com/gatewarden/gatewarden/store"
+)
+
+// stopWithin is how long a stop may take: calls to Kong that are under way end, and
+// the counts are written.
+const stopWithin = 15 * time.Second
+
+// Options are what a guard needs from its surroundings.
+type Options struct {
+	ConfigFile string
+	Env        func(string) (string, bool) // os.LookupEnv
+	Logger     *slog.Logger
+	// Failpoint is for the crash test; see actions.Config.
+	Failpoint func(name string)
+}
+
+// App is a guard that runs: everything of doc.go's picture.
+type App struct {
+	opts     Options
+	logger   *slog.Logger
+	registry *prometheus.Registry
+
+	state    *state.State
+	journal  *journal.Journal
+	store    *store.Store
+	intake   *intake
+	keeper   *keeper
+	engine   *actions.Engine
+	loop     *loop
+	reloader *reloader
+
+	ingest    *http.ServeMux
+	sources   []collector.Source
+	listeners map[string]net.Listener // by their names in the configuration
+	closers   []closer
+	started   time.Time
+	ready     atomic.Bool
+}
+
+// closer is something to end at a stop, in the reverse order of its beginning.
+type closer struct {
+	name  string
+	close func(ctx context.Context) error
+}
+
+// New reads the files, opens the state, takes up what the last life left and
+// listens. The App does nothing yet. On an error everything is closed again.
+func New(ctx context.Context, opts Options) (*App, error) {
+	set, problems := load(opts.ConfigFile, opts.Env)
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	a := &App{
+		opts: opts, logger: opts.Logger, started: time.Now(),
+		registry: prometheus.NewRegistry(), ingest: http.NewServeMux(), listeners: map[string]net.Listener{},
+	}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, build := range []func(context.Context, settings) error{
+		a.openListeners, a.openState, a.openStore, a.openEngine, a.openSources,
+	} {
+		if err := build(ctx, set); err != nil {
+			return nil, errors.Join(err, a.close())
+		}
+	}
+	for _, p := range problems {
+		a.logger.Warn("the files can be used, but look at this", "problem", p.String(), "hint", p.Hint)
+	}
+	return a, nil
+}
+
+func (a *App) onClose(name string, f func(ctx context.Context) error) {
+	a.closers = append(a.closers, closer{name, f})
+}
+
+// close ends everything, the newest first, within stopWithin.
+func (a *App) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	var errs []error
+	for len(a.closers) > 0 {
+		c := a.closers[len(a.closers)-1]
+		a.closers = a.closers[:len(a.closers)-1]
+		if err := c.close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("closing %s: %w", c.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// openListeners comes first: an address in use is the commonest reason not to start,
+// and nothing has been touched yet.
+func (a *App) openListeners(ctx context.Context, set settings) error {
+	var lc net.ListenConfig
+	for name, addr := range map[string]string{
+		"api": set.config.Listen.API, "ingest": set.config.Listen.Ingest, "metrics": set.config.Listen.Metrics,
+	} {
+		if addr == "" {
+			continue
+		}
+		l, err := lc.Listen(ctx, "tcp", addr)
+		if err != nil {
+			return gatewarden.Errorf(gatewarden.Conflict, "listening for %s on %s: %w", name, addr, err).
+				WithHint("another address goes into listen.%s of %s", name, set.config.File)
+		}
+		a.listeners[name] = l
+		a.onClose("the "+name+" listener", func(context.Context) error {
+			if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+func (a *App) openState(ctx context.Context, set settings) error {
+	cfg := state.Config{Dir: set.config.State.Dir}
+	if n := set.config.State.NATS; n != nil {
+		cfg = state.Config{URL: n.URL, CredentialsFile: n.CredentialsFile}
+	}
+	var err error
+	if a.state, err = state.Open(ctx, cfg, a.logger.With("component", "state")); err != nil {
+		return fmt.Errorf("opening the state: %w", err)
+	}
+	a.onClose("the state", func(context.Context) error { return a.state.Close() })
+	a.journal, err = journal.Open(ctx, a.state.JetStream(), journal.Config{
+		Logger: a.logger.With("component", "journal"), Registerer: a.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the journal: %w", err)
+	}
+	return nil
+}
+
+func (a *App) openStore(ctx context.Context, set settings) error {
+	a.store = store.New(store.Config{KeepDeltas: true}, a.registry)
+	a.store.Configure(meters(set.rules))
+	k := &keeper{store: a.store, logger: a.logger.With("component", "keeper")}
+	var err error
+	if k.cells, err = a.state.Cells(ctx); err != nil {
+		return fmt.Errorf("opening the log of cells: %w", err)
+	}
+	if k.snapshots, err = a.state.Snapshots(ctx); err != nil {
+		return fmt.Errorf("opening the snapshots: %w", err)
+	}
+	if err := k.restore(ctx); err != nil {
+		return err
+	}
+	a.keeper = k
+	a.onClose("the keeper", func(ctx context.Context) error { k.finish(ctx); return nil })
+	a.intake = newIntake(a.store, time.Now, set.config.BlindAfter, a.registry)
+	return nil
+}
+
+func (a *App) openEngine(ctx context.Context, set settings) error {
+	byKind, err := executors(set.config, a.logger, a.registry)
+	if err != nil {
+		return err
+	}
+	leases, err := a.state.Leases(ctx)
+	if err != nil {
+		return fmt.Errorf("opening the leases: %w", err)
+	}
+	a.engine, err = actions.New(actions.Config{
+		Policies: set.rules.Policies, SLOs: set.rules.SLOs, Executors: byKind,
+		Journal: a.journal, Leases: leases, Failpoint: a.opts.Failpoint,
+		Logger: a.logger.With("component", "actions"), Registerer: a.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("setting up the engine: %w", err)
+	}
+	if err := a.engine.Start(ctx, time.Now()); err != nil {
+		return fmt.Errorf("taking up what was under way: %w", err)
+	}
+	a.onClose("the engine", a.engine.Close)
+
+	judges := &judges{windows: a.store, blind: a.intake.Blind}
+	evaluator := analyzers.NewEvaluator(judges.of(set.rules.SLOs))
+	past, err := a.journal.Events(ctx, journal.Query{Type: gatewarden.EventSLO})
+	if err != nil {
+		return fmt.Errorf("reading the journal: %w", err)
+	}
+	evaluator.Resume(past)
+	a.loop = &loop{store: a.store, intake: a.intake, journal: a.journal, engine: a.engine, evaluator: evaluator, took: newTickSeconds(a.registry)}
+	a.reloader = newReloader(a, set, judges, byKind)
+	return nil
+}
+
+func (a *App) openSources(_ context.Context, set settings) error {
+	byKind := map[string]collector.Factory{}
+	for _, f := range factories() {
+		byKind[f.Kind] = f
+	}
+	count := map[string]int{}
+	for _, s := range set.config.Sources {
+		name := s.Kind
+		if count[s.Kind]++; count[s.Kind] > 1 {
+			name = fmt.Sprintf("%s-%d", s.Kind, count[s.Kind])
+		}
+		source, err := byKind[s.Kind].Build(collector.Env{
+			Name: name, Sink: a.intake, Mux: a.ingest,
+			Log:     a.logger.With("component", "collector", "source", name),
+			Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, a.registry),
+		}, s.Decode)
+		if err != nil {
+			return fmt.Errorf("setting up the source %s of %s:%d: %w", name, s.File, s.Line, err)
+		}
+		a.intake.expect(name, s.Kind, a.started)
+		a.sources = append(a.sources, source)
+	}
+	return nil
+}
+
+// Addr returns where the named listener ("api", "ingest" or "metrics") listens, ""
+// when it does not.
+func (a *App) Addr(name string) string {
+	if l, ok := a.listeners[name]; ok {
+		return l.Addr().String()
+	}
+	return ""
+}
+
+// Run guards until ctx ends, which is no error, or until a part of it cannot go on.
+func (a *App) Run(ctx context.Context) error {
+	var g run.Group
+	g.Add(run.ContextHandler(ctx))
+	for name, l := range a.listeners {
+		a.addServer(&g, name, l)
+	}
+	for _, s := range a.sources {
+		addActor(ctx, &g, s.Run)
+	}
+	addActor(ctx, &g, a.keeper.Run)
+	addActor(ctx, &g, a.reloader.Run)
+	addActor(ctx, &g, a.tick)
+	a.ready.Store(true)
+	a.logger.Info("guarding", "version", version.Get().Version, "api", a.Addr("api"), "ingest", a.Addr("ingest"),
+		"slos", len(a.reloader.current().rules.SLOs), "policies", len(a.reloader.current().rules.Policies))
+	err := g.Run()
+	a.ready.Store(false)
+	if errors.Is(err, context.Canceled) || errors.Is(err, run.ErrSignal) || errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	a.logger.Info("stopping")
+	return errors.Join(err, a.close())
+}
+
+// addActor runs f in the group with a context that ends when the group does.
+func addActor(ctx context.Context, g *run.Group, f func(context.Context) error) {
+	ctx, cancel := context.WithCancel(ctx)
+	g.Add(func() error { return f(ctx) }, func(error) { cancel() })
+}
+
+// tick runs the loop at each whole second.
+func (a *App) tick(ctx context.Context) error {
+	for {
+		now := time.Now()
+		next := now.Truncate(time.Second).Add(time.Second)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(next.Sub(now)):
+		}
+		if err := a.loop.Tick(ctx, next); err != nil && ctx.Err() == nil {
+			a.logger.Error("a tick was not all it should be", "error", err)
+		}
+	}
+}
+
+// addServer serves what belongs to the named listener.
+func (a *App) addServer(g *run.Group, name string, l net.Listener) {
+	server := &http.Server{
+		Handler: a.handler(name), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.logger.With("component", name).Handler(), slog.LevelDebug),
+	}
+	streams, endStreams := context.WithCancel(context.Background())
+	server.BaseContext = func(net.Listener) context.Context { return streams }
+	webConfig := a.reloader.current().config.Web.ConfigFile
+	if name == "ingest" {
+		webConfig = "" // Kong's http-log posts to it; what protects it is where it listens
+	}
+	g.Add(func() error { return serveWeb(l, server, webConfig, a.logger) }, func(error) {
+		endStreams() // followers of the events would hold the server open
+		ctx, cancel := context.WithTimeout(context.Background(), stopWithin/3)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			a.logger.Warn("connections were cut at the stop", "listener", name, "error", err)
+		}
+	})
+}
+
+func (a *App) handler(name string) http.Handler {
+	switch name {
+	case "ingest":
+		return a.ingest
+	case "metrics":
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", api.MetricsHandler(a.registry))
+		return mux
+	default:
+		var gatherer prometheus.Gatherer
+		if a.Addr("metrics") == "" {
+			gatherer = a.registry
+		}
+		return api.New(&view{a}, gatherer, a.logger.With("component", "api")).Handler()
+	}
+}

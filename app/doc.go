@@ -1,0 +1,23 @@
+// Package app joins the parts: it alone knows every kind of source and executor.
+//
+// The way of a record, and of one second:
+//
+//	Kong ──http-log──▶ ingest listener ──▶ source ──▶ intake ──▶ store ◀── keeper ──▶ state (cells, snapshots)
+//	                                                     │         │
+//	                                                  (silence)    │ Count
+//	                                                     ▼         ▼
+//	ticker, every second ──▶ loop.Tick ──▶ evaluator: one analyzer an SLO
+//	                            │              │ events
+//	                            │ verdicts     ▼
+//	                            │           journal ──▶ state
+//	                            ▼              ▲ outcomes
+//	                         engine ──────────┘
+//	                            │ Prepare, Apply, Revert
+//	                            ▼
+//	                    Kong, Jenkins, webhooks
+//
+//	people, Prometheus ──▶ API listener ──▶ api.Server ──▶ views over all of these
+//	files, SIGHUP, POST /-/reload ──▶ reloader: builds a new world whole, then swaps it in
+//
+// Live, replay and tests run the same loop; only the clock and the ends differ.
+package app

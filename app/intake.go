@@ -1,0 +1,177 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/api"
+	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/store"
+)
+
+// intake is the sink of all sources: it counts records in the store and knows how
+// each source does.
+type intake struct {
+	store      *store.Store
+	now        func() time.Time
+	blindAfter time.Duration
+
+	mu      sync.Mutex
+	sources map[string]*sourceHealth
+	started time.Time // since when silence counts
+	blind   bool      // as of the last event
+
+	records *prometheus.CounterVec
+	lag     *prometheus.GaugeVec
+}
+
+var _ collector.Sink = (*intake)(nil)
+
+// sourceHealth is what is known of one source.
+type sourceHealth struct {
+	kind     string
+	records  uint64
+	arrived  time.Time     // when the last batch came
+	lag      time.Duration // from the newest record's completion to its arrival
+	complete time.Time     // completion of the newest record
+}
+
+func newIntake(s *store.Store, now func() time.Time, blindAfter time.Duration, reg prometheus.Registerer) *intake {
+	in := &intake{
+		store: s, now: now, blindAfter: blindAfter,
+		sources: map[string]*sourceHealth{},
+		records: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatewarden_app_records_total",
+			Help: "Records that sources handed in, by what became of them.",
+		}, []string{"source", "fate"}),
+		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gatewarden_app_source_lag_seconds",
+			Help: "Time from the end of the newest request to the arrival of its record.",
+		}, []string{"source"}),
+	}
+	reg.MustRegister(in.records, in.lag)
+	return in
+}
+
+// expect makes a source known before its first record, and starts the clock of
+// silence.
+func (in *intake) expect(name, kind string, at time.Time) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.sources[name] = &sourceHealth{kind: kind}
+	if in.started.IsZero() {
+		in.started = at
+	}
+}
+
+// Accept counts the records. It has no way to fail: what the store drops, it
+// counts as dropped.
+func (in *intake) Accept(_ context.Context, source string, records []gatewarden.Record) error {
+	now := in.now()
+	added := in.store.Add(records, now)
+	for fate, n := range map[string]int{
+		"counted": added.Counted, "shed": added.Shed, "duplicate": added.Duplicate, "too_late": added.TooLate, "future": added.Future,
+	} {
+		in.records.WithLabelValues(source, fate).Add(float64(n))
+	}
+	in.note(source, records, now)
+	return nil
+}
+
+// note remembers that the source is alive.
+func (in *intake) note(source string, records []gatewarden.Record, now time.Time) {
+	if len(records) == 0 {
+		return
+	}
+	newest := slices.MaxFunc(records, func(a, b gatewarden.Record) int { return a.At.Compare(b.At) }).At
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	h, ok := in.sources[source]
+	if !ok {
+		h = &sourceHealth{}
+		in.sources[source] = h
+	}
+	h.records += uint64(len(records))
+	h.arrived, h.lag = now, now.Sub(newest)
+	if newest.After(h.complete) {
+		h.complete = newest
+	}
+	in.lag.WithLabelValues(source).Set(h.lag.Seconds())
+}
+
+// Blind reports whether no source has said anything for so long that silence can
+// no longer be told from peace, and why. Without a word since the start the guard
+// is blind from the start on.
+func (in *intake) Blind(at time.Time) (bool, string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	last := time.Time{}
+	for _, h := range in.sources {
+		if h.arrived.After(last) {
+			last = h.arrived
+		}
+	}
+	switch {
+	case last.IsZero():
+		return true, "no source has delivered a record yet"
+	case at.Sub(last) > in.blindAfter:
+		return true, fmt.Sprintf("no source has delivered a record for %s (the limit is %s)",
+			gatewarden.Duration(at.Sub(last).Truncate(time.Second)), gatewarden.Duration(in.blindAfter))
+	default:
+		return false, ""
+	}
+}
+
+// events returns the event of going blind or of seeing again, when that happened
+// since the last call.
+func (in *intake) events(at time.Time) []gatewarden.Event {
+	blind, why := in.Blind(at)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	// Before the first record there is nothing to announce until the limit has passed:
+	// a guard that starts a second before its gateway is not news.
+	if blind && len(in.sources) > 0 && at.Sub(in.started) <= in.blindAfter {
+		return nil
+	}
+	if blind == in.blind {
+		return nil
+	}
+	in.blind = blind
+	state, reason := "blind", why
+	if !blind {
+		state, reason = "seeing", "records arrive again"
+	}
+	return []gatewarden.Event{{At: at, Type: gatewarden.EventSource, Name: in.names(), State: state, Reason: reason}}
+}
+
+func (in *intake) names() string {
+	names := make([]string, 0, len(in.sources))
+	for name := range in.sources {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ",")
+}
+
+// views returns the sources for the API.
+func (in *intake) views(at time.Time) []api.Source {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	list := make([]api.Source, 0, len(in.sources))
+	for name, h := range in.sources {
+		v := api.Source{Name: name, Kind: h.kind, Records: h.records, LagSeconds: h.lag.Seconds(), Silent: at.Sub(h.arrived) > in.blindAfter}
+		if !h.arrived.IsZero() {
+			v.LastRecord = &h.arrived
+		}
+		list = append(list, v)
+	}
+	slices.SortFunc(list, func(a, b api.Source) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}

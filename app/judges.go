@@ -1,0 +1,52 @@
+package app
+
+import (
+	"encoding/json"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/analyzers"
+	"github.com/gatewarden/gatewarden/analyzers/burnrate"
+	"github.com/gatewarden/gatewarden/rules"
+	"github.com/gatewarden/gatewarden/store"
+)
+
+// judges makes one analyzer an SLO. Over a reload an SLO that did not change keeps
+// its analyzer, and with it the evidence gathered so far.
+type judges struct {
+	windows burnrate.Windows
+	blind   burnrate.Blind
+	kept    map[string]analyzers.Analyzer // by the SLO's text
+}
+
+func (j *judges) of(slos []gatewarden.SLO) []analyzers.Analyzer {
+	kept := make(map[string]analyzers.Analyzer, len(slos))
+	list := make([]analyzers.Analyzer, len(slos))
+	for i, s := range slos {
+		key := text(s)
+		a, ok := j.kept[key]
+		if !ok {
+			a = burnrate.New(s, j.windows, j.blind)
+		}
+		kept[key], list[i] = a, a
+	}
+	j.kept = kept
+	return list
+}
+
+// text is an SLO as a string that is equal for SLOs that judge alike.
+func text(s gatewarden.SLO) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic("an SLO is plain data: " + err.Error())
+	}
+	return string(b)
+}
+
+// meters are what the store must count for the SLOs.
+func meters(r *rules.Rules) []store.Meter {
+	list := make([]store.Meter, len(r.SLOs))
+	for i, s := range r.SLOs {
+		list[i] = store.Meter{Series: s.Series, SLI: s.SLI}
+	}
+	return list
+}

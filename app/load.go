@@ -1,0 +1,104 @@
+package app
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/gatewarden/gatewarden/rules"
+)
+
+// settings are the files in force: how to run, and what to protect.
+type settings struct {
+	config *rules.Config
+	rules  *rules.Rules
+}
+
+// load reads the configuration and the rules that it names, and finds everything
+// that is wrong with either without touching the outside.
+func load(file string, env func(string) (string, bool)) (settings, rules.Problems) {
+	config, problems := rules.LoadConfig(file, env)
+	problems = rules.Join(problems, checkSources(config))
+	set, ruleProblems := rules.LoadRules(config.Rules)
+	problems = rules.Join(problems, ruleProblems, config.CheckRules(set))
+	return settings{config, set}, problems
+}
+
+// checkSources reports sources of unknown kinds and wrong settings of the known.
+func checkSources(config *rules.Config) rules.Problems {
+	known := map[string]func(decode func(any) error) error{}
+	var kinds []string
+	for _, f := range factories() {
+		known[f.Kind] = f.Check
+		kinds = append(kinds, f.Kind)
+	}
+	problems := config.CheckKinds(kinds)
+	for _, s := range config.Sources {
+		check, ok := known[s.Kind]
+		if !ok {
+			continue // CheckKinds has said so
+		}
+		err := check(s.Decode)
+		if err == nil {
+			continue
+		}
+		if list, ok := errors.AsType[*rules.LoadError](err); ok {
+			problems = append(problems, list.Problems...)
+			continue
+		}
+		problems = append(problems, rules.Problem{File: s.File, Line: s.Line, Severity: rules.SeverityError, Message: s.Kind + ": " + err.Error()})
+	}
+	return problems
+}
+
+// Check finds everything that is wrong with the given files and folders, each a
+// configuration file or rules. It returns how many files were looked at.
+func Check(paths []string, env func(string) (string, bool)) (rules.Problems, int) {
+	var (
+		problems rules.Problems
+		ruleArgs []string
+		files    int
+	)
+	for _, path := range paths {
+		if !isConfig(path) {
+			ruleArgs = append(ruleArgs, path)
+			continue
+		}
+		s, found := load(path, env)
+		problems = rules.Join(problems, found)
+		files += 1 + len(s.rules.Files)
+	}
+	if len(ruleArgs) > 0 {
+		set, found := rules.LoadRules(ruleArgs)
+		problems = rules.Join(problems, found)
+		files += len(set.Files)
+	}
+	return problems, files
+}
+
+// isConfig tells a configuration file from rules: by its keys, and by its name when
+// it has none or cannot be read as YAML.
+func isConfig(path string) bool {
+	if info, err := os.Stat(path); err != nil || info.IsDir() {
+		return err != nil && !errors.Is(err, fs.ErrNotExist)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	var top map[string]yaml.Node
+	if yaml.Unmarshal(data, &top) != nil || len(top) == 0 {
+		return strings.HasPrefix(baseName(path), "gatewarden")
+	}
+	for _, key := range []string{"slos", "actions", "canaries"} {
+		if _, ok := top[key]; ok {
+			return false
+		}
+	}
+	return true
+}
+
+func baseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

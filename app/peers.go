@@ -1,0 +1,106 @@
+package app
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/actions/jenkins"
+	"github.com/gatewarden/gatewarden/actions/kong"
+	"github.com/gatewarden/gatewarden/rules"
+)
+
+// kongExecutor returns the way to Kong's Admin API.
+func kongExecutor(cfg rules.Kong, logger *slog.Logger, reg prometheus.Registerer) (*kong.Executor, error) {
+	token, err := secret(cfg.Token, cfg.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	t, err := transport(cfg.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	return kong.New(kong.Config{
+		AdminURL: cfg.AdminURL, Token: token, Timeout: cfg.Timeout,
+		Transport: headers{cfg.Headers, t}, Logger: logger, Registerer: reg,
+	})
+}
+
+// headers sends some headers with every request.
+type headers struct {
+	values map[string]gatewarden.Secret
+	next   http.RoundTripper
+}
+
+// RoundTrip sends a copy of r with the headers.
+func (h headers) RoundTrip(r *http.Request) (*http.Response, error) {
+	if len(h.values) > 0 {
+		r = r.Clone(r.Context())
+		for name, value := range h.values {
+			r.Header.Set(name, value.Reveal())
+		}
+	}
+	return h.next.RoundTrip(r)
+}
+
+// jenkinsExecutor returns the way to Jenkins, its secrets read from their files.
+func jenkinsExecutor(cfg rules.Jenkins, logger *slog.Logger, reg prometheus.Registerer) (*jenkins.Executor, error) {
+	token, err := secret(cfg.Token, cfg.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	password, err := secret(cfg.Password, cfg.PasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := transport(cfg.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	return jenkins.New(jenkins.Config{
+		URL: cfg.URL, User: cfg.User, Token: token, Password: password,
+		HTTPClient: &http.Client{Transport: transport}, Timeout: cfg.Timeout, Registerer: reg,
+	}, logger)
+}
+
+// secret returns the secret itself, from its file if it has one.
+func secret(value gatewarden.Secret, file string) (string, error) {
+	if file == "" {
+		return value.Reveal(), nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("reading a secret: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// transport returns an HTTP transport that trusts the authorities of caFile, or the
+// system's when it is "".
+func transport(caFile string) (*http.Transport, error) {
+	t := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
+		MaxIdleConnsPerHost: 4, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 5 * time.Second,
+	}
+	if caFile == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading ca_file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, gatewarden.Errorf(gatewarden.Invalid, "ca_file %s has no certificate in PEM", caFile)
+	}
+	t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	return t, nil
+}

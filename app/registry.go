@@ -1,0 +1,52 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/actions"
+	"github.com/gatewarden/gatewarden/actions/notify"
+	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/collector/httplog"
+	"github.com/gatewarden/gatewarden/rules"
+)
+
+// factories lists every kind of source. A new kind is one line here.
+func factories() []collector.Factory {
+	return []collector.Factory{
+		httplog.Factory(),
+	}
+}
+
+// preflighter is an executor that can tell before a breach whether a step would work.
+type preflighter interface {
+	Preflight(ctx context.Context, step gatewarden.Step) error
+}
+
+// executors builds what carries out each kind of step that the configuration has a
+// peer for. rules.Config.CheckRules has refused steps without one.
+func executors(cfg *rules.Config, logger *slog.Logger, reg prometheus.Registerer) (map[gatewarden.StepKind]actions.Executor, error) {
+	byKind := map[gatewarden.StepKind]actions.Executor{}
+	if cfg.Kong.AdminURL != "" {
+		e, err := kongExecutor(cfg.Kong, logger.With("component", "kong"), reg)
+		if err != nil {
+			return nil, fmt.Errorf("setting up the way to Kong's Admin API: %w", err)
+		}
+		for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain} {
+			byKind[kind] = e
+		}
+	}
+	if cfg.Jenkins.URL != "" {
+		e, err := jenkinsExecutor(cfg.Jenkins, logger.With("component", "jenkins"), reg)
+		if err != nil {
+			return nil, fmt.Errorf("setting up the way to Jenkins: %w", err)
+		}
+		byKind[gatewarden.StepJenkins] = e
+	}
+	byKind[gatewarden.StepWebhook] = notify.New(notify.Config{}, logger.With("component", "webhook"))
+	return byKind, nil
+}

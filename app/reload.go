@@ -1,0 +1,257 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/actions"
+	"github.com/gatewarden/gatewarden/api"
+	"github.com/gatewarden/gatewarden/rules"
+)
+
+const (
+	lookEvery        = 2 * time.Second  // at the files
+	preflightTimeout = 20 * time.Second // for all steps together
+)
+
+// reloader brings new files into force: it builds the new world whole, asks the
+// peers whether its steps would work, and only then swaps it in. A bad file changes
+// nothing, and shows.
+type reloader struct {
+	app       *App
+	judges    *judges
+	executors map[gatewarden.StepKind]actions.Executor
+	logger    *slog.Logger
+
+	reloading sync.Mutex // one reload at a time
+
+	mu        sync.Mutex
+	inForce   settings
+	loadedAt  time.Time
+	failure   error    // why the newest files are not in force
+	preflight []string // steps that would not work, as of the last look
+
+	successful prometheus.Gauge
+	successAt  prometheus.Gauge
+	unfit      prometheus.Gauge
+}
+
+func newReloader(a *App, set settings, j *judges, byKind map[gatewarden.StepKind]actions.Executor) *reloader {
+	r := &reloader{
+		app: a, judges: j, executors: byKind, logger: a.logger.With("component", "reload"), inForce: set, loadedAt: a.started,
+		successful: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gatewarden_config_last_reload_successful", Help: "Whether the newest configuration and rules are in force.",
+		}),
+		successAt: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gatewarden_config_last_reload_success_timestamp_seconds", Help: "When the configuration and rules in force were loaded.",
+		}),
+		unfit: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gatewarden_app_unfit_steps", Help: "Steps that Kong or Jenkins would refuse, as of the last look.",
+		}),
+	}
+	a.registry.MustRegister(r.successful, r.successAt, r.unfit)
+	r.successful.Set(1)
+	r.successAt.Set(float64(a.started.Unix()))
+	return r
+}
+
+func (r *reloader) current() settings {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.inForce
+}
+
+// status says what is in force, and why something newer is not.
+func (r *reloader) status() api.ConfigStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := api.ConfigStatus{File: r.app.opts.ConfigFile, LoadedAt: r.loadedAt, Unfit: slices.Clone(r.preflight)}
+	if r.failure != nil {
+		s.Error = r.failure.Error()
+	}
+	return s
+}
+
+// Run looks at the steps once, and then reloads on SIGHUP and when a file changes,
+// until ctx ends.
+func (r *reloader) Run(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	seen := r.fingerprint()
+
+	if err := r.checkSteps(ctx, r.current().rules.Policies); err != nil && ctx.Err() == nil {
+		r.logger.Error("a step would not work as things are; it is judged on, but the step will fail", "error", err)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			r.logger.Info("reloading", "because", "SIGHUP")
+		case <-look.C:
+			now := r.fingerprint()
+			if now == seen {
+				continue
+			}
+			seen = now
+			r.logger.Info("reloading", "because", "a file has changed")
+		}
+		if err := r.Reload(ctx); err != nil && ctx.Err() == nil {
+			r.logger.Error("the new files are not taken; what was in force stays", "error", err)
+		}
+	}
+}
+
+// Reload reads the files anew and brings them into force, or changes nothing and
+// says why.
+func (r *reloader) Reload(ctx context.Context) error {
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
+	next, err := r.build(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failure = err; err != nil {
+		r.successful.Set(0)
+		return err
+	}
+	r.swap(next)
+	r.successful.Set(1)
+	r.successAt.Set(float64(r.loadedAt.Unix()))
+	r.logger.Info("reloaded", "slos", len(next.rules.SLOs), "policies", len(next.rules.Policies))
+	return nil
+}
+
+// build does everything that can fail.
+func (r *reloader) build(ctx context.Context) (settings, error) {
+	next, problems := load(r.app.opts.ConfigFile, r.app.opts.Env)
+	if err := problems.Err(); err != nil {
+		return next, err
+	}
+	if err := r.checkSteps(ctx, next.rules.Policies); err != nil && gatewarden.ErrorCode(err) != gatewarden.Unavailable {
+		return next, err
+	}
+	for _, p := range problems {
+		r.logger.Warn("the files can be used, but look at this", "problem", p.String(), "hint", p.Hint)
+	}
+	for _, part := range needRestart(r.current().config, next.config) {
+		r.logger.Warn("this part of the configuration changed, but only a restart brings it into force", "part", part)
+	}
+	return next, nil
+}
+
+// swap brings next into force; it cannot fail. r.mu is held.
+func (r *reloader) swap(next settings) {
+	r.app.store.Configure(meters(next.rules))
+	r.app.engine.SetRules(next.rules.Policies, next.rules.SLOs)
+	r.app.loop.mu.Lock()
+	r.app.loop.evaluator.Replace(r.judges.of(next.rules.SLOs))
+	r.app.loop.mu.Unlock()
+	r.inForce, r.loadedAt = next, time.Now()
+}
+
+// checkSteps asks the executors whether the steps would work. The error joins what
+// would be refused; when nothing would, but a peer did not answer, it is that.
+func (r *reloader) checkSteps(ctx context.Context, policies []gatewarden.ActionPolicy) error {
+	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
+	defer cancel()
+	var refused, unknown []error
+	var texts []string
+	for _, p := range policies {
+		for i, step := range p.Steps {
+			e, ok := r.executors[step.Kind].(preflighter)
+			if !ok {
+				continue
+			}
+			err := e.Preflight(ctx, step)
+			if err == nil {
+				continue
+			}
+			err = fmt.Errorf("step %d (%s) of the action %s: %w", i+1, step.Kind, p.Name, err)
+			texts = append(texts, err.Error())
+			if gatewarden.ErrorCode(err) == gatewarden.Unavailable {
+				unknown = append(unknown, err)
+			} else {
+				refused = append(refused, err)
+			}
+		}
+	}
+	r.unfit.Set(float64(len(texts)))
+	r.mu.Lock()
+	r.preflight = texts
+	r.mu.Unlock()
+	if len(refused) > 0 {
+		return gatewarden.Errorf(gatewarden.Invalid, "%w", errors.Join(refused...))
+	}
+	if len(unknown) > 0 {
+		return gatewarden.Errorf(gatewarden.Unavailable, "%w", errors.Join(unknown...))
+	}
+	return nil
+}
+
+// needRestart names the parts of the configuration that a reload does not change.
+func needRestart(old, new *rules.Config) []string {
+	var parts []string
+	for _, p := range []struct {
+		name     string
+		old, new any
+	}{
+		{"listen", old.Listen, new.Listen},
+		{"state", old.State, new.State},
+		{"kong", old.Kong, new.Kong},
+		{"jenkins", old.Jenkins, new.Jenkins},
+		{"log", old.Log, new.Log},
+		{"web", old.Web, new.Web},
+		{"blind_after", old.BlindAfter, new.BlindAfter},
+		{"sources", sourceText(old), sourceText(new)},
+	} {
+		if !reflect.DeepEqual(p.old, p.new) {
+			parts = append(parts, p.name)
+		}
+	}
+	return parts
+}
+
+// sourceText is the list of sources as text that is equal when they are.
+func sourceText(c *rules.Config) []string {
+	list := make([]string, len(c.Sources))
+	for i, s := range c.Sources {
+		list[i] = s.Kind + " " + s.Text()
+	}
+	return list
+}
+
+// fingerprint changes when a file does that load reads.
+func (r *reloader) fingerprint() [sha256.Size]byte {
+	files := []string{r.app.opts.ConfigFile}
+	for _, path := range r.current().config.Rules {
+		files = append(files, path)
+		for _, pattern := range []string{"*.yaml", "*.yml"} {
+			more, _ := filepath.Glob(filepath.Join(path, pattern)) // the pattern is a constant: it is well formed
+			files = append(files, more...)
+		}
+	}
+	h := sha256.New()
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		fmt.Fprintf(h, "%s %d %t\n", f, len(data), err == nil)
+		h.Write(data)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}

@@ -1,0 +1,306 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/actions"
+	"github.com/gatewarden/gatewarden/analyzers"
+	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/journal"
+	"github.com/gatewarden/gatewarden/rules"
+	"github.com/gatewarden/gatewarden/store"
+)
+
+// ReplayInput is one recorded log.
+type ReplayInput struct {
+	Name string
+	R    io.Reader
+}
+
+// ReplayOptions say what to replay, and to whom to tell.
+type ReplayOptions struct {
+	Rules      *rules.Rules
+	Inputs     []ReplayInput // merged by the completion time of their records
+	BlindAfter time.Duration // 1 m unless set
+	Logger     *slog.Logger
+	// Event is called with each event in order. An error ends the replay.
+	Event func(gatewarden.Event) error
+	// Broken is called for what could not be read.
+	Broken func(error)
+	// Progress, unless nil, is called now and then with the time that the replay has
+	// reached.
+	Progress func(at time.Time, records int)
+}
+
+// ReplaySummary is what a replay came to.
+type ReplaySummary struct {
+	From, To time.Time
+	Records  int
+	Broken   int                  // places where a log could not be read
+	Rejected int                  // valid JSON that is no record of Kong's
+	Dropped  int                  // repeats, and records too late or in the future
+	Verdicts []gatewarden.Verdict // of the last instant
+}
+
+// Replay judges recorded logs in event time, with the loop that runs live. Policies
+// only observe: their actions are events that say what would have been done.
+func Replay(ctx context.Context, opts ReplayOptions) (ReplaySummary, error) {
+	r, err := newReplay(ctx, opts)
+	if err != nil {
+		return ReplaySummary{}, err
+	}
+	defer r.engine.Close(ctx)
+	err = r.run(ctx)
+	r.summary.Verdicts = r.loop.current()
+	return r.summary, err
+}
+
+// reorder is how long the replay waits for records that were logged out of order:
+// an instant is judged when a record is seen that completed so much later. Kong's
+// workers write into one file, each when it gets round to it.
+const reorder = 5 * time.Second
+
+// replay is a loop with a clock that the records drive.
+type replay struct {
+	opts    ReplayOptions
+	loop    *loop
+	engine  *actions.Engine
+	journal *journal.Journal
+	now     time.Time // the clock: the completion time of the newest record
+	next    time.Time // the next instant to judge
+	written uint64    // position of the last event told
+	summary ReplaySummary
+}
+
+func newReplay(ctx context.Context, opts ReplayOptions) (*replay, error) {
+	if opts.BlindAfter == 0 {
+		opts.BlindAfter = rules.Defaults().BlindAfter
+	}
+	r := &replay{opts: opts, journal: journal.NewMemory()}
+	reg := prometheus.NewRegistry()
+	s := store.New(store.Config{}, reg)
+	s.Configure(meters(opts.Rules))
+	in := newIntake(s, func() time.Time { return r.now }, opts.BlindAfter, reg)
+	policies := slices.Clone(opts.Rules.Policies)
+	byKind := map[gatewarden.StepKind]actions.Executor{}
+	for i := range policies {
+		policies[i].Mode = gatewarden.ModeObserve
+		for _, step := range policies[i].Steps {
+			byKind[step.Kind] = neverActs{}
+		}
+	}
+	var err error
+	r.engine, err = actions.New(actions.Config{
+		Policies: policies, SLOs: opts.Rules.SLOs, Executors: byKind, Journal: r.journal,
+		Now: func() time.Time { return r.next }, Logger: opts.Logger, Registerer: reg,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := r.engine.Start(ctx, time.Time{}); err != nil {
+		return nil, err
+	}
+	j := &judges{windows: s, blind: in.Blind}
+	r.loop = &loop{store: s, intake: in, journal: r.journal, engine: r.engine, evaluator: analyzers.NewEvaluator(j.of(opts.Rules.SLOs))}
+	return r, nil
+}
+
+// run feeds the records and judges each second once the clock is past it.
+func (r *replay) run(ctx context.Context) error {
+	inputs := openInputs(r.opts.Inputs, r.opts.Broken)
+	for {
+		batch, err := inputs.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.feed(ctx, batch); err != nil {
+			return err
+		}
+	}
+	r.summary.Broken, r.summary.Rejected = inputs.stats()
+	if r.summary.Records == 0 {
+		return nil
+	}
+	return r.judge(ctx, r.now.Truncate(time.Second).Add(time.Second))
+}
+
+// feed counts a batch second by second, so that each instant is judged on what had
+// completed within reorder of it, however large the batches of the reader are.
+func (r *replay) feed(ctx context.Context, batch []gatewarden.Record) error {
+	for len(batch) > 0 {
+		limit := r.clock(batch[0].At)
+		n := 1
+		for n < len(batch) && batch[n].At.Before(limit) {
+			r.clock(batch[n].At)
+			n++
+		}
+		if err := r.judge(ctx, r.now.Add(-reorder)); err != nil {
+			return err
+		}
+		if err := r.loop.intake.Accept(ctx, "replay", batch[:n]); err != nil {
+			return err
+		}
+		r.summary.Records += n
+		batch = batch[n:]
+	}
+	return ctx.Err()
+}
+
+// memory is how far back the store reaches. What comes after a longer silence finds
+// nothing left to be judged with, so the seconds of the silence are passed over: one
+// record with a wrong clock must not cost decades of them.
+const memory = 92 * 24 * time.Hour
+
+// clock moves the clock on to at, never back, and returns the end of its second.
+func (r *replay) clock(at time.Time) time.Time {
+	if r.next.IsZero() {
+		r.summary.From = at
+		r.loop.intake.expect("replay", "file", at)
+	}
+	if at.Sub(r.next) > memory {
+		r.next = at.Truncate(time.Second).Add(time.Second)
+	}
+	if at.After(r.now) {
+		r.now = at
+	}
+	r.summary.To = r.now
+	return r.now.Truncate(time.Second).Add(time.Second)
+}
+
+// judge runs the loop for every instant up to and including limit.
+func (r *replay) judge(ctx context.Context, limit time.Time) error {
+	for ; !r.next.After(limit); r.next = r.next.Add(time.Second) {
+		if err := r.loop.Tick(ctx, r.next); err != nil {
+			return err
+		}
+		if err := r.tell(ctx); err != nil {
+			return err
+		}
+		if r.opts.Progress != nil && r.next.Second() == 0 {
+			r.opts.Progress(r.next, r.summary.Records)
+		}
+	}
+	return nil
+}
+
+// tell hands the new events on.
+func (r *replay) tell(ctx context.Context) error {
+	if r.journal.Last() == r.written {
+		return nil
+	}
+	events, err := r.journal.Events(ctx, journal.Query{After: r.written})
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		r.written = e.Seq
+		if err := r.opts.Event(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// merged yields the records of several logs in the order of their completion times,
+// as far as each log is in order itself.
+type merged struct {
+	readers []*collector.Reader
+	heads   [][]gatewarden.Record // what was read of each and not yet handed out
+	spent   []int                 // inputs to read on: their last batch has been handed out
+}
+
+func openInputs(inputs []ReplayInput, broken func(error)) *merged {
+	m := &merged{heads: make([][]gatewarden.Record, len(inputs))}
+	for i, in := range inputs {
+		r := collector.NewReader(in.R, in.Name)
+		r.Report = broken
+		m.readers = append(m.readers, r)
+		m.spent = append(m.spent, i)
+	}
+	return m
+}
+
+// next returns records that may be counted together: those of the log that is
+// furthest behind, up to where another one has an older record. They are valid until
+// the next call; io.EOF follows the last ones.
+func (m *merged) next() ([]gatewarden.Record, error) {
+	for _, i := range m.spent {
+		batch, err := m.readers[i].Next()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		m.heads[i] = batch
+	}
+	m.spent = m.spent[:0]
+	first, second := m.oldest()
+	if first < 0 {
+		return nil, io.EOF
+	}
+	batch := m.heads[first]
+	n := len(batch)
+	if second >= 0 {
+		for n = 1; n < len(batch) && !batch[n].At.After(m.heads[second][0].At); n++ {
+		}
+	}
+	if m.heads[first] = batch[n:]; n == len(batch) {
+		m.spent = append(m.spent, first)
+	}
+	return batch[:n], nil
+}
+
+// oldest returns which inputs have the oldest and the second oldest record, -1 for
+// none.
+func (m *merged) oldest() (first, second int) {
+	first, second = -1, -1
+	for i, h := range m.heads {
+		switch {
+		case len(h) == 0:
+		case first < 0 || h[0].At.Before(m.heads[first][0].At):
+			first, second = i, first
+		case second < 0 || h[0].At.Before(m.heads[second][0].At):
+			second = i
+		}
+	}
+	return first, second
+}
+
+func (m *merged) stats() (broken, rejected int) {
+	for _, r := range m.readers {
+		s := r.Stats()
+		broken += s.Broken
+		rejected += s.Rejected
+	}
+	return broken, rejected
+}
+
+// neverActs is the executor of a replay, where every policy observes.
+type neverActs struct{}
+
+var errReplay = gatewarden.Errorf(gatewarden.Internal, "a replay never acts")
+
+// Prepare refuses.
+func (neverActs) Prepare(context.Context, gatewarden.Action) (json.RawMessage, error) {
+	return nil, errReplay
+}
+
+// Apply refuses.
+func (neverActs) Apply(context.Context, gatewarden.Action, func(json.RawMessage) error) (gatewarden.Outcome, error) {
+	return gatewarden.Outcome{}, errReplay
+}
+
+// Revert refuses.
+func (neverActs) Revert(context.Context, gatewarden.Action) (gatewarden.Outcome, error) {
+	return gatewarden.Outcome{}, errReplay
+}

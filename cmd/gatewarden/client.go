@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/api"
+)
+
+const defaultServer = "http://127.0.0.1:8080"
+
+// client asks a running guard.
+type client struct {
+	base string
+	http *http.Client
+}
+
+// addServer adds the flag that says where the guard is, and returns a constructor
+// for the client that is to be called once flags are parsed.
+func addServer(cmd *cobra.Command) func() (*client, error) {
+	server := cmd.PersistentFlags().String("server", cmp.Or(os.Getenv("GATEWARDEN_SERVER"), defaultServer),
+		"the guard's API ($GATEWARDEN_SERVER)")
+	return func() (*client, error) {
+		u, err := url.Parse(*server)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			return nil, fmt.Errorf("--server %q is not a URL: write it as %s", *server, defaultServer)
+		}
+		return &client{base: strings.TrimSuffix(*server, "/"), http: &http.Client{}}, nil
+	}
+}
+
+// get asks for path and decodes the answer into v.
+func (c *client) get(ctx context.Context, path string, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	resp, err := c.do(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(v); err != nil {
+		return fmt.Errorf("reading the guard's answer to GET %s: %w", path, err)
+	}
+	return nil
+}
+
+// post sends an order in the name of by.
+func (c *client) post(ctx context.Context, path, by, reason string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	body, err := json.Marshal(map[string]string{"by": by, "reason": reason})
+	if err != nil {
+		return err
+	}
+	resp, err := c.do(ctx, http.MethodPost, path, body)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// follow calls each with every event as it happens, until ctx ends or the guard
+// ends the stream.
+func (c *client) follow(ctx context.Context, query url.Values, each func(gatewarden.Event) error) error {
+	query.Set("follow", "true")
+	resp, err := c.do(ctx, http.MethodGet, "/api/v1/events?"+query.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 4<<20)
+	for lines.Scan() {
+		var e gatewarden.Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return fmt.Errorf("reading an event: %w", err)
+		}
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil // asked to stop
+	}
+	return lines.Err()
+}
+
+// do sends a request and turns an error answer into an error.
+func (c *client) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("the guard at %s does not answer: %w (is it running? --server says where)", c.base, err)
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	raw, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	var e api.ErrorBody
+	if json.Unmarshal(raw, &e) != nil || e.Error.Message == "" {
+		return nil, fmt.Errorf("%s answers %s to %s %s: is that a gatewarden?", c.base, resp.Status, method, path)
+	}
+	return nil, &gatewarden.Error{Code: e.Error.Code, Message: e.Error.Message, Hint: e.Error.Hint}
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"net/url"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatewarden/gatewarden/api"
+)
+
+func newEvents() *cobra.Command {
+	var (
+		output     = outputText
+		follow     bool
+		kind, name string
+		since      uint64
+		limit      int
+	)
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "Print the timeline: what was seen, decided and done",
+		Example: `  gatewarden events                                  # the newest hundred
+  gatewarden events --follow                         # as they happen
+  gatewarden events --type action --output json | jq .reason
+  gatewarden events --name orders-availability`,
+		Args: cobra.NoArgs,
+	}
+	connect := addServer(cmd)
+	addOutput(cmd, &output)
+	flags := cmd.Flags()
+	flags.BoolVarP(&follow, "follow", "f", false, "go on with events as they happen")
+	flags.StringVar(&kind, "type", "", "only events of this type: slo, canary, gate, action, source")
+	flags.StringVar(&name, "name", "", "only events of this name")
+	flags.Uint64Var(&since, "since", 0, "only events after this position in the journal (an event's seq)")
+	flags.IntVar(&limit, "limit", 100, "the newest so many")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := connect()
+		if err != nil {
+			return err
+		}
+		query := url.Values{"limit": {strconv.Itoa(limit)}}
+		for key, value := range map[string]string{"type": kind, "name": name} {
+			if value != "" {
+				query.Set(key, value)
+			}
+		}
+		if since > 0 {
+			query.Set("since", strconv.FormatUint(since, 10))
+		}
+		printer := newEventPrinter(cmd.OutOrStdout(), output)
+		if follow {
+			return c.follow(cmd.Context(), query, printer.print)
+		}
+		var list api.EventList
+		if err := c.get(cmd.Context(), "/api/v1/events?"+query.Encode(), &list); err != nil {
+			return err
+		}
+		for _, e := range list.Events {
+			if err := printer.print(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return cmd
+}

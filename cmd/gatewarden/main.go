@@ -1,0 +1,78 @@
+// Command gatewarden guards a Kong gateway: it judges SLOs on what Kong logs, acts
+// at the gateway and in Jenkins on a breach, and puts everything back.
+//
+// One file a verb: flags, exit codes and printing. What a verb does lives in the
+// packages beside.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// Main runs the command line and returns the exit code. stdout gets data, stderr
+// gets logs and complaints.
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	code := 1
+	if e, ok := errors.AsType[exitError](err); ok {
+		if code = e.code; e.error == nil {
+			return code // the verb has printed all there is to say
+		}
+		err = e.error
+	}
+	fmt.Fprintf(stderr, "gatewarden: %v\n", err)
+	return code
+}
+
+// exitError asks for an exit code of its own. A nil error inside means that
+// everything has been said.
+type exitError struct {
+	code int
+	error
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "gatewarden",
+		Short: "Guards a Kong gateway: judges SLOs every second, acts on a breach, puts everything back",
+		Long: `gatewarden reads what Kong logs, knows within seconds when a promise to users is
+being broken, degrades at the gateway and rolls back through Jenkins, and puts
+everything back when the danger is over.
+
+Start with the demo, which needs nothing else installed:
+
+    gatewarden demo`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.AddCommand(
+		newDemo(), newRun(), newCheck(), newReplay(),
+		newSLO(), newActions(), newEvents(), newVersion(),
+	)
+	return root
+}

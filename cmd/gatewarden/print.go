@@ -1,0 +1,136 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// outputFormat is what --output chooses.
+type outputFormat string
+
+const (
+	outputText outputFormat = "text"
+	outputJSON outputFormat = "json" // one JSON object a line
+)
+
+// String, Set and Type make outputFormat a flag.
+func (o *outputFormat) String() string { return string(*o) }
+
+// Set takes text or json.
+func (o *outputFormat) Set(s string) error {
+	switch outputFormat(s) {
+	case outputText, outputJSON:
+		*o = outputFormat(s)
+		return nil
+	default:
+		return fmt.Errorf("it is text or json")
+	}
+}
+
+// Type names the flag's value in the help.
+func (o *outputFormat) Type() string { return "text|json" }
+
+func addOutput(cmd *cobra.Command, o *outputFormat) {
+	cmd.Flags().VarP(o, "output", "o", "how to print: text for people, json for programs (one object a line)")
+}
+
+// isTerminal reports whether w is a terminal: colours and progress go nowhere else.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == ""
+}
+
+// painter colours words where w is a terminal.
+type painter struct{ on bool }
+
+func paintFor(w io.Writer) painter { return painter{isTerminal(w)} }
+
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	cyan   = "36"
+	bold   = "1"
+	faint  = "2"
+)
+
+func (p painter) paint(code, s string) string {
+	if !p.on || s == "" {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+// state colours a state by what it means for whoever is on call.
+func (p painter) state(s string) string {
+	switch s {
+	case "breach", "failed", "unknown":
+		return p.paint(red, s)
+	case "healthy", "applied", "reverted":
+		return p.paint(green, s)
+	case "inconclusive", "waiting", "reverting", "left", "skipped":
+		return p.paint(yellow, s)
+	default:
+		return s
+	}
+}
+
+// eventPrinter writes events as text lines or as JSON lines.
+type eventPrinter struct {
+	w      io.Writer
+	format outputFormat
+	paint  painter
+}
+
+func newEventPrinter(w io.Writer, format outputFormat) *eventPrinter {
+	return &eventPrinter{w: w, format: format, paint: paintFor(w)}
+}
+
+func (p *eventPrinter) print(e gatewarden.Event) error {
+	if p.format == outputJSON {
+		return printJSON(p.w, e)
+	}
+	state := e.State
+	pad := strings.Repeat(" ", max(0, 12-len(state)))
+	_, err := fmt.Fprintf(p.w, "%s  %-6s  %s%s  %-6s  %s  %s\n",
+		e.At.Local().Format(time.DateTime), e.Type, p.paint.state(state), pad, e.Severity, p.paint.paint(bold, e.Name), e.Reason)
+	return err
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// table writes rows of cells in columns.
+func table(w io.Writer, header []string, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, strings.Join(header, "\t"))
+	for _, r := range rows {
+		fmt.Fprintln(tw, strings.Join(r, "\t"))
+	}
+	return tw.Flush()
+}
+
+func percent(ratio float64) string { return trimNumber(fmt.Sprintf("%.3f", ratio*100)) + " %" }
+
+func trimNumber(s string) string {
+	if !strings.Contains(s, ".") {
+		return s
+	}
+	return strings.TrimRight(strings.TrimRight(s, "0"), ".")
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/api"
+)
+
+func newSLO() *cobra.Command {
+	output := outputText
+	cmd := &cobra.Command{
+		Use:   "slo [NAME]",
+		Short: "List SLOs with their budgets, or explain one",
+		Example: `  gatewarden slo                        # all, with what is left of their budgets
+  gatewarden slo orders-availability    # one, with the evidence
+  gatewarden slo --output json`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	connect := addServer(cmd)
+	addOutput(cmd, &output)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := connect()
+		if err != nil {
+			return err
+		}
+		if len(args) == 1 {
+			return showSLO(cmd, c, args[0], output)
+		}
+		var list api.SLOList
+		if err := c.get(cmd.Context(), "/api/v1/slos", &list); err != nil {
+			return err
+		}
+		if output == outputJSON {
+			return printLines(cmd.OutOrStdout(), list.SLOs)
+		}
+		return listSLOs(cmd.OutOrStdout(), list.SLOs)
+	}
+	return cmd
+}
+
+func listSLOs(w io.Writer, slos []api.SLO) error {
+	if len(slos) == 0 {
+		fmt.Fprintln(w, "No SLO is defined. A rules file has them: see examples/shop/rules.")
+		return nil
+	}
+	p := paintFor(w)
+	rows := make([][]string, len(slos))
+	for i, s := range slos {
+		sli, budget := "no events", ""
+		if e := s.Verdict.SLO; e != nil && e.Count.Total() > 0 {
+			sli, budget = percent(e.SLI), percent(e.Budget)
+		}
+		rows[i] = []string{s.Name, trimNumber(fmt.Sprintf("%.4f", s.Objective)) + " %", s.Window, sli, budget, s.Verdict.Severity.String(), p.state(s.Verdict.State.String())}
+	}
+	return table(w, []string{"SLO", "OBJECTIVE", "WINDOW", "SLI", "BUDGET LEFT", "ALERT", "STATE"}, rows)
+}
+
+func showSLO(cmd *cobra.Command, c *client, name string, output outputFormat) error {
+	var s api.SLO
+	if err := c.get(cmd.Context(), "/api/v1/slos/"+url.PathEscape(name), &s); err != nil {
+		return err
+	}
+	w := cmd.OutOrStdout()
+	if output == outputJSON {
+		return printJSON(w, s)
+	}
+	p := paintFor(w)
+	fmt.Fprintf(w, "%s: %s\n%s\n\n", p.paint(bold, s.Name), p.state(s.Verdict.State.String()), s.Verdict.Reason)
+	if s.Description != "" {
+		fmt.Fprintf(w, "%s\n\n", s.Description)
+	}
+	fmt.Fprintf(w, "of          %s\nSLI         %s\nobjective   %s %% over %s\n", s.Series, s.SLI, trimNumber(fmt.Sprintf("%.4f", s.Objective)), s.Window)
+	e := s.Verdict.SLO
+	if e == nil {
+		return nil
+	}
+	fmt.Fprintf(w, "measured    %s good: %d of %d, %s of the window watched\n", percent(e.SLI), e.Count.Good, e.Count.Total(), percent(e.Count.Coverage))
+	fmt.Fprintf(w, "budget      %s left\n", percent(e.Budget))
+	if e.Exhausted != nil {
+		fmt.Fprintf(w, "forecast    at the current rate it is spent by %s\n", e.Exhausted.Local().Format(time.DateTime))
+	}
+	fmt.Fprintln(w)
+	return table(w, []string{"ALERT", "FIRES", "LIMIT", "LONG", "SHORT", "EVIDENCE"}, alertRows(e.Alerts, p))
+}
+
+func alertRows(alerts []gatewarden.AlertEvidence, p painter) [][]string {
+	rows := make([][]string, len(alerts))
+	for i, a := range alerts {
+		fires := "no"
+		if a.Firing {
+			fires = p.paint(red, "yes")
+		}
+		if a.Severity == gatewarden.SeverityOutage {
+			rows[i] = []string{a.Severity.String(), fires, percent(a.Ratio) + " bad", "", "", fmt.Sprintf("log evidence %.1f", a.LogEvidence)}
+			continue
+		}
+		burn := func(rate float64, over gatewarden.Duration, c gatewarden.Count) string {
+			return fmt.Sprintf("%.2f× over %s (%d of %d bad)", rate, over, c.Bad, c.Total())
+		}
+		evidence := ""
+		if a.Probability > 0 {
+			evidence = fmt.Sprintf("probability %.2g", a.Probability)
+		}
+		rows[i] = []string{a.Severity.String(), fires, trimNumber(fmt.Sprintf("%.2f", a.Factor)) + "×", burn(a.LongBurn, a.Long, a.LongCount), burn(a.ShortBurn, a.Short, a.ShortCount), evidence}
+	}
+	return rows
+}
+
+// printLines writes each item as one JSON line.
+func printLines[T any](w io.Writer, items []T) error {
+	for _, item := range items {
+		if err := printJSON(w, item); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+// Command bench prints the tables of `make bench` that need a whole guard: how soon
+// an outage is answered, how fast a log replays, what the guard weighs. What one
+// package can show by itself is in its own benchmarks.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+)
+
+// tables are the names that -table takes, in the order in which they are printed.
+var tables = []struct {
+	name  string
+	print func(context.Context) error
+}{
+	{"detection", detection},
+	{"replay", replayHour},
+	{"weight", weight},
+}
+
+func main() {
+	only := flag.String("table", "", "print only this table: detection, replay or weight")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	found := false
+	for _, t := range tables {
+		if *only != "" && *only != t.name {
+			continue
+		}
+		found = true
+		if err := t.print(ctx); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", t.name, err)
+			os.Exit(1)
+		}
+	}
+	if !found {
+		fmt.Fprintf(os.Stderr, "bench: there is no table %q\n", *only)
+		os.Exit(1)
+	}
+}
+
+// heading begins a table.
+func heading(title, note string) {
+	fmt.Printf("\n%s\n%s\n%s\n\n", title, strings.Repeat("=", len(title)), note)
+}
+
+// spread prints the least, the middle and the most of some durations.
+func spread(name string, d []time.Duration) {
+	if len(d) == 0 {
+		fmt.Printf("  %-52s none\n", name)
+		return
+	}
+	slices.Sort(d)
+	fmt.Printf("  %-52s n=%d  min %.2fs  median %.2fs  p90 %.2fs  max %.2fs\n", name, len(d),
+		d[0].Seconds(), d[len(d)/2].Seconds(), d[len(d)*9/10].Seconds(), d[len(d)-1].Seconds())
+}

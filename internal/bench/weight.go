@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gatewarden/gatewarden/internal/loglines"
+)
+
+const (
+	weightServices = 250 // each with a route: 500 series
+	weightSLOs     = 4   // for each service: availability and latency, of the service and of its route
+	weightRate     = 2   // requests a second in each series
+	weightSpan     = time.Hour
+)
+
+// weight prints what a guard with many SLOs needs.
+func weight(ctx context.Context) error {
+	heading("What the guard weighs", fmt.Sprintf(
+		"The real binary with %d SLOs on %d series, an hour of history at %d requests/s in each, fed over HTTP.",
+		weightServices*weightSLOs, weightServices*2, weightRate))
+	dir, config, err := writeGuard("", weightRules())
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "gatewarden")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/gatewarden").CombinedOutput(); err != nil {
+		return fmt.Errorf("building the guard: %w\n%s", err, out)
+	}
+	const api, ingest = "127.0.0.1:18090", "127.0.0.1:18091"
+	text := fmt.Sprintf("listen: {api: '%s', ingest: '%s'}\nrules: [rules.yaml]\nlog: {level: error}\n", api, ingest)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, binary, "run", "-c", config)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+		_ = cmd.Wait()
+	}()
+	if err := ready(ctx, "http://"+api+"/-/ready"); err != nil {
+		return err
+	}
+	if err := weightFeed(ctx, "http://"+ingest+"/ingest/kong"); err != nil {
+		return err
+	}
+	before, err := ticks(ctx, "http://"+api+"/metrics")
+	if err != nil {
+		return err
+	}
+	time.Sleep(30 * time.Second) // thirty ticks, and the collector's rest after the feed
+	after, err := ticks(ctx, "http://"+api+"/metrics")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("  %-28s %.2f ms (mean of %.0f)\n", "a tick over all SLOs", (after.sum-before.sum)/(after.count-before.count)*1000, after.count-before.count)
+	for _, field := range []string{"VmRSS", "VmHWM"} {
+		kb, err := memory(cmd.Process.Pid, field)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("  %-28s %.0f MB\n", field, float64(kb)/1024)
+	}
+	return nil
+}
+
+func weightRules() string {
+	var b strings.Builder
+	b.WriteString("slos:\n")
+	for i := range weightServices {
+		for j, rest := range []string{
+			"service: %s, sli: {availability: {}}", "service: %s, sli: {latency: {threshold: 300ms}}",
+			"service: %[1]s, route: %[1]s-route, sli: {availability: {}}", "service: %[1]s, route: %[1]s-route, sli: {latency: {threshold: 250ms}}",
+		} {
+			fmt.Fprintf(&b, "  - {name: %s-%d, objective: 99.9, window: 30d, %s}\n", service(i), j, fmt.Sprintf(rest, service(i)))
+		}
+	}
+	return b.String()
+}
+
+func ready(ctx context.Context, url string) error {
+	for range 200 {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return fmt.Errorf("the guard was not ready in 10 s")
+}
+
+// weightFeed posts the history, from the oldest second to now.
+func weightFeed(ctx context.Context, url string) error {
+	const posters = 4
+	var (
+		wg   sync.WaitGroup
+		errs = make([]error, posters)
+	)
+	begin := time.Now().Add(-weightSpan)
+	for p := range posters {
+		wg.Go(func() {
+			lines, client := loglines.NewWriter(), &http.Client{Timeout: 30 * time.Second}
+			var body []byte
+			for second := range int(weightSpan.Seconds()) {
+				body = append(body[:0], '[')
+				for i := p; i < weightServices; i += posters {
+					for k := range weightRate {
+						id := uint64(second)<<32 | uint64(i)<<8 | uint64(k)
+						if len(body) > 1 {
+							body = append(body, ',')
+						}
+						body = lines.Append(body, loglines.Line{
+							ID: id, At: begin.Add(time.Duration(second)*time.Second + time.Duration(k)*400*time.Millisecond),
+							Service: service(i), Status: 200, Millis: 5 + (second*7+i*13+k)%400,
+						})
+					}
+				}
+				if errs[p] = post(ctx, client, url, append(body, ']')); errs[p] != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return firstError(errs...)
+}
+
+// tickCount is how many ticks there were, and how long they took in all.
+type tickCount struct{ count, sum float64 }
+
+func ticks(ctx context.Context, url string) (tickCount, error) {
+	var t tickCount
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return t, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return t, err
+	}
+	defer resp.Body.Close()
+	t.count, t.sum, err = readTicks(resp.Body)
+	return t, err
+}
+
+func readTicks(r io.Reader) (count, sum float64, err error) {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		switch name {
+		case "gatewarden_app_tick_seconds_count":
+			count, err = strconv.ParseFloat(value, 64)
+		case "gatewarden_app_tick_seconds_sum":
+			sum, err = strconv.ParseFloat(value, 64)
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	return count, sum, lines.Err()
+}
+
+// memory returns a field of /proc/PID/status in kB.
+func memory(pid int, field string) (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, field+":"); ok {
+			return strconv.Atoi(strings.Fields(value)[0])
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/status has no %s", pid, field)
+}
