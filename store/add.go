@@ -83,7 +83,7 @@ func (s *Store) advance(now time.Time) int64 {
 // ids count as seen.
 func (s *Store) decide(f *fold, records []gatewarden.Record, now time.Time, head int64) {
 	f.hashes, f.fates = f.hashes[:0], f.fates[:0]
-	oldest, newest := max(head-s.cal.levels[coarsest].keep, 0), now.Add(s.cfg.MaxFuture)
+	oldest, newest := max(head-s.cal.keep[coarsest], 0), now.Add(s.cfg.MaxFuture)
 	sheds := *s.sheds.Load()
 	for i := range records {
 		r := &records[i]
@@ -265,20 +265,20 @@ func (s *Store) count(to *series, c *cell) {
 	}
 }
 
-// sweep looks after one series, each time another: it trims what has fallen silent
+// sweep looks after one series, each time another: it settles what has fallen silent
 // and lets go of what nobody has seen for as long as anything is kept. The caller
 // holds mu.
 func (s *Store) sweep() {
 	s.swept++
 	if s.swept >= len(s.book.list) {
 		s.swept = 0
-		s.watched.forget((s.cal.head - s.cal.levels[coarsest].keep) * int64(time.Second))
+		s.watched.forget((s.cal.head - s.cal.keep[coarsest]) * int64(time.Second))
 	}
 	to := s.book.list[s.swept]
 	if to == nil {
 		return
 	}
-	to.trim(&s.cal)
+	to.settle(&s.cal)
 	if bounded(to.name) && !to.meter && len(to.pending) == 0 && to.last < s.cal.horizon(coarsest) {
 		s.book.drop(to)
 	}

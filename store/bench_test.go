@@ -120,3 +120,88 @@ func BenchmarkAdd(b *testing.B) {
 		})
 	}
 }
+
+// history is a store with what a guard of 500 series knows: 3 days, the last hour of
+// them dense, at 2 requests a second for each route, and 1,000 meters.
+func history(tb testing.TB, deltas bool) (*Store, []Meter, time.Time) {
+	const services, routes, rate = 100, 400, 2
+	shop := newShop(services, routes)
+	var meters []Meter
+	for i := range routes {
+		series := gatewarden.Series{Service: shop.names[i][0], Route: shop.names[i][1]}
+		meters = append(meters, Meter{Series: series}, Meter{Series: series, SLI: slow(300 * time.Millisecond)})
+	}
+	meters = append(meters, shop.meters()...)
+	s := New(Config{KeepDeltas: deltas}, prometheus.NewRegistry())
+	s.Configure(meters)
+	add := func(at time.Time, weight uint32) {
+		var batch []gatewarden.Record
+		for route := range routes {
+			r := shop.record(route, at)
+			r.Weight = weight
+			if weight > 1 {
+				r.ID = ""
+			}
+			batch = append(batch, r)
+		}
+		s.Add(batch, at)
+	}
+	at := noon.Add(-72 * time.Hour)
+	for ; at.Before(noon.Add(-26 * time.Hour)); at = at.Add(5 * time.Minute) {
+		add(at, 300*rate)
+	}
+	for ; at.Before(noon.Add(-3 * time.Hour)); at = at.Add(15 * time.Second) {
+		add(at, 15*rate)
+	}
+	for ; at.Before(noon); at = at.Add(time.Second / rate) {
+		add(at, 1)
+	}
+	s.Watched(noon.Add(-72*time.Hour), noon)
+	return s, meters, at
+}
+
+// windows are those of the workbook's pairs and of the budget.
+func windows() []time.Duration {
+	return []time.Duration{
+		5 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour, 24 * time.Hour, 72 * time.Hour, 30 * 24 * time.Hour,
+	}
+}
+
+func BenchmarkHistory(b *testing.B) {
+	s, meters, at := history(b, false)
+	b.Run("Count", func(b *testing.B) {
+		b.ReportAllocs()
+		lengths := windows()
+		for i := range b.N {
+			m := &meters[i/len(lengths)%len(meters)] // as a tick asks: one SLO after another
+			s.Count(m.Series, &m.SLI, at.Add(-lengths[i%len(lengths)]), at)
+		}
+	})
+	b.Run("Window of 1 h", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := range b.N {
+			s.Window(meters[i%len(meters)].Series, at.Add(-time.Hour), at)
+		}
+	})
+	b.Run("Snapshot", func(b *testing.B) {
+		for range b.N {
+			snapshot, err := s.Snapshot()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(len(snapshot)), "bytes")
+		}
+	})
+	b.Run("Restore", func(b *testing.B) {
+		snapshot, err := s.Snapshot()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ResetTimer()
+		for range b.N {
+			if err := s.Restore(snapshot); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -286,6 +286,7 @@ func (b *book) selectBy() {
 // measure makes slis the ones that s judges by: known ones keep their counts, new
 // ones start from what the latency distributions tell.
 func (s *series) measure(slis []gatewarden.SLI, cal *calendar) {
+	s.settle(cal)
 	had := s.slis
 	s.slis = nil
 	for i := range slis {
@@ -328,15 +329,14 @@ func (s *series) estimate(key sliKey, cal *calendar) sliColumns {
 		return c
 	}
 	c.since = max(s.since, hoursFrom(cal.head)*hour)
-	s.age(cal)
 	guess := newGuess(key.threshold)
 	s.latency.each(cal.head, c.since, lastSecond, func(sec int64, marks []mark) {
 		n := guess.judge(marks)
 		if n.good > 0 {
-			c.good.add(cal, sec, n.good)
+			c.good.add(&s.shelves, sec, n.good)
 		}
 		if n.bad > 0 {
-			c.bad.add(cal, sec, n.bad)
+			c.bad.add(&s.shelves, sec, n.bad)
 		}
 	})
 	return c

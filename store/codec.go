@@ -195,8 +195,8 @@ func (d *decoder) column() *column {
 		no, end := uint64(0), uint64(0)
 		for range d.count() {
 			step, gap := d.uint(), d.uint()
-			ch := chunk{no: int32(no + step), base: end + gap, totals: make([]byte, slotsPerChunk)}
-			if no += step; no > lastSecond/slotsPerChunk || (step == 0 && len(c.levels[l]) > 0) || d.bad {
+			ch := chunk{no: int32(no + step), base: end + gap, totals: make([]byte, lanesPerChunk)}
+			if no += step; no > lastSecond/minute || (step == 0 && len(c.levels[l]) > 0) || d.bad {
 				d.fail()
 				return c
 			}
@@ -215,12 +215,12 @@ func (d *decoder) column() *column {
 func (d *decoder) chunk(c *chunk) {
 	sum := uint64(0)
 	for used := d.word(); used != 0; used &= used - 1 {
-		n := d.uint()
-		if sum += n; sum < n {
+		n, slot := d.uint(), bits.TrailingZeros64(used)
+		if sum += n; sum < n || slot >= slotsPerChunk {
 			d.fail()
 			return
 		}
-		c.add(bits.TrailingZeros64(used), n)
+		c.add(slot, n)
 	}
 }
 

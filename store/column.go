@@ -6,14 +6,17 @@ import (
 	"slices"
 )
 
-// slotsPerChunk is how many slots share a chunk: as many as fit a machine word's
-// bits, so that a chunk's bitmap of used slots is one word in snapshots.
-const slotsPerChunk = 64
+// slotsPerChunk is how many slots share a chunk. A chunk then is a whole number of
+// the next level's slots.
+const (
+	slotsPerChunk = 60
+	lanesPerChunk = 64 // slotsPerChunk, rounded up to whole words; the rest repeat the sum
+)
 
-// column counts one kind of event of a series over time, at every level. What it
-// stores is the running total at the end of each slot, so that the events of any
-// window are the difference of two totals. Only stretches with events take memory:
-// a healthy series' column of 5xx is all but free.
+// column counts one kind of event of a series over time. What it stores is the
+// running total at the end of each slot, so that the events of any window are the
+// difference of two totals. Only stretches with events take memory: a healthy
+// series' column of 5xx is all but free.
 type column struct {
 	total  uint64
 	levels [levelCount][]chunk
@@ -56,7 +59,7 @@ func widthFor(n uint64) int {
 	}
 }
 
-func (c *chunk) width() int { return len(c.totals) / slotsPerChunk }
+func (c *chunk) width() int { return len(c.totals) / lanesPerChunk }
 
 // upTo returns the chunk's events in slots 0 to i.
 func (c *chunk) upTo(i int) uint64 {
@@ -72,7 +75,7 @@ func (c *chunk) upTo(i int) uint64 {
 	}
 }
 
-func (c *chunk) sum() uint64 { return c.upTo(slotsPerChunk - 1) }
+func (c *chunk) sum() uint64 { return c.upTo(lanesPerChunk - 1) }
 
 // add counts n events in slot i: the totals from i on grow by n. Several lanes of a
 // word are added to at once; none overflows into the next, because no total exceeds
@@ -95,8 +98,8 @@ func (c *chunk) widen(width int) {
 	if width <= c.width() {
 		return
 	}
-	wide := chunk{totals: make([]byte, width*slotsPerChunk)}
-	for i := range slotsPerChunk {
+	wide := chunk{totals: make([]byte, width*lanesPerChunk)}
+	for i := range lanesPerChunk {
 		var buf [8]byte
 		binary.LittleEndian.PutUint64(buf[:], c.upTo(i))
 		copy(wide.totals[i*width:(i+1)*width], buf[:])
@@ -104,55 +107,104 @@ func (c *chunk) widen(width int) {
 	c.totals = wide.totals
 }
 
-// add counts n events in second sec, in every level that still resolves it; in the
-// others they belong to what came before.
-func (c *column) add(cal *calendar, sec int64, n uint64) {
+// add counts n events in second sec, in the level that holds it. To all that comes
+// later they are events before.
+func (c *column) add(s *shelves, sec int64, n uint64) {
+	before := c.total
 	c.total += n
-	for l := range levelCount {
-		width := cal.levels[l].width
-		slot := sec / width
-		no := int32(slot / slotsPerChunk)
-		at := find(c.levels[l], no)
-		if at < len(c.levels[l]) && c.levels[l][at].no == no {
-			c.levels[l][at].add(int(slot%slotsPerChunk), n)
-			at++
-		} else if sec >= cal.horizon(l) {
-			c.insert(l, at, no, n)
-			c.levels[l][at].add(int(slot%slotsPerChunk), n)
-			c.levels[l] = expire(c.levels[l], chunkOf(cal, l, cal.horizon(l)))
-			at = find(c.levels[l], no) + 1
+	l := s.level(sec)
+	for _, chunks := range c.levels[:l] {
+		if len(chunks) > 0 {
+			before = chunks[0].base
 		}
-		for i := at; i < len(c.levels[l]); i++ {
-			c.levels[l][i].base += n
+		for i := range chunks {
+			chunks[i].base += n
 		}
+	}
+	if l == levelCount {
+		return
+	}
+	no, slot := place(l, sec)
+	at := find(c.levels[l], no)
+	if at < len(c.levels[l]) && c.levels[l][at].no != no {
+		before = c.levels[l][at].base
+	}
+	if at == len(c.levels[l]) || c.levels[l][at].no != no {
+		c.levels[l] = slices.Insert(c.levels[l], at, newChunk(no, before))
+	}
+	c.levels[l][at].add(slot, n)
+	for i := at + 1; i < len(c.levels[l]); i++ {
+		c.levels[l][i].base += n
 	}
 }
 
-// insert makes room for chunk no at index at of level l. The n events that are
-// about to be added to it are in c.total already.
-func (c *column) insert(l, at int, no int32, n uint64) {
-	base := c.total - n
-	if at < len(c.levels[l]) {
-		base = c.levels[l][at].base
-	}
-	c.levels[l] = slices.Insert(c.levels[l], at, chunk{no: no, base: base, totals: make([]byte, slotsPerChunk)})
+func newChunk(no int32, base uint64) chunk {
+	return chunk{no: no, base: base, totals: make([]byte, lanesPerChunk)}
 }
 
-// before returns how many events the column counted before the slot of level l that
-// begins with second sec.
-func (c *column) before(cal *calendar, l int, sec int64) uint64 {
-	slot := sec / cal.levels[l].width
-	no := int32(slot / slotsPerChunk)
-	chunks := c.levels[l]
-	at := find(chunks, no)
-	if at == len(chunks) {
-		return c.total
+// before returns how many events the column counted before second sec, where a slot
+// of the level that holds it must begin.
+func (c *column) before(s *shelves, sec int64) uint64 {
+	l := min(s.level(sec), coarsest)
+	no, slot := place(l, sec)
+	if at := find(c.levels[l], no); at < len(c.levels[l]) {
+		ch := &c.levels[l][at]
+		if ch.no == no && slot > 0 {
+			return ch.base + ch.upTo(slot-1)
+		}
+		return ch.base
 	}
-	ch := &chunks[at]
-	if i := int(slot % slotsPerChunk); ch.no == no && i > 0 {
-		return ch.base + ch.upTo(i-1)
+	for finer := l - 1; finer >= 0; finer-- {
+		if len(c.levels[finer]) > 0 {
+			return c.levels[finer][0].base
+		}
 	}
-	return ch.base
+	return c.total
+}
+
+// settle moves what has become too old for its level to the next, and drops what is
+// too old for all.
+func (c *column) settle(s *shelves) {
+	for l := range coarsest {
+		first, _ := place(l, s[l])
+		n := find(c.levels[l], first)
+		for i := range n {
+			c.move(&c.levels[l][i], l)
+		}
+		if n > 0 {
+			c.levels[l] = slices.Delete(c.levels[l], 0, n)
+		}
+	}
+	first, _ := place(coarsest, s[coarsest])
+	if n := find(c.levels[coarsest], first); n > 0 {
+		c.levels[coarsest] = slices.Delete(c.levels[coarsest], 0, n)
+	}
+}
+
+// move adds the events of a chunk of level l to the level above, whose latest they are.
+func (c *column) move(from *chunk, l int) {
+	start := int64(from.no) * chunkWidth(l)
+	last := uint64(0)
+	for i := range slotsPerChunk {
+		total := from.upTo(i)
+		if total == last {
+			continue
+		}
+		no, slot := place(l+1, start+int64(i)*slotWidth(l))
+		to := c.levels[l+1]
+		if len(to) == 0 || to[len(to)-1].no != no {
+			to = append(to, newChunk(no, from.base+last))
+			c.levels[l+1] = to
+		}
+		to[len(to)-1].add(slot, total-last)
+		last = total
+	}
+}
+
+// place returns the chunk of level l that holds second sec, and the slot in it.
+func place(l int, sec int64) (no int32, slot int) {
+	number := floorTo(sec, chunkWidth(l)) / chunkWidth(l)
+	return int32(number), int((sec - number*chunkWidth(l)) / slotWidth(l))
 }
 
 // find returns the index of the first chunk that is no or later.
@@ -166,24 +218,4 @@ func find(chunks []chunk, no int32) int {
 	}
 	at, _ := slices.BinarySearchFunc(chunks, no, func(c chunk, no int32) int { return int(c.no) - int(no) })
 	return at
-}
-
-// expire drops the chunks before no.
-func expire(chunks []chunk, no int32) []chunk {
-	if len(chunks) == 0 || chunks[0].no >= no {
-		return chunks
-	}
-	return slices.Delete(chunks, 0, find(chunks, no))
-}
-
-// trim drops what no level needs any more.
-func (c *column) trim(cal *calendar) {
-	for l := range levelCount {
-		c.levels[l] = expire(c.levels[l], chunkOf(cal, l, cal.horizon(l)))
-	}
-}
-
-// chunkOf returns the number of the chunk of level l that holds second sec.
-func chunkOf(cal *calendar, l int, sec int64) int32 {
-	return int32(floorTo(sec, cal.levels[l].width*slotsPerChunk) / (cal.levels[l].width * slotsPerChunk))
 }

@@ -62,20 +62,17 @@ func (d *dedup) seen(hash uint64) bool {
 // full reports whether the running generation has no room left. The caller holds mu.
 func (d *dedup) full() bool { return d.counts[d.current] >= max(d.limit/generations, 1) }
 
-// turn begins a new generation when the running one is old enough. The caller holds mu.
+// turn begins as many new generations as are due. The caller holds mu.
 func (d *dedup) turn(now time.Time) {
 	full := d.window / (generations - 1) // the age of a generation that is complete
-	switch age := now.Sub(d.began); {
-	case age < 0:
-		d.began = now // the clock was set back
-	case age >= generations*full:
-		for range generations {
-			d.forgetOldest()
-		}
-		d.began = now
-	case age >= full:
+	age := now.Sub(d.began)
+	for range min(max(age/full, 0), generations) {
 		d.forgetOldest()
-		d.began = now
+	}
+	if age < 0 || age >= generations*full {
+		d.began = now // the clock was set back, or everything is older than promised
+	} else {
+		d.began = d.began.Add(age / full * full)
 	}
 }
 

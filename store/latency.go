@@ -290,6 +290,26 @@ func (l *latencies) each(head, from, to int64, f func(sec int64, marks []mark)) 
 	}
 }
 
+// histogram returns the distribution of what is kept in [from, to).
+func (l *latencies) histogram(head, from, to int64) (h gatewarden.Histogram) {
+	var tally [gatewarden.Buckets]uint64
+	lo, hi := gatewarden.Buckets, -1
+	l.each(head, from, to, func(_ int64, marks []mark) {
+		for _, m := range marks {
+			tally[m.bucket] += m.n
+			lo, hi = min(lo, int(m.bucket)), max(hi, int(m.bucket))
+		}
+	})
+	if hi < 0 {
+		return h
+	}
+	h.AddBucket(lo, tally[lo])
+	for b := hi; b > lo; b-- { // from both ends, so that h makes room once
+		h.AddBucket(b, tally[b])
+	}
+	return h
+}
+
 // guess judges latencies by their buckets. In the one bucket that the threshold cuts,
 // events are taken to be spread evenly; what is rounded off is carried on to the next.
 type guess struct {

@@ -1,12 +1,5 @@
 package store
 
-// level is one resolution that a column keeps: slots of width seconds, for keep
-// seconds back.
-type level struct {
-	width int64
-	keep  int64
-}
-
 const (
 	minute = 60
 	hour   = 60 * minute
@@ -20,28 +13,74 @@ const (
 	lastSecond = 1 << 36
 )
 
-// levelTable returns the resolutions from the finest to the coarsest. Each width
-// divides the next, and each level begins where its width is 1/120 of the age or
-// less, so that a window that ends now is resolved to 1/120 of its length.
-func levelTable(retention int64) [levelCount]level {
-	return [levelCount]level{
-		{width: 1, keep: hour},
-		{width: 30, keep: 10 * hour},
-		{width: 5 * minute, keep: 5 * day},
-		{width: hour, keep: max(retention, 5*day)},
+// slotWidth returns how many seconds a slot of level l is wide. Each width divides
+// the next, and so does each level's chunk.
+func slotWidth(l int) int64 {
+	switch l {
+	case 0:
+		return 1
+	case 1:
+		return 30
+	case 2:
+		return 5 * minute
+	default:
+		return hour
 	}
 }
+
+func chunkWidth(l int) int64 { return slotsPerChunk * slotWidth(l) }
 
 // calendar answers which resolution holds an instant. Head is the latest second
 // that the store knows of; ages count from it.
 type calendar struct {
-	levels [levelCount]level
-	head   int64
+	keep [levelCount]int64 // how many seconds back each level reaches
+	head int64
+}
+
+// newCalendar returns a calendar that reaches retention seconds back. Each level
+// takes over where its slots are 1/120 of the age or less, so that a window that
+// ends now is resolved to 1/120 of its length.
+func newCalendar(retention int64) calendar {
+	return calendar{keep: [levelCount]int64{hour, 10 * hour, 5 * day, max(retention, 5*day)}}
 }
 
 // horizon returns the first second that level l resolves.
-func (c *calendar) horizon(l int) int64 {
-	return c.head - c.levels[l].keep
+func (c *calendar) horizon(l int) int64 { return c.head - c.keep[l] }
+
+// round rounds sec down to the slot that resolves it at its age. What lies before all
+// levels counts as the first slot of the coarsest.
+func (c *calendar) round(sec int64) int64 {
+	sec = min(sec, lastSecond)
+	for l := range levelCount {
+		if sec >= c.horizon(l) {
+			return floorTo(sec, slotWidth(l))
+		}
+	}
+	return floorTo(c.horizon(coarsest), slotWidth(coarsest))
+}
+
+// shelves says where a series keeps what: level l holds the seconds from shelves[l]
+// up to shelves[l-1], in whole chunks, so each event is in one level only. They move
+// on once a minute; in between a level still holds a little that has just become too
+// old for it, which is resolved better than it need be.
+type shelves [levelCount]int64
+
+// shelves returns where things belong when the latest second is head.
+func (c *calendar) shelves() (s shelves) {
+	for l := range levelCount {
+		s[l] = floorTo(floorTo(c.head, minute)-c.keep[l], chunkWidth(l))
+	}
+	return s
+}
+
+// level returns the level that holds sec, levelCount when none does any more.
+func (s *shelves) level(sec int64) int {
+	for l, from := range s {
+		if sec >= from {
+			return l
+		}
+	}
+	return levelCount
 }
 
 // next returns the first second that nothing was counted in yet.
@@ -50,18 +89,6 @@ func (c *calendar) next() int64 {
 		return 0
 	}
 	return c.head + 1
-}
-
-// at returns the level that resolves second sec, and sec rounded down to its slot.
-// What lies before all levels counts as the first slot of the coarsest.
-func (c *calendar) at(sec int64) (l int, rounded int64) {
-	sec = min(sec, lastSecond)
-	for l := range levelCount {
-		if sec >= c.horizon(l) {
-			return l, floorTo(sec, c.levels[l].width)
-		}
-	}
-	return coarsest, floorTo(c.horizon(coarsest), c.levels[coarsest].width)
 }
 
 // floorTo rounds sec down to a multiple of width.

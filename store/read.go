@@ -17,7 +17,7 @@ func (s *Store) Count(series gatewarden.Series, sli *gatewarden.SLI, from, to ti
 	if sli.Kind == gatewarden.SLIAvailability {
 		c := gatewarden.Count{Coverage: s.coverage(series, in, 0, from, to)}
 		if in != nil {
-			counts := in.between(&s.cal, from.Unix(), to.Unix())
+			counts := in.between(s.cal.round(from.Unix()), s.cal.round(to.Unix()))
 			c.Good = counts[1] + counts[2] + counts[3] + counts[4]
 			c.Bad = counts[5] + counts[0] // as Record.Failed has it
 		}
@@ -30,10 +30,10 @@ func (s *Store) Count(series gatewarden.Series, sli *gatewarden.SLI, from, to ti
 	if columns == nil {
 		return gatewarden.Count{}
 	}
-	w := s.cal.window(from.Unix(), to.Unix())
+	lo, hi := s.cal.round(from.Unix()), s.cal.round(to.Unix())
 	return gatewarden.Count{
-		Good:     columns.good.within(&s.cal, w),
-		Bad:      columns.bad.within(&s.cal, w),
+		Good:     columns.good.within(&in.shelves, lo, hi),
+		Bad:      columns.bad.within(&in.shelves, lo, hi),
 		Coverage: s.coverage(series, in, columns.since, from, to),
 	}
 }
@@ -48,14 +48,10 @@ func (s *Store) Window(series gatewarden.Series, from, to time.Time) gatewarden.
 	if in == nil {
 		return w
 	}
-	counts := in.between(&s.cal, from.Unix(), to.Unix())
+	counts := in.between(s.cal.round(from.Unix()), s.cal.round(to.Unix()))
 	copy(w.ByClass[:], counts[:shedKind])
 	w.Shed = counts[shedKind]
-	in.latency.each(s.cal.head, from.Unix(), to.Unix(), func(_ int64, marks []mark) {
-		for _, m := range marks {
-			w.Latency.AddBucket(int(m.bucket), m.n)
-		}
-	})
+	w.Latency = in.latency.histogram(s.cal.head, from.Unix(), to.Unix())
 	return w
 }
 
@@ -66,30 +62,17 @@ func (s *Store) List() []SeriesInfo {
 	return s.book.infos()
 }
 
-// window is two ends, each rounded down at its level.
-type window struct {
-	fromLevel, toLevel int
-	from, to           int64
+// within returns how many events the column counted in [from, to), both rounded.
+func (c *column) within(s *shelves, from, to int64) uint64 {
+	before, upTo := c.before(s, from), c.before(s, to)
+	return max(upTo, before) - before
 }
 
-func (c *calendar) window(from, to int64) (w window) {
-	w.fromLevel, w.from = c.at(from)
-	w.toLevel, w.to = c.at(to)
-	return w
-}
-
-// within returns how many events the column counted in w.
-func (c *column) within(cal *calendar, w window) uint64 {
-	from, to := c.before(cal, w.fromLevel, w.from), c.before(cal, w.toLevel, w.to)
-	return max(to, from) - from
-}
-
-// between returns the series' counts in [from, to).
-func (s *series) between(cal *calendar, from, to int64) (counts [kinds]uint64) {
-	w := cal.window(from, to)
+// between returns the series' counts in [from, to), both rounded.
+func (s *series) between(from, to int64) (counts [kinds]uint64) {
 	for k, c := range s.counts {
 		if c != nil {
-			counts[k] = c.within(cal, w)
+			counts[k] = c.within(&s.shelves, from, to)
 		}
 	}
 	return counts

@@ -23,7 +23,8 @@ type series struct {
 	counts  [kinds]*column // nil where nothing was ever counted
 	slis    []sliColumns
 	latency latencies
-	rolled  int64 // the minute up to which latency.roll was called
+	settled int64   // the minute that things were last put in their places
+	shelves shelves // those places
 
 	pending []cell // what Drain has not taken yet
 }
@@ -106,7 +107,7 @@ func (c *cell) merge(o *cell) {
 
 // add counts a cell.
 func (s *series) add(cal *calendar, c *cell) {
-	s.age(cal)
+	s.settle(cal)
 	for k, n := range c.counts {
 		if n == 0 {
 			continue
@@ -114,40 +115,36 @@ func (s *series) add(cal *calendar, c *cell) {
 		if s.counts[k] == nil {
 			s.counts[k] = &column{}
 		}
-		s.counts[k].add(cal, c.second, n)
+		s.counts[k].add(&s.shelves, c.second, n)
 	}
 	for i, n := range c.slis {
 		if n.good > 0 {
-			s.slis[i].good.add(cal, c.second, n.good)
+			s.slis[i].good.add(&s.shelves, c.second, n.good)
 		}
 		if n.bad > 0 {
-			s.slis[i].bad.add(cal, c.second, n.bad)
+			s.slis[i].bad.add(&s.shelves, c.second, n.bad)
 		}
 	}
 	s.latency.add(cal.head, c.second, c.marks)
 	s.last = max(s.last, c.second)
 }
 
-// age moves latencies on to where their age belongs, once a minute.
-func (s *series) age(cal *calendar) {
-	if now := cal.head / minute; now != s.rolled {
-		s.latency.roll(cal.head)
-		s.rolled = now
+// settle puts everything where its age belongs, once a minute.
+func (s *series) settle(cal *calendar) {
+	now := cal.head / minute
+	if now == s.settled {
+		return
 	}
-}
-
-// trim drops what is too old to be asked for. Busy series do that as they grow; this
-// is for those that have fallen silent.
-func (s *series) trim(cal *calendar) {
-	s.age(cal)
+	s.settled, s.shelves = now, cal.shelves()
+	s.latency.roll(cal.head)
 	for _, c := range s.counts {
 		if c != nil {
-			c.trim(cal)
+			c.settle(&s.shelves)
 		}
 	}
 	for i := range s.slis {
-		s.slis[i].good.trim(cal)
-		s.slis[i].bad.trim(cal)
+		s.slis[i].good.settle(&s.shelves)
+		s.slis[i].bad.settle(&s.shelves)
 	}
 }
 

@@ -140,7 +140,7 @@ func (s *Store) Restore(snapshot []byte) error {
 	fresh := newBook(s.cfg.MaxSeries)
 	fresh.overflowed = overflowed
 	for range in.count() {
-		in.state(fresh)
+		in.state(fresh, s.cal)
 		if in.bad {
 			break
 		}
@@ -197,6 +197,7 @@ func (e *encoder) state(s *series) {
 	e.series(s.name)
 	e.uint(uint64(s.since))
 	e.uint(uint64(s.last))
+	e.uint(uint64(s.settled))
 	for _, c := range s.counts {
 		if c == nil {
 			c = &column{}
@@ -214,13 +215,15 @@ func (e *encoder) state(s *series) {
 }
 
 // state reads a series into b.
-func (d *decoder) state(b *book) {
+func (d *decoder) state(b *book, cal calendar) {
 	name, since := d.series(), d.second()
 	s := b.series[name]
 	if s == nil {
 		s = b.insert(name, since)
 	}
-	s.since, s.last = since, d.second()
+	s.since, s.last, s.settled = since, d.second(), d.second()
+	cal.head = s.settled * minute
+	s.shelves = cal.shelves()
 	for k := range s.counts {
 		if c := d.column(); c.total > 0 {
 			s.counts[k] = c

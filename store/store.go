@@ -101,7 +101,7 @@ type Store struct {
 	meters []Meter    // what Configure was given; guarded by reform
 
 	mu      sync.RWMutex // guards all that follows
-	cal     calendar     // its levels never change
+	cal     calendar
 	book    *book
 	watched watched
 	swept   int // where sweep has got to in book.list
@@ -122,7 +122,7 @@ func New(cfg Config, reg prometheus.Registerer) *Store {
 		cfg:   cfg,
 		dedup: newDedup(cfg.DedupWindow, cfg.DedupLimit),
 		folds: sync.Pool{New: func() any { return &fold{} }},
-		cal:   calendar{levels: levelTable(int64(cfg.Retention / time.Second))},
+		cal:   newCalendar(int64(cfg.Retention / time.Second)),
 		book:  newBook(cfg.MaxSeries),
 
 		origin:  rand.Uint64(),
