@@ -338,7 +338,7 @@ func (e *Executor) giveBack(ctx context.Context, a gatewarden.Action, m *pluginM
 	if current == nil {
 		return left("somebody else deleted the plugin since", what, nil, undo), nil
 	}
-	if same(body, timeless(current)) {
+	if same(without(body, "created_at"), without(current, "created_at", "updated_at")) {
 		return reverted("the plugin is as it was before", what+": as before"), nil
 	}
 	changed, err := changedSince(a, m, current)
@@ -348,13 +348,13 @@ func (e *Executor) giveBack(ctx context.Context, a gatewarden.Action, m *pluginM
 	if len(changed) > 0 {
 		return left("somebody else changed the plugin since", what, changed, undo), nil
 	}
-	// PUT, because a PATCH would merge and leave what the step had added. Kong keeps
-	// the created_at that a PUT brings.
+	// PUT, because it leaves nothing to a merge. Kong keeps the created_at that a PUT
+	// brings and makes a new one only when it is missing.
 	now, err := e.client.write(ctx, http.MethodPut, m.Plugin, body)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
-	if wrong := differences("", body, timeless(now)); len(wrong) > 0 {
+	if wrong := differences("", without(body, "created_at"), without(now, "created_at", "updated_at")); len(wrong) > 0 {
 		return left("Kong did not take the plugin back as it was", what, wrong, undo), nil
 	}
 	return reverted("the plugin is as it was before", what+": as before"), nil

@@ -131,6 +131,26 @@ func TestWeightsStackAndComeOffInReverseOrder(t *testing.T) {
 	}
 }
 
+func TestAWeightThatChangesBetweenPrepareAndApplyComesBackAsItWasLast(t *testing.T) {
+	b := newBench(t, fakekong.Config{})
+	r := weightAction("a-1", gatewarden.StepDrain, gatewarden.WeightStep{Upstream: "orders-up", Target: "10.0.0.8:8080"})
+	memo, err := b.exec.Prepare(t.Context(), r.Action)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Memo = memo
+	b.send("PATCH", "/upstreams/orders-up/targets/10.0.0.8:8080", `{"weight":25}`)
+	before := b.get("/upstreams/orders-up/targets")
+	out := b.mustRun(r)
+	if want := "weight of 10.0.0.8:8080 in upstream orders-up: 25 → 0"; out.Change != want {
+		t.Errorf("change %q, want %q", out.Change, want)
+	}
+	wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
+	if diff := cmp.Diff(before, b.get("/upstreams/orders-up/targets")); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestTargetsThatDoNotExist(t *testing.T) {
 	b := newBench(t, fakekong.Config{})
 	for name, c := range map[string]struct {
