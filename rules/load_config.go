@@ -32,9 +32,6 @@ func loadConfig(d *document) (*Config, Problems) {
 	if d.overfull {
 		return c, d.finish() // half of it was not read
 	}
-	for i := range c.Sources {
-		c.Sources[i].complete(d)
-	}
 	checkListen(d, &c.Listen)
 	checkState(d, &c.State)
 	checkKong(d, &c.Kong)

@@ -283,7 +283,6 @@ listen: {api: ":${PORT}"}
 	}
 	want := Defaults()
 	want.File, want.State.Dir, want.Rules = in("empty.yaml"), in("data"), []string{in("rules")}
-	want.Sources[0].File = in("empty.yaml")
 	unexported := cmpopts.IgnoreUnexported(Source{})
 	if diff := cmp.Diff(want, empty, unexported); diff != "" {
 		t.Errorf("an empty file (-want +got):\n%s", diff)
@@ -403,6 +402,18 @@ func TestSourcesDecodeTheirSettings(t *testing.T) {
 	}
 	if err := load("{path: a}").Decode(got); gatewarden.ErrorCode(err) != gatewarden.Internal {
 		t.Errorf("decoding into what is no pointer: %v", err)
+	}
+}
+
+func TestAConfigBeyondTheLimits(t *testing.T) {
+	text := "sources:\n  - thing: {a: b}\nrules: [" + strings.Repeat("a,", 60000) + "]\n"
+	config, ps := loadConfig(parseDocument("c.yaml", []byte(text), testEnv))
+	if !strings.Contains(printed(ps), "the file holds more than 50000 values") {
+		t.Error(printed(ps))
+	}
+	var into map[string]string
+	if err := config.Sources[0].Decode(&into); err != nil || into["a"] != "b" {
+		t.Errorf("%v, %v", into, err)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // collector of that kind understands.
 type Source struct {
 	Kind string
-	File string // where it stands; Line is 0 for a source that no file names
+	File string // where it stands; "" and 0 for one that no file names
 	Line int
 
 	doc      *document
@@ -35,13 +35,7 @@ func (s *Source) decodeNode(d *document, n *yaml.Node, _ string) {
 		return
 	}
 	s.Kind, s.at, s.settings = entries[0].key.Value, entries[0].key, entries[0].value
-}
-
-func (s *Source) complete(d *document) {
-	s.File = d.name
-	if s.at != nil {
-		s.doc, s.Line = d, s.at.Line
-	}
+	s.File, s.Line, s.doc = d.name, s.at.Line, d
 }
 
 // Decode reads the settings into what into points to, a struct with yaml tags,
