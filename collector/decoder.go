@@ -139,20 +139,18 @@ func (d *Decoder) element(i int) int {
 	tries := len(d.tries)
 	d.draft = draft{latency: noLatencies(), session: gatewarden.NoLatency}
 	end := d.record(i)
-	switch reason := ""; {
-	case end < 0:
-		d.tries = d.tries[:tries]
-	case end-i > d.limits.MaxRecordBytes:
-		d.tries = d.tries[:tries]
-		d.reject("it is longer than " + ByteSize(d.limits.MaxRecordBytes).String())
-	default:
-		if reason = d.draft.unfit(); reason != "" {
-			d.tries = d.tries[:tries]
-			d.reject(reason)
-			break
+	if end >= 0 {
+		reason := d.draft.unfit()
+		if end-i > d.limits.MaxRecordBytes {
+			reason = "it is longer than " + ByteSize(d.limits.MaxRecordBytes).String()
 		}
-		d.keep(tries)
+		if reason == "" {
+			d.keep(tries)
+			return end
+		}
+		d.reject(reason)
 	}
+	d.tries = d.tries[:tries]
 	return end
 }
 

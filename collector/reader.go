@@ -54,10 +54,13 @@ type ReaderStats struct {
 
 // NewReader reads r, which errors call by name.
 func NewReader(r io.Reader, name string) *Reader {
-	const window = 256 << 10
+	const window = 256 << 10 // about 100 records
 	return &Reader{
-		name: name, in: bufio.NewReader(r), decoder: NewDecoder(Limits{}),
-		buf: make([]byte, 0, window), line: 1,
+		name:    name,
+		in:      bufio.NewReader(r),
+		decoder: NewDecoder(Limits{}),
+		buf:     make([]byte, 0, window),
+		line:    1,
 	}
 }
 
@@ -136,27 +139,25 @@ func (r *Reader) step() error {
 	return r.element()
 }
 
-// element reads the element at pos, for which the window grows if need be.
+// element reads the element at pos. With errMore it has done nothing.
 func (r *Reader) element() error {
 	d := r.decoder
 	rejected := d.rejected
 	d.elements, d.depth, d.reason = 0, 0, ""
 	end := d.element(r.pos)
-	open := end < 0 && d.fault.at == len(r.buf) || end == len(r.buf) && r.buf[end-1] != '}'
-	if open && r.ended == nil {
+	switch {
+	case r.ended == nil && r.unfinished(end):
 		d.rejected = rejected
 		if len(r.buf)-r.pos <= d.limits.MaxRecordBytes {
 			return errMore
 		}
 		d.fail(r.pos, syntax, "an element is longer than "+ByteSize(d.limits.MaxRecordBytes).String())
-		end = -1
-	}
-	if scalar := r.buf[r.pos] != '{'; scalar && !r.inArray && end >= 0 && end < len(r.buf) && r.buf[end] > ' ' {
-		// A line of text that begins with a number or the like.
+		return r.broken()
+	case end < 0:
+		return r.broken()
+	case r.textLine(end):
 		d.rejected = rejected
-		end = d.wrong(end, "value on this line")
-	}
-	if end < 0 {
+		d.wrong(end, "value on this line")
 		return r.broken()
 	}
 	if d.rejected > rejected {
@@ -166,6 +167,21 @@ func (r *Reader) element() error {
 	r.advance(end)
 	r.first, r.resync, r.wantComma = false, false, r.inArray
 	return nil
+}
+
+// unfinished reports whether the element at pos, which the decoder thinks ends at end
+// or is broken, may go on in what was not read yet.
+func (r *Reader) unfinished(end int) bool {
+	if end < 0 {
+		return r.decoder.fault.at == len(r.buf)
+	}
+	return end == len(r.buf) && r.buf[end-1] != '}' // a number can have more digits
+}
+
+// textLine reports whether the element at pos is only the beginning of a line of
+// text, such as the year of a date.
+func (r *Reader) textLine(end int) bool {
+	return !r.inArray && r.buf[r.pos] != '{' && end < len(r.buf) && r.buf[end] > ' '
 }
 
 // broken reports the decoder's fault and moves on to the line after the one where the

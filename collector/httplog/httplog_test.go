@@ -74,7 +74,11 @@ func compressed(t testing.TB, w io.WriteCloser, out *bytes.Buffer, body string) 
 
 func gzipped(t testing.TB, body string) string {
 	var out bytes.Buffer
-	return compressed(t, gzip.NewWriter(&out), &out, body)
+	w, err := gzip.NewWriterLevel(&out, gzip.BestSpeed) // the default is slow under the race detector
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compressed(t, w, &out, body)
 }
 
 func zlibbed(t testing.TB, body string) string {
