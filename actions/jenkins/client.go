@@ -1,7 +1,6 @@
 package jenkins
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -188,7 +187,7 @@ func (c *client) getJSON(ctx context.Context, path string, query url.Values, out
 	case !ans.whole:
 		return gatewarden.Errorf(gatewarden.Unavailable, "the answer of %s%s is longer than %d bytes", c.base, path, maxJSON)
 	}
-	if err := json.NewDecoder(bytes.NewReader(ans.body)).Decode(out); err != nil {
+	if err := json.Unmarshal(ans.body, out); err != nil {
 		return gatewarden.Errorf(gatewarden.Unavailable, "reading the answer of %s%s: %w", c.base, path, err)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
@@ -18,6 +19,20 @@ type run struct {
 	save   func(json.RawMessage) error
 	memo   memo
 	logger *slog.Logger
+	// troubled says that the last request got no usable answer, which was logged: an
+	// hour without Jenkins is one line, not a thousand.
+	troubled bool
+}
+
+// ask is getJSON that logs when the trouble begins.
+func (r *run) ask(ctx context.Context, path string, query url.Values, out any) error {
+	err := r.client.getJSON(ctx, path, query, out)
+	troubled := gatewarden.ErrorCode(err) == gatewarden.Unavailable && ctx.Err() == nil
+	if troubled && !r.troubled {
+		r.logger.Warn("Jenkins cannot be asked; asking on", "err", err)
+	}
+	r.troubled = troubled
+	return err
 }
 
 func (r *run) store() error {
@@ -118,7 +133,7 @@ func (r *run) followItem(ctx context.Context) (gatewarden.Outcome, error) {
 	why := ""
 	for {
 		var it queueItem
-		err := r.client.getJSON(ctx, path, queueItemTree(), &it)
+		err := r.ask(ctx, path, queueItemTree(), &it)
 		switch code := gatewarden.ErrorCode(err); {
 		case ctx.Err() != nil:
 			return gatewarden.Outcome{}, ctx.Err()
@@ -139,7 +154,6 @@ func (r *run) followItem(ctx context.Context) (gatewarden.Outcome, error) {
 		case code == gatewarden.NotFound:
 			return r.afterItem(ctx)
 		case code == gatewarden.Unavailable:
-			r.logger.Warn("Jenkins cannot be asked about the queue item", "queue_id", r.memo.QueueID, "err", err)
 			why = "Jenkins does not answer"
 		default:
 			return r.unknown("the Jenkins job %s is queued, but Jenkins no longer tells about it: %v", r.step.Job, err), nil
@@ -182,7 +196,7 @@ func (r *run) followBuild(ctx context.Context) (gatewarden.Outcome, error) {
 	path := fmt.Sprintf("%s/%d/api/json", jobPath(r.step.Job), r.memo.Build)
 	for missing := 0; ; {
 		var b build
-		err := r.client.getJSON(ctx, path, buildTree(), &b)
+		err := r.ask(ctx, path, buildTree(), &b)
 		switch code := gatewarden.ErrorCode(err); {
 		case ctx.Err() != nil:
 			return gatewarden.Outcome{}, ctx.Err()
@@ -197,7 +211,6 @@ func (r *run) followBuild(ctx context.Context) (gatewarden.Outcome, error) {
 			}
 		case code == gatewarden.Unavailable:
 			missing = 0
-			r.logger.Warn("Jenkins cannot be asked about the build", "build", r.memo.Build, "err", err)
 		case err != nil:
 			return r.unknown("build #%d of the Jenkins job %s runs, but Jenkins no longer tells about it: %v", r.memo.Build, r.step.Job, err), nil
 		}
@@ -222,12 +235,23 @@ func (r *run) finished(ctx context.Context, b build) gatewarden.Outcome {
 		return out
 	}
 	out.Status = gatewarden.ActionFailed
-	tail, err := r.client.consoleTail(ctx, fmt.Sprintf("%s/%d", jobPath(r.step.Job), b.Number))
-	if err != nil {
-		tail = "the console could not be read: " + err.Error()
-	}
-	out.Details = tail
+	out.Details = r.console(ctx, b.Number)
 	return out
+}
+
+// console returns the end of the build's console, or why it cannot be had: the
+// build has failed with or without it.
+func (r *run) console(ctx context.Context, number int) string {
+	const tries = 3
+	for i := 1; ; i++ {
+		tail, err := r.client.consoleTail(ctx, fmt.Sprintf("%s/%d", jobPath(r.step.Job), number))
+		if err == nil {
+			return tail
+		}
+		if i == tries || gatewarden.ErrorCode(err) != gatewarden.Unavailable || sleep(ctx, jittered(r.cfg.PollBuild)) != nil {
+			return "the console could not be read: " + err.Error()
+		}
+	}
 }
 
 // unknown ends the action without an answer. The sentence goes on with what that

@@ -67,11 +67,11 @@ type trace struct {
 // missing is a build about to appear, or one whose record is gone.
 func (r *run) look(ctx context.Context) (found trace, complete bool, err error) {
 	var queue queueList
-	if err := r.client.getJSON(ctx, "/queue/api/json", url.Values{"tree": {queueTree}}, &queue); err != nil {
+	if err := r.ask(ctx, "/queue/api/json", url.Values{"tree": {queueTree}}, &queue); err != nil {
 		return trace{}, false, err
 	}
 	if queue.Items == nil {
-		return trace{}, false, notJenkins("the queue", r.client.base)
+		return trace{}, false, r.notJenkins("the queue")
 	}
 	for _, it := range queue.Items {
 		if it.ID > 0 && it.Actions.action() == r.action.ID && isJob(it.Task.URL, r.step.Job) {
@@ -79,11 +79,11 @@ func (r *run) look(ctx context.Context) (found trace, complete bool, err error) 
 		}
 	}
 	var list buildList
-	if err := r.client.getJSON(ctx, jobPath(r.step.Job)+"/api/json", url.Values{"tree": {buildsTree}}, &list); err != nil {
+	if err := r.ask(ctx, jobPath(r.step.Job)+"/api/json", url.Values{"tree": {buildsTree}}, &list); err != nil {
 		return trace{}, false, err
 	}
 	if list.Builds == nil || list.NextBuildNumber < 1 {
-		return trace{}, false, notJenkins("the builds of "+r.step.Job, r.client.base)
+		return trace{}, false, r.notJenkins("the builds of " + r.step.Job)
 	}
 	listed := map[int]bool{}
 	for _, b := range list.Builds {
@@ -101,8 +101,8 @@ func (r *run) look(ctx context.Context) (found trace, complete bool, err error) 
 
 // notJenkins is for an answer of the right type without what it must have. To
 // take it for an empty list would be to trigger again.
-func notJenkins(what, base string) error {
-	return gatewarden.Errorf(gatewarden.Unavailable, "what answers at %s does not list %s as Jenkins does", base, what).
+func (r *run) notJenkins(what string) error {
+	return gatewarden.Errorf(gatewarden.Unavailable, "what answers at %s does not list %s as Jenkins does", r.client.base, what).
 		WithHint("is there another program at this URL?")
 }
 
@@ -128,7 +128,6 @@ func (r *run) search(ctx context.Context, atLeast time.Duration) (finding, error
 		case ctx.Err() != nil:
 			return nothing, ctx.Err()
 		case gatewarden.ErrorCode(err) == gatewarden.Unavailable:
-			r.logger.Warn("Jenkins cannot be asked about the action", "err", err)
 			if !now.Before(r.deadline()) {
 				return unreachable, nil
 			}

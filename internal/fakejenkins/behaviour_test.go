@@ -92,12 +92,16 @@ func TestStatuses(t *testing.T) {
 		"a build that is none":                        {as("reader", jobURL+"/77/api/json"), 404},
 		"cancelling an unknown item":                  {post("/queue/cancelItem?id=99", nil), 404},
 		"cancelling by GET":                           {as("gatewarden", "/queue/cancelItem?id=1"), 405},
-		"stopping without the permission":             {request{method: "POST", path: jobURL + "/1/stop", user: "reader", secret: token}, 404},
+		"stopping without the permission":             {request{method: "POST", path: jobURL + "/1/stop", user: "reader", secret: token}, 403},
+		"stopping by GET":                             {as("gatewarden", jobURL+"/1/stop"), 405},
+		"stopping what has ended":                     {post(jobURL+"/1/stop", nil), 302},
 		"a malformed tree":                            {as("reader", jobURL+"/api/json?tree=a%5Bb"), 500},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, Config{}, choice, func(t *testing.T, w *world) {
 				w.post(build+"?delay=60sec", url.Values{"SERVICE": {"inventory"}}) // item 1
+				w.post(build+"?delay=0", url.Values{"SERVICE": {"payments"}})      // build 1
+				synctest.Wait()
 				if resp, body := w.do(c.request); resp.StatusCode != c.want {
 					t.Errorf("%d, want %d: %s", resp.StatusCode, c.want, body)
 				}

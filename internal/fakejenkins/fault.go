@@ -90,16 +90,16 @@ func (s *Server) faultFor(r *http.Request) *fault {
 }
 
 // spoil serves the request as the fault has it.
-func (s *Server) spoil(w http.ResponseWriter, r *http.Request, f *fault, n int) {
+func (s *Server) spoil(w http.ResponseWriter, r *http.Request, f *fault, req *Request) {
 	select {
 	case <-time.After(f.Delay):
 	case <-s.closed:
 	}
 	rec := newRecorder()
 	if f.Handled || f.Spoil == Pass || f.Spoil == Cut {
-		s.serve(rec, r, n)
+		s.serve(rec, r, req)
 	}
-	s.recordStatus(n, rec.status, f.Spoil != Pass)
+	s.recordStatus(req, rec.status, f.Spoil != Pass)
 	switch f.Spoil {
 	case Pass:
 		rec.copyTo(w)

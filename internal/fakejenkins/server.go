@@ -115,11 +115,18 @@ type Request struct {
 	Spoilt bool   // a fault answered, or kept the answer back
 }
 
-// Requests returns all requests so far, the oldest first.
+// maxRequests is how many requests are remembered: a demo may run for days.
+const maxRequests = 10_000
+
+// Requests returns the requests so far, the oldest first.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Request(nil), s.requests...)
+	out := make([]Request, 0, len(s.requests))
+	for _, r := range s.requests {
+		out = append(out, *r)
+	}
+	return out
 }
 
 // ServeHTTP answers one request, with the faults that apply to it.
@@ -129,38 +136,42 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // the client went away in the middle
 	}
 	r.Body = io.NopCloser(strings.NewReader(string(body)))
-	n := s.record(r, string(body))
+	req := s.record(r, string(body))
 
 	f := s.faultFor(r)
 	if f == nil {
 		rec := newRecorder()
-		s.serve(rec, r, n)
-		s.recordStatus(n, rec.status, false)
+		s.serve(rec, r, req)
+		s.recordStatus(req, rec.status, false)
 		rec.copyTo(w)
 		return
 	}
-	s.spoil(w, r, f, n)
+	s.spoil(w, r, f, req)
 }
 
-func (s *Server) record(r *http.Request, body string) int {
+func (s *Server) record(r *http.Request, body string) *Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.requests = append(s.requests, Request{
+	req := &Request{
 		At: time.Now(), Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery,
 		Header: r.Header.Clone(), Body: body,
-	})
-	return len(s.requests) - 1
+	}
+	if len(s.requests) >= maxRequests {
+		s.requests = append(s.requests[:0:0], s.requests[maxRequests/10:]...)
+	}
+	s.requests = append(s.requests, req)
+	return req
 }
 
-func (s *Server) recordStatus(n, status int, spoilt bool) {
+func (s *Server) recordStatus(req *Request, status int, spoilt bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.requests[n].Status, s.requests[n].Spoilt = status, spoilt
+	req.Status, req.Spoilt = status, spoilt
 }
 
 // serve is Jenkins without faults: down or up, who is there, may a POST pass, and
 // then the page that the path names.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, n int) {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, req *Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := w.Header()
@@ -177,7 +188,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, n int) {
 	if !ok {
 		return
 	}
-	s.requests[n].User = who.name
+	req.User = who.name
 	if r.Method == http.MethodPost && !s.crumbValid(r, who) {
 		page(w, http.StatusForbidden, "No valid crumb was included in the request")
 		return
