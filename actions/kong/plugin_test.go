@@ -108,7 +108,7 @@ func TestWhatSomebodyElseChangedMeanwhileIsLeft(t *testing.T) {
 			b.send("PATCH", "/plugins/"+id, `{"config":{"minute":600},"tags":null}`)
 		}, gatewarden.ActionReverted, "as it was"},
 		"our plugin, set to something else":   {"", func(b *bench, id string) { b.send("PATCH", "/plugins/"+id, `{"config":{"minute":1}}`) }, gatewarden.ActionLeft, "config.minute: 10 → 1"},
-		"our plugin, something added": {"", func(b *bench, id string) { b.send("PATCH", "/plugins/"+id, `{"config":{"hour":1000}}`) }, gatewarden.ActionLeft, "config.hour: null → 1000"},
+		"our plugin, something added":         {"", func(b *bench, id string) { b.send("PATCH", "/plugins/"+id, `{"config":{"hour":1000}}`) }, gatewarden.ActionLeft, "config.hour: null → 1000"},
 		"our plugin, its mark taken off":      {"", func(b *bench, id string) { b.send("PATCH", "/plugins/"+id, `{"tags":["mine"]}`) }, gatewarden.ActionLeft, "tags"},
 		"our plugin, swept away by deck sync": {"", func(b *bench, id string) { b.send("DELETE", "/plugins/"+id, "") }, gatewarden.ActionReverted, "nothing to undo"},
 	} {

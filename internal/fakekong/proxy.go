@@ -175,7 +175,7 @@ func (x *exchange) balance() {
 			x.noPeer(err)
 			return
 		}
-		if x.try(p, up, before, len(x.tries) <= retries) {
+		if x.try(p, up, before, len(x.tries) < retries) {
 			return
 		}
 	}
