@@ -60,7 +60,7 @@ type Server struct {
 	quieting  bool
 	downUntil time.Time // 503 before it
 	sessions  map[string]string
-	requests  []Request
+	requests  []*Request
 	faults    []*fault
 }
 
