@@ -13,7 +13,7 @@ import (
 var ErrTooMany = errors.New("too many records")
 
 // maxDepth is how deep arrays and objects may nest, the batch's own array included.
-// What Kong itself logs nests 5 deep; the rest is for fields that users add. The
+// What Kong was seen to log nests 4 deep; the rest is for fields that users add. The
 // scanner is recursive, so there must be a limit.
 const maxDepth = 64
 
