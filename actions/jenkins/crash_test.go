@@ -48,6 +48,7 @@ func TestOnceWhateverHappens(t *testing.T) {
 				byBuild := out.Status == gatewarden.ActionApplied || out.Status == gatewarden.ActionFailed && out.Change != ""
 				if len(builds) > 1 || byBuild && len(builds) != 1 {
 					t.Errorf("%d builds, and in the end %+v, %v", len(builds), out, err)
+					w.tell()
 				}
 				if byBuild && (out.Status == gatewarden.ActionApplied) != (builds[0].Result == fakejenkins.Success) {
 					t.Errorf("the outcome %s of a build that ended as %s", out.Status, builds[0].Result)
@@ -88,7 +89,7 @@ func (l *life) live() (gatewarden.Outcome, error) {
 		switch {
 		case !alive:
 			l.deaths++
-			time.Sleep(time.Duration(l.rng.IntN(20_000)) * time.Millisecond)
+			time.Sleep(l.upTo(20 * time.Second))
 		case gatewarden.ErrorCode(err) == gatewarden.Unavailable && time.Now().Before(end):
 			time.Sleep(time.Second)
 		default:
@@ -151,10 +152,19 @@ func (l *life) carry(inner http.RoundTripper, r *http.Request) (*http.Response, 
 	return resp, err
 }
 
-// arriveLate has Jenkins see the request though nobody waits for its answer, after
-// a while shorter than Settle.
+// A trigger may be late on its way and stall at Jenkins, but both together are
+// shorter than Settle: beyond that nobody can promise once.
+const (
+	maxLate  = 4 * time.Second
+	maxStall = 10 * time.Second
+)
+
+// upTo returns a random duration below d.
+func (l *life) upTo(d time.Duration) time.Duration { return time.Duration(l.rng.Int64N(int64(d))) }
+
+// arriveLate has Jenkins see the request though nobody waits for its answer.
 func (l *life) arriveLate(inner http.RoundTripper, r *http.Request) {
-	delay := time.Duration(l.rng.IntN(10_000)) * time.Millisecond
+	delay := l.upTo(maxLate)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), time.Minute)
 	sent := r.Clone(ctx)
 	if r.GetBody != nil {
@@ -176,8 +186,8 @@ func (l *life) mishap() {
 	if f.Spoil == fakejenkins.Instead && f.Status == 503 {
 		f.Handled = false // Jenkins says that it is not there
 	}
-	if l.chance(30) { // a stall, which ends before the answer is given up for good
-		f.Delay = time.Duration(l.rng.IntN(14_000)) * time.Millisecond
+	if l.chance(30) {
+		f.Delay = l.upTo(maxStall)
 	}
 	switch n := l.rng.IntN(100); {
 	case n < 6:

@@ -18,6 +18,11 @@
 // outcome is unknown, and a person must look. A rollback that runs twice can be
 // worse than one that a person starts.
 //
+// One thing no client can rule out: a controller that takes up a trigger long
+// after it was sent. A guard that died in the middle of a trigger, or that was
+// told 502 or 504 by a proxy, therefore looks for Config.Settle before it triggers
+// again; once is promised as long as no trigger lies around for longer than that.
+//
 // # What cannot be undone
 //
 // A build cannot be taken back. Revert changes nothing at Jenkins; in particular

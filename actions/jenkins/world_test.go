@@ -176,3 +176,14 @@ func (w *world) byHandAt(path string) {
 		w.t.Fatalf("by hand: %s", resp.Status)
 	}
 }
+
+// tell logs what Jenkins saw and what was saved, to read a failure by.
+func (w *world) tell() {
+	w.t.Helper()
+	for _, r := range w.Requests() {
+		w.t.Logf("%s %s %s -> %d, spoilt %v", r.At.Format("15:04:05.000"), r.Method, r.Path, r.Status, r.Spoilt)
+	}
+	for _, m := range w.saves {
+		w.t.Logf("%+v", m)
+	}
+}
