@@ -140,7 +140,7 @@ func (d *Decoder) element(i int) int {
 	d.draft = draft{latency: noLatencies(), session: gatewarden.NoLatency}
 	end := d.record(i)
 	if end >= 0 {
-		reason := d.draft.unfit()
+		reason := d.unfit()
 		if end-i > d.limits.MaxRecordBytes {
 			reason = "it is longer than " + ByteSize(d.limits.MaxRecordBytes).String()
 		}

@@ -234,7 +234,7 @@ func (m *memo) name(b []byte) string {
 // an IPv6 address in brackets. It is empty without an address, as when its name did
 // not resolve.
 func (d *Decoder) target(ip text, port float64) string {
-	if ip.from == ip.to || ip.to-ip.from > maxName {
+	if ip.from == ip.to || d.tooLong(ip) {
 		return ""
 	}
 	address := d.appendText(d.memo.scratch[:0], ip)

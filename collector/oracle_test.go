@@ -99,6 +99,16 @@ func oracleRecord(v any) (gatewarden.Record, bool) {
 			}
 		}
 	}
+	names := append([]string{r.Service, r.Route, r.Consumer, r.Workspace, r.ID}, r.Tags...)
+	tags, _ := sub(o, "consumer")["tags"].([]any)
+	for _, tag := range tags {
+		names = append(names, str(tag))
+	}
+	for _, name := range names {
+		if len(name) > maxName {
+			return r, false
+		}
+	}
 	return r, r.Status != 0
 }
 
@@ -157,6 +167,9 @@ func oracleTries(v any) (tries []gatewarden.Try) {
 			break
 		}
 		t := gatewarden.Try{Code: status(o["code"]), Failed: o["state"] != nil, Target: str(o["ip"])}
+		if len(t.Target) > maxName {
+			t.Target = ""
+		}
 		if port, ok := number(o["port"]); ok && port >= 1 && port <= 65535 && t.Target != "" {
 			if strings.Contains(t.Target, ":") && t.Target[0] != '[' {
 				t.Target = "[" + t.Target + "]"

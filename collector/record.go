@@ -48,7 +48,8 @@ func noLatencies() gatewarden.Latency {
 const maxStarted = 253402300800000
 
 // unfit says why the draft is no record that can be counted, or "".
-func (r *draft) unfit() string {
+func (d *Decoder) unfit() string {
+	r := &d.draft
 	switch {
 	case !r.hasLatencies:
 		return "it has no latencies"
@@ -56,11 +57,19 @@ func (r *draft) unfit() string {
 		return "it has no started_at in milliseconds"
 	case r.status() == 0:
 		return "it has no response.status or session.status"
-	case r.service.tooLong() || r.route.tooLong() || r.consumer.tooLong() ||
-		r.workspace.to-r.workspace.from > maxName || r.id.to-r.id.from > maxName:
+	case r.service.tooLong() || r.route.tooLong() || r.consumer.tooLong() || d.tooLong(r.workspace) || d.tooLong(r.id):
 		return "a name in it is longer than 1 KiB"
 	}
 	return ""
+}
+
+// tooLong reports whether t is longer than a name may be.
+func (d *Decoder) tooLong(t text) bool {
+	n := t.to - t.from
+	if t.odd && n > maxName/len("\ufffd") { // what it grows by at most
+		n = len(d.name(t))
+	}
+	return n > maxName
 }
 
 func (r *draft) status() int {
