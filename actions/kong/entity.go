@@ -70,7 +70,36 @@ func differences(path string, a, b any) []string {
 	if equalValues(a, b) {
 		return nil
 	}
+	if secret(path) {
+		return []string{path + ": (a secret) → (another)"}
+	}
 	return []string{fmt.Sprintf("%s: %s → %s", path, compact(a), compact(b))}
+}
+
+// secret reports whether a field of that path must not be shown.
+func secret(path string) bool {
+	path = strings.ToLower(path)
+	for _, word := range []string{"password", "secret", "token", "authorization", "apikey", "api_key", "api-key", "credential"} {
+		if strings.Contains(path, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsSecret reports whether a value has a field that must not be shown.
+func holdsSecret(v any) bool {
+	switch v := v.(type) {
+	case object:
+		for name, inner := range v {
+			if s, isText := inner.(string); isText && s != "" && secret(name) || holdsSecret(inner) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, holdsSecret)
+	}
+	return false
 }
 
 func equalValues(a, b any) bool {

@@ -127,7 +127,7 @@ func (e *Executor) applyPlugin(ctx context.Context, a gatewarden.Action, save fu
 		if err := saveMemo(m, save); err != nil {
 			return gatewarden.Outcome{}, err
 		}
-		return e.pluginOutcome(a.Spec.Plugin, m)
+		return e.pluginOutcome(a, m)
 	}
 	return gatewarden.Outcome{}, gatewarden.Errorf(gatewarden.Conflict, "plugin %s %s kept being changed by somebody else", a.Spec.Plugin.Name, where(a.Spec.Plugin))
 }
@@ -245,12 +245,13 @@ func tagged(before object, action string) []any {
 	return append(slices.Clone(tags), tag, actionTag+action)
 }
 
-func (e *Executor) pluginOutcome(step *gatewarden.PluginStep, m *pluginMemo) (gatewarden.Outcome, error) {
+func (e *Executor) pluginOutcome(a gatewarden.Action, m *pluginMemo) (gatewarden.Outcome, error) {
+	step := a.Spec.Plugin
 	out := gatewarden.Outcome{Status: gatewarden.ActionApplied}
 	what := fmt.Sprintf("plugin %s %s", step.Name, where(step))
 	settings := ""
-	if len(step.Config) > 0 {
-		settings = " " + compact(step.Config)
+	if config, err := plain(step.Config); err == nil && len(step.Config) > 0 && !holdsSecret(config) {
+		settings = " " + compact(config)
 	}
 	if m.own() {
 		out.Reason = "the plugin is in place; Kong's workers take it up within seconds"
@@ -266,14 +267,23 @@ func (e *Executor) pluginOutcome(step *gatewarden.PluginStep, m *pluginMemo) (ga
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
-	body, err := encode(timeless(before), nil)
+	out.Undo, err = e.undoByHand(a, m, timeless(before))
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
 	out.Reason = "the plugin that was there is changed; Kong's workers take it up within seconds"
 	out.Change = what + ": " + strings.Join(differences("", without(before, "updated_at", "tags"), without(written, "updated_at", "tags")), "; ")
-	out.Undo = e.client.curl(http.MethodPut, "/plugins/"+m.Plugin, body)
 	return out, nil
+}
+
+// undoByHand returns the command that gives the user's plugin back: one that needs
+// no guard, or, where that would show a secret, the guard's own.
+func (e *Executor) undoByHand(a gatewarden.Action, m *pluginMemo, before object) (string, error) {
+	if holdsSecret(before) {
+		return "gatewarden actions revert " + a.ID, nil
+	}
+	body, err := encode(before, nil)
+	return e.client.curl(http.MethodPut, "/plugins/"+m.Plugin, body), err
 }
 
 func (e *Executor) revertPlugin(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
@@ -330,11 +340,10 @@ func (e *Executor) giveBack(ctx context.Context, a gatewarden.Action, m *pluginM
 		return gatewarden.Outcome{}, err
 	}
 	body := timeless(before)
-	text, err := encode(body, nil)
+	undo, err := e.undoByHand(a, m, body)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
-	undo := e.client.curl(http.MethodPut, "/plugins/"+m.Plugin, text)
 	if current == nil {
 		return left("somebody else deleted the plugin since", what, nil, undo), nil
 	}

@@ -224,3 +224,18 @@ func TestRevertWithoutAMemoTouchesNothing(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestSecretsOfTheUsersPluginAreNotShown(t *testing.T) {
+	b := newBench(t, fakekong.Config{})
+	b.send("POST", "/plugins", `{"name":"rate-limiting","route":{"name":"orders-list"},"config":{"minute":600,"policy":"redis","redis":{"host":"10.1.1.1","password":"hunter2"}}}`)
+	before := b.get("/plugins")
+	r := pluginAction("a-1", gatewarden.PluginStep{Name: "rate-limiting", Route: "orders-list", Config: map[string]any{"minute": 10, "redis": map[string]any{"password": "hunter3"}}})
+	out := b.mustRun(r)
+	if shown := compact(out); strings.Contains(shown, "hunter") || out.Undo != "gatewarden actions revert a-1" {
+		t.Error(shown)
+	}
+	wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
+	if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -14,6 +14,9 @@ import (
 // maxAdminBody bounds what the Admin API reads of a request.
 const maxAdminBody = 16 << 20
 
+// maxCalls is how many calls are remembered; beyond it the older half is forgotten.
+const maxCalls = 100_000
+
 // reply is an answer of the Admin API.
 type reply struct {
 	status int
@@ -72,6 +75,9 @@ func (k *Kong) Admin() http.Handler {
 func (k *Kong) note(c *Call) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if len(k.calls) >= maxCalls {
+		k.calls = append([]Call(nil), k.calls[maxCalls/2:]...)
+	}
 	k.calls = append(k.calls, *c)
 }
 

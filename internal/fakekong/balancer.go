@@ -24,7 +24,7 @@ type peer struct {
 
 func (p *peer) address() string { return net.JoinHostPort(p.ip, strconv.Itoa(p.port)) }
 
-// errNoPeer and errNoName are what the balancer may find.
+// balancerError is why there is nobody to ask, in Kong's words.
 type balancerError string
 
 func (e balancerError) Error() string { return string(e) }

@@ -33,10 +33,10 @@ type Config struct {
 	Tick    time.Duration    // how often a worker takes up changes; 5 s unless set
 	Strict  bool             // worker_consistency=strict: changes are in force at once
 	Now     func() time.Time // time.Now unless set
-	Seed    uint64           // of the balancer's shuffling and of ids
+	Seed    uint64           // of the balancer's shuffling and of all ids; drawn when 0, so that no two gateways use the same ids
 	Token   string           // when set, the Admin API wants it as Kong-Admin-Token, as an enterprise Kong does
 	Logger  *slog.Logger     // discards unless set
-	// Client is used for upstream requests and http-log posts; one of its own unless set.
+	// Transport carries upstream requests and http-log posts; one of its own unless set.
 	Transport http.RoundTripper
 }
 
@@ -82,6 +82,9 @@ func New(c Config) *Kong {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Seed == 0 {
+		c.Seed = rand.Uint64()
 	}
 	k := &Kong{cfg: c, rng: rand.New(rand.NewPCG(c.Seed, 0x6b6f6e67)), transport: c.Transport}
 	if k.transport == nil {

@@ -265,7 +265,10 @@ func (x *exchange) stampLatencies(h http.Header) {
 // whether it left for it. As in nginx, the read timeout is between two reads.
 func (x *exchange) roundTrip(p *peer) (resp *http.Response, sent bool, err error) {
 	timeout := func(name string) time.Duration {
-		ms, _ := x.service[name].(float64)
+		ms, set := x.service[name].(float64)
+		if !set {
+			return time.Minute
+		}
 		return time.Duration(ms) * time.Millisecond
 	}
 	read := timeout("read_timeout")

@@ -130,7 +130,7 @@ func (q *logQueue) deliver(ctx context.Context, batch [][]byte) {
 		wait := min(q.seconds("initial_retry_delay", 0.01)<<min(retry, 20), q.seconds("max_retry_delay", 60))
 		deadline := begun.Add(q.seconds("max_retry_time", 60))
 		q.mu.Unlock()
-		err := q.kong.post(ctx, plugin["config"].(entity), join1(batch, single))
+		err := q.kong.post(ctx, plugin["config"].(entity), bodyOf(batch, single))
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -141,8 +141,8 @@ func (q *logQueue) deliver(ctx context.Context, batch [][]byte) {
 	}
 }
 
-// join1 makes a body: the object alone when batches are of one, else a list.
-func join1(batch [][]byte, single bool) []byte {
+// bodyOf makes a body: the object alone when batches are of one, else a list.
+func bodyOf(batch [][]byte, single bool) []byte {
 	if single {
 		return batch[0]
 	}
@@ -151,7 +151,13 @@ func join1(batch [][]byte, single bool) []byte {
 
 // post sends a body as the http-log plugin does; its endpoint's query is dropped.
 func (k *Kong) post(ctx context.Context, config entity, body []byte) error {
-	u, err := url.Parse(config["http_endpoint"].(string))
+	text := func(name, otherwise string) string {
+		if s, ok := config[name].(string); ok {
+			return s
+		}
+		return otherwise
+	}
+	u, err := url.Parse(text("http_endpoint", ""))
 	if err != nil {
 		return err
 	}
@@ -162,11 +168,11 @@ func (k *Kong) post(ctx context.Context, config entity, body []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, config["method"].(string), u.String(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, text("method", http.MethodPost), u.String(), bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", config["content_type"].(string))
+	req.Header.Set("Content-Type", text("content_type", "application/json"))
 	req.Header.Set("User-Agent", "lua-resty-http/0.17.2 (Lua) ngx_lua/10026")
 	headers, _ := config["headers"].(entity)
 	for name, v := range headers {

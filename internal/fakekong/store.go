@@ -208,7 +208,9 @@ func (k *Kong) changed(table string) {
 	if table == "upstreams" || table == "targets" {
 		return
 	}
-	k.views = append(k.views, k.db.view(k.cfg.Now(), false))
+	now := k.cfg.Now()
+	k.viewOf(0, now) // forgets what no worker needs any more
+	k.views = append(k.views, k.db.view(now, false))
 }
 
 // prepare turns what may be written into what is stored.
@@ -237,6 +239,9 @@ func prepare(table string, e entity) *refusal {
 }
 
 func normalizeTarget(e entity) *refusal {
+	if weight, given := e["weight"]; given && weight == nil {
+		delete(e, "weight") // so that the default stands
+	}
 	address, ok := e["target"].(string)
 	if !ok {
 		return nil

@@ -277,12 +277,11 @@ func (k *Kong) observe(up, t entity, code int) {
 	}
 }
 
-// probe is how often and with which deadline active checks would run; the stand-in
-// does not run them by itself: see Probe.
+// probeTimeout is how long Probe waits for a connection.
 const probeTimeout = time.Second
 
 // Probe runs the active health checks of all upstreams once: a connection to each
-// target of an upstream that has them on.
+// target of an upstream that has them on. The stand-in does not run them by itself.
 func (k *Kong) Probe() {
 	k.mu.Lock()
 	var due []entity
