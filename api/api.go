@@ -64,6 +64,7 @@ type ConfigStatus struct {
 	File     string    `json:"file"`
 	LoadedAt time.Time `json:"loaded_at"`
 	Error    string    `json:"error,omitempty"` // why the newest files were not taken
+	Unfit    []string  `json:"unfit,omitempty"` // steps that Kong or Jenkins would refuse, and why
 }
 
 // Source is one way in, and how it does.

@@ -16,7 +16,6 @@ import (
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/actions"
-	"github.com/gatewarden/gatewarden/analyzers"
 	"github.com/gatewarden/gatewarden/api"
 	"github.com/gatewarden/gatewarden/collector"
 	"github.com/gatewarden/gatewarden/internal/version"
@@ -49,7 +48,6 @@ type App struct {
 	store    *store.Store
 	intake   *intake
 	keeper   *keeper
-	engine   *actions.Engine
 	loop     *loop
 	reloader *reloader
 
@@ -158,7 +156,7 @@ func (a *App) openState(ctx context.Context, set settings) error {
 
 func (a *App) openStore(ctx context.Context, set settings) error {
 	a.store = store.New(store.Config{KeepDeltas: true}, a.registry)
-	a.store.Configure(meters(set.rules))
+	a.store.Configure(meters(set.rules)) // before the restore, which keeps only what has a meter
 	k := &keeper{store: a.store, logger: a.logger.With("component", "keeper")}
 	var err error
 	if k.cells, err = a.state.Cells(ctx); err != nil {
@@ -185,28 +183,19 @@ func (a *App) openEngine(ctx context.Context, set settings) error {
 	if err != nil {
 		return fmt.Errorf("opening the leases: %w", err)
 	}
-	a.engine, err = actions.New(actions.Config{
-		Policies: set.rules.Policies, SLOs: set.rules.SLOs, Executors: byKind,
-		Journal: a.journal, Leases: leases, Failpoint: a.opts.Failpoint,
-		Logger: a.logger.With("component", "actions"), Registerer: a.registry,
+	var j *judges
+	a.loop, j, err = newLoop(ctx, parts{
+		rules: set.rules, store: a.store, intake: a.intake, journal: a.journal, started: time.Now(), registry: a.registry,
+		engine: actions.Config{
+			Policies: set.rules.Policies, Executors: byKind, Leases: leases, Failpoint: a.opts.Failpoint,
+			Logger: a.logger.With("component", "actions"),
+		},
 	})
 	if err != nil {
-		return fmt.Errorf("setting up the engine: %w", err)
+		return err
 	}
-	if err := a.engine.Start(ctx, time.Now()); err != nil {
-		return fmt.Errorf("taking up what was under way: %w", err)
-	}
-	a.onClose("the engine", a.engine.Close)
-
-	judges := &judges{windows: a.store, blind: a.intake.Blind}
-	evaluator := analyzers.NewEvaluator(judges.of(set.rules.SLOs))
-	past, err := a.journal.Events(ctx, journal.Query{Type: gatewarden.EventSLO})
-	if err != nil {
-		return fmt.Errorf("reading the journal: %w", err)
-	}
-	evaluator.Resume(past)
-	a.loop = &loop{store: a.store, intake: a.intake, journal: a.journal, engine: a.engine, evaluator: evaluator, took: newTickSeconds(a.registry)}
-	a.reloader = newReloader(a, set, judges, byKind)
+	a.onClose("the engine", a.loop.engine.Close)
+	a.reloader = newReloader(a, set, j, byKind)
 	return nil
 }
 

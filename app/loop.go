@@ -13,6 +13,7 @@ import (
 	"github.com/gatewarden/gatewarden/actions"
 	"github.com/gatewarden/gatewarden/analyzers"
 	"github.com/gatewarden/gatewarden/journal"
+	"github.com/gatewarden/gatewarden/rules"
 	"github.com/gatewarden/gatewarden/store"
 )
 
@@ -36,12 +37,44 @@ type loop struct {
 	last      time.Time            // when that was
 }
 
+// parts are what a loop is joined from.
+type parts struct {
+	rules    *rules.Rules
+	store    *store.Store
+	intake   *intake
+	journal  *journal.Journal
+	engine   actions.Config // the rules and the journal are filled in
+	started  time.Time      // the first instant
+	registry prometheus.Registerer
+}
+
+// newLoop joins a loop, which takes up what the journal says was under way.
+func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
+	p.store.Configure(meters(p.rules))
+	p.engine.Journal, p.engine.SLOs, p.engine.Registerer = p.journal, p.rules.SLOs, p.registry
+	engine, err := actions.New(p.engine)
+	if err != nil {
+		return nil, nil, fmt.Errorf("setting up the engine: %w", err)
+	}
+	if err := engine.Start(ctx, p.started); err != nil {
+		return nil, nil, fmt.Errorf("taking up what was under way: %w", err)
+	}
+	j := &judges{windows: p.store, blind: p.intake.Blind}
+	evaluator := analyzers.NewEvaluator(j.of(p.rules.SLOs))
+	past, err := p.journal.Events(ctx, journal.Query{Type: gatewarden.EventSLO})
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the journal: %w", err)
+	}
+	evaluator.Resume(past)
+	return &loop{
+		store: p.store, intake: p.intake, journal: p.journal, engine: engine, evaluator: evaluator, took: newTickSeconds(p.registry),
+	}, j, nil
+}
+
 // Tick judges the instant at and hands the verdicts on. The error joins what could
 // not be written or done; nothing of it keeps the next tick from coming.
 func (l *loop) Tick(ctx context.Context, at time.Time) error {
-	if l.took != nil {
-		defer prometheus.NewTimer(l.took).ObserveDuration()
-	}
+	defer prometheus.NewTimer(l.took).ObserveDuration()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if blind, _ := l.intake.Blind(at); !blind {

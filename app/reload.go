@@ -159,7 +159,7 @@ func (r *reloader) build(ctx context.Context) (settings, error) {
 // swap brings next into force; it cannot fail. r.mu is held.
 func (r *reloader) swap(next settings) {
 	r.app.store.Configure(meters(next.rules))
-	r.app.engine.SetRules(next.rules.Policies, next.rules.SLOs)
+	r.app.loop.engine.SetRules(next.rules.Policies, next.rules.SLOs)
 	r.app.loop.mu.Lock()
 	r.app.loop.evaluator.Replace(r.judges.of(next.rules.SLOs))
 	r.app.loop.mu.Unlock()

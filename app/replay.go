@@ -13,7 +13,6 @@ import (
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/actions"
-	"github.com/gatewarden/gatewarden/analyzers"
 	"github.com/gatewarden/gatewarden/collector"
 	"github.com/gatewarden/gatewarden/journal"
 	"github.com/gatewarden/gatewarden/rules"
@@ -58,22 +57,16 @@ func Replay(ctx context.Context, opts ReplayOptions) (ReplaySummary, error) {
 	if err != nil {
 		return ReplaySummary{}, err
 	}
-	defer r.engine.Close(ctx)
+	defer r.loop.engine.Close(ctx)
 	err = r.run(ctx)
 	r.summary.Verdicts = r.loop.current()
 	return r.summary, err
 }
 
-// reorder is how long the replay waits for records that were logged out of order:
-// an instant is judged when a record is seen that completed so much later. Kong's
-// workers write into one file, each when it gets round to it.
-const reorder = 5 * time.Second
-
 // replay is a loop with a clock that the records drive.
 type replay struct {
 	opts    ReplayOptions
 	loop    *loop
-	engine  *actions.Engine
 	journal *journal.Journal
 	now     time.Time // the clock: the completion time of the newest record
 	next    time.Time // the next instant to judge
@@ -88,7 +81,6 @@ func newReplay(ctx context.Context, opts ReplayOptions) (*replay, error) {
 	r := &replay{opts: opts, journal: journal.NewMemory()}
 	reg := prometheus.NewRegistry()
 	s := store.New(store.Config{}, reg)
-	s.Configure(meters(opts.Rules))
 	in := newIntake(s, func() time.Time { return r.now }, opts.BlindAfter, reg)
 	policies := slices.Clone(opts.Rules.Policies)
 	byKind := map[gatewarden.StepKind]actions.Executor{}
@@ -99,18 +91,15 @@ func newReplay(ctx context.Context, opts ReplayOptions) (*replay, error) {
 		}
 	}
 	var err error
-	r.engine, err = actions.New(actions.Config{
-		Policies: policies, SLOs: opts.Rules.SLOs, Executors: byKind, Journal: r.journal,
-		Now: func() time.Time { return r.next }, Logger: opts.Logger, Registerer: reg,
+	r.loop, _, err = newLoop(ctx, parts{
+		rules: opts.Rules, store: s, intake: in, journal: r.journal, registry: reg,
+		engine: actions.Config{
+			Policies: policies, Executors: byKind, Now: func() time.Time { return r.next }, Logger: opts.Logger,
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := r.engine.Start(ctx, time.Time{}); err != nil {
-		return nil, err
-	}
-	j := &judges{windows: s, blind: in.Blind}
-	r.loop = &loop{store: s, intake: in, journal: r.journal, engine: r.engine, evaluator: analyzers.NewEvaluator(j.of(opts.Rules.SLOs))}
 	return r, nil
 }
 
@@ -136,23 +125,27 @@ func (r *replay) run(ctx context.Context) error {
 	return r.judge(ctx, r.now.Truncate(time.Second).Add(time.Second))
 }
 
-// feed counts a batch second by second, so that each instant is judged on what had
-// completed within reorder of it, however large the batches of the reader are.
+// feed counts a batch in the order of the log. An instant is judged when the first
+// record comes that completed at it or later, on what came before: as if each record
+// had arrived when its request completed. One that is out of order counts late, as it
+// does live.
 func (r *replay) feed(ctx context.Context, batch []gatewarden.Record) error {
 	for len(batch) > 0 {
-		limit := r.clock(batch[0].At)
-		n := 1
-		for n < len(batch) && batch[n].At.Before(limit) {
-			r.clock(batch[n].At)
-			n++
-		}
-		if err := r.judge(ctx, r.now.Add(-reorder)); err != nil {
+		if err := r.clock(ctx, batch[0].At); err != nil {
 			return err
 		}
+		n := 1
+		for n < len(batch) && batch[n].At.Before(r.next) {
+			if batch[n].At.After(r.now) {
+				r.now = batch[n].At
+			}
+			n++
+		}
+		r.summary.Records += n
+		r.summary.To = r.now
 		if err := r.loop.intake.Accept(ctx, "replay", batch[:n]); err != nil {
 			return err
 		}
-		r.summary.Records += n
 		batch = batch[n:]
 	}
 	return ctx.Err()
@@ -163,8 +156,8 @@ func (r *replay) feed(ctx context.Context, batch []gatewarden.Record) error {
 // record with a wrong clock must not cost decades of them.
 const memory = 92 * 24 * time.Hour
 
-// clock moves the clock on to at, never back, and returns the end of its second.
-func (r *replay) clock(at time.Time) time.Time {
+// clock moves the clock on to at, never back, and judges the instants up to it.
+func (r *replay) clock(ctx context.Context, at time.Time) error {
 	if r.next.IsZero() {
 		r.summary.From = at
 		r.loop.intake.expect("replay", "file", at)
@@ -175,8 +168,7 @@ func (r *replay) clock(at time.Time) time.Time {
 	if at.After(r.now) {
 		r.now = at
 	}
-	r.summary.To = r.now
-	return r.now.Truncate(time.Second).Add(time.Second)
+	return r.judge(ctx, at)
 }
 
 // judge runs the loop for every instant up to and including limit.

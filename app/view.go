@@ -25,7 +25,7 @@ func (v *view) Status() api.Status {
 		Config: v.reloader.status(), Sources: v.intake.views(now), Series: len(v.store.List()),
 		States: map[string]int{}, Listeners: map[string]string{},
 	}
-	if p := v.engine.Paused(); p != nil {
+	if p := v.loop.engine.Paused(); p != nil {
 		s.Paused = &api.Pause{By: p.By, Reason: p.Reason, At: p.At}
 	}
 	for _, verdict := range v.loop.current() {
@@ -90,28 +90,30 @@ func journalQuery(q api.EventQuery) journal.Query {
 }
 
 // Actions returns the actions, the newest first.
-func (v *view) Actions() []gatewarden.Action { return v.engine.List() }
+func (v *view) Actions() []gatewarden.Action { return v.loop.engine.List() }
 
 // Approve lets a waiting action begin.
 func (v *view) Approve(ctx context.Context, id, by string) error {
-	return v.engine.Approve(ctx, id, by)
+	return v.loop.engine.Approve(ctx, id, by)
 }
 
 // Reject turns a waiting action down.
 func (v *view) Reject(ctx context.Context, id, by, reason string) error {
-	return v.engine.Reject(ctx, id, by, reason)
+	return v.loop.engine.Reject(ctx, id, by, reason)
 }
 
 // Revert takes an action or a ladder back.
-func (v *view) Revert(ctx context.Context, id, by string) error { return v.engine.Revert(ctx, id, by) }
+func (v *view) Revert(ctx context.Context, id, by string) error {
+	return v.loop.engine.Revert(ctx, id, by)
+}
 
 // Pause stops the guard from beginning anything.
 func (v *view) Pause(ctx context.Context, by, reason string) error {
-	return v.engine.Pause(ctx, by, reason)
+	return v.loop.engine.Pause(ctx, by, reason)
 }
 
 // Resume ends a pause.
-func (v *view) Resume(ctx context.Context, by string) error { return v.engine.Resume(ctx, by) }
+func (v *view) Resume(ctx context.Context, by string) error { return v.loop.engine.Resume(ctx, by) }
 
 // Reload reads the files anew.
 func (v *view) Reload(ctx context.Context) error { return v.reloader.Reload(ctx) }
