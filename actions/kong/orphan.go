@@ -53,6 +53,7 @@ func (e *Executor) RemoveOrphan(ctx context.Context, o actions.Orphan) error {
 	if actionOf(current) != o.Action {
 		return nil // somebody took the mark off, so it is theirs
 	}
+	e.log.Warn("removing a plugin of an action that nobody knows", "action", o.Action, "plugin", o.ID)
 	_, err = e.client.do(ctx, http.MethodDelete, "/plugins/"+o.ID, nil, nil)
 	if gatewarden.ErrorCode(err) == gatewarden.NotFound {
 		return nil

@@ -227,6 +227,7 @@ func (e *Executor) patchPlugin(ctx context.Context, a gatewarden.Action, m *plug
 	if gatewarden.ErrorCode(err) != gatewarden.Invalid {
 		return written, err
 	}
+	e.log.Warn("the step's configuration does not merge with the plugin's own, so it replaces it", "action", a.ID, "plugin", id, "error", err)
 	m.Alone = true
 	if err := saveMemo(m, save); err != nil {
 		return nil, err
