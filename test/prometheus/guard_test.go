@@ -1,0 +1,224 @@
+package prometheus_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gatewarden/gatewarden/internal/fakejenkins"
+	"github.com/gatewarden/gatewarden/internal/fakekong"
+	"github.com/gatewarden/gatewarden/internal/loglines"
+)
+
+// guard is the real binary, running.
+type guard struct {
+	api, ingest string // addresses
+	log         *complaints
+}
+
+const guardConfig = `
+listen: {api: "127.0.0.1:0", ingest: "127.0.0.1:0"}
+state: {dir: data}
+rules: [rules/]
+sources:
+  - httplog: {path: /ingest/kong}
+kong: {admin_url: "%s"}
+jenkins: {url: "%s", user: gatewarden, token_file: jenkins-token}
+log: {level: info, format: json}
+`
+
+// An outage of orders makes the guard use each way that it has to the outside, so that
+// the metrics of all of them are there to be scraped.
+const guardRules = `
+slos:
+  - name: orders-availability
+    service: orders
+    objective: 99.9
+    window: 6h
+    sli: {availability: {}}
+    on_outage: [protect-orders]
+  - name: payments-latency
+    service: payments
+    objective: 99
+    window: 30d
+    sli: {latency: {threshold: 300ms}}
+actions:
+  - name: protect-orders
+    mode: enforce
+    steps:
+      - plugin: {name: request-termination, service: recommendations, config: {status_code: 503}}
+      - webhook: {url: "%s", timeout: 5s}
+      - jenkins: {job: shop/orders-rollback, parameters: {SERVICE: orders}, wait: 1m}
+    lease: 5m
+    revert: {after: 5m}
+`
+
+const jenkinsToken = "11d0e5a1c5e2f4b6a8c0e2d4f6a8b0c2e4"
+
+// peers are what the guard talks to: stand-ins for Kong and Jenkins, and a webhook.
+type peers struct {
+	kong, jenkins, hook string // URLs
+	called              atomic.Int64
+	built               atomic.Int64
+}
+
+func startPeers(t *testing.T) *peers {
+	t.Helper()
+	p := &peers{}
+	kong := fakekong.New(fakekong.Config{Seed: 1})
+	t.Cleanup(kong.Close)
+	err := kong.Load(fakekong.Setup{Services: []fakekong.Service{{Name: "recommendations", Host: "recommendations.test"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jenkins := fakejenkins.New(fakejenkins.Config{
+		Users: []fakejenkins.User{{Name: "gatewarden", Tokens: []string{jenkinsToken}, Permissions: fakejenkins.Operator()}},
+	})
+	t.Cleanup(jenkins.Close)
+	jenkins.SetJob(fakejenkins.Job{
+		Name: "shop/orders-rollback", Parameters: []fakejenkins.Parameter{{Name: "SERVICE"}, {Name: "GATEWARDEN_ACTION"}},
+		Pipeline: func(context.Context, *fakejenkins.Build) error { p.built.Add(1); return nil },
+	})
+	p.kong, p.jenkins = serve(t, kong.Admin()), serve(t, jenkins)
+	p.hook = serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { p.called.Add(1) }))
+	return p
+}
+
+func serve(t *testing.T, h http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// startGuard builds the binary from the module that this one sits in and runs it in
+// an empty folder. It is stopped with the test, and must then end with 0.
+func startGuard(t *testing.T, p *peers) *guard {
+	t.Helper()
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "gatewarden")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/gatewarden")
+	build.Dir = filepath.Join("..", "..")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the guard: %v\n%s", err, out)
+	}
+	for file, text := range map[string]string{
+		"gatewarden.yaml": fmt.Sprintf(guardConfig, p.kong, p.jenkins),
+		"rules/shop.yaml": fmt.Sprintf(guardRules, p.hook),
+		"jenkins-token":   jenkinsToken + "\n",
+	} {
+		file = filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := &guard{log: &complaints{}}
+	g.run(t, exec.CommandContext(context.WithoutCancel(t.Context()), binary, "run", "-c", filepath.Join(dir, "gatewarden.yaml")))
+	return g
+}
+
+// run starts the guard and waits until it says where it listens.
+func (g *guard) run(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	guarding := make(chan *guard, 1)
+	var reading sync.WaitGroup
+	reading.Go(func() { g.read(stderr, guarding) })
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // when it is gone already, Wait says how
+		reading.Wait()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the guard ended with %v", err)
+		}
+		if t.Failed() {
+			t.Logf("the guard's log:\n%s", g.log)
+		}
+	})
+	select {
+	case at, ok := <-guarding:
+		if !ok {
+			t.Fatal("the guard ended before it was guarding")
+		}
+		g.api, g.ingest = at.api, at.ingest
+	case <-time.After(patience):
+		t.Fatalf("the guard is not guarding after %s", patience)
+	}
+}
+
+// read keeps the guard's log and reports the addresses that it names, once. It ends
+// with the log.
+func (g *guard) read(stderr io.Reader, guarding chan<- *guard) {
+	defer close(guarding)
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		var line struct{ Msg, API, Ingest string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "guarding" {
+			guarding <- &guard{api: line.API, ingest: line.Ingest}
+		}
+		_, _ = g.log.Write(append(lines.Bytes(), '\n')) // to memory
+	}
+}
+
+// post posts a body as Kong's http-log plugin does, and wants the status as answer.
+func (g *guard) post(t *testing.T, body []byte, status int) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+g.ingest+"/ingest/kong", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != status {
+		t.Fatalf("the guard answers %s, want %d: %s", resp.Status, status, answer)
+	}
+}
+
+// logs makes bodies of log lines, each line with a request id of its own.
+type logs struct {
+	writer *loglines.Writer
+	id     uint64
+}
+
+// body returns n lines like l as one JSON array.
+func (w *logs) body(n int, l loglines.Line) []byte {
+	b := []byte{'['}
+	for i := range n {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		w.id++
+		l.ID = w.id
+		b = w.writer.Append(b, l)
+	}
+	return append(b, ']')
+}
