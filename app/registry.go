@@ -47,6 +47,6 @@ func executors(cfg *rules.Config, logger *slog.Logger, reg prometheus.Registerer
 		}
 		byKind[gatewarden.StepJenkins] = e
 	}
-	byKind[gatewarden.StepWebhook] = notify.New(notify.Config{}, logger.With("component", "webhook"))
+	byKind[gatewarden.StepWebhook] = notify.New(notify.Config{Registerer: reg}, logger.With("component", "webhook"))
 	return byKind, nil
 }
