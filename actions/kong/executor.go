@@ -59,8 +59,9 @@ func (e *Executor) Prepare(ctx context.Context, a gatewarden.Action) (json.RawMe
 	case gatewarden.StepWeight, gatewarden.StepDrain:
 		m, err := e.prepareWeight(ctx, a)
 		return encode(m, err)
+	default:
+		return nil, notMine(a)
 	}
-	return nil, notMine(a)
 }
 
 // Apply implements actions.Executor.
@@ -70,8 +71,9 @@ func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, save func(jso
 		return e.applyPlugin(ctx, a, save)
 	case gatewarden.StepWeight, gatewarden.StepDrain:
 		return e.applyWeight(ctx, a, save)
+	default:
+		return gatewarden.Outcome{}, notMine(a)
 	}
-	return gatewarden.Outcome{}, notMine(a)
 }
 
 // Revert implements actions.Executor.
@@ -81,8 +83,9 @@ func (e *Executor) Revert(ctx context.Context, a gatewarden.Action) (gatewarden.
 		return e.revertPlugin(ctx, a)
 	case gatewarden.StepWeight, gatewarden.StepDrain:
 		return e.revertWeight(ctx, a)
+	default:
+		return gatewarden.Outcome{}, notMine(a)
 	}
-	return gatewarden.Outcome{}, notMine(a)
 }
 
 func notMine(a gatewarden.Action) error {

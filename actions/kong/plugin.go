@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
+
+	gokong "github.com/kong/go-kong/kong"
 
 	"github.com/gatewarden/gatewarden"
 )
@@ -224,7 +227,7 @@ func (e *Executor) patchPlugin(ctx context.Context, a gatewarden.Action, m *plug
 		body["config"] = config
 	}
 	written, err := e.client.write(ctx, http.MethodPatch, id, body)
-	if gatewarden.ErrorCode(err) != gatewarden.Invalid {
+	if !badRequest(err) {
 		return written, err
 	}
 	e.log.Warn("the step's configuration does not merge with the plugin's own, so it replaces it", "action", a.ID, "plugin", id, "error", err)
@@ -235,10 +238,16 @@ func (e *Executor) patchPlugin(ctx context.Context, a gatewarden.Action, m *plug
 	whole := without(before, "updated_at", "config")
 	maps.Copy(whole, body)
 	written, putErr := e.client.write(ctx, http.MethodPut, id, whole)
-	if gatewarden.ErrorCode(putErr) == gatewarden.Invalid {
+	if badRequest(putErr) {
 		return nil, err // the merge's error is the one that tells about the rules file
 	}
 	return written, putErr
+}
+
+// badRequest reports whether Kong found the body wrong, and not the caller.
+func badRequest(err error) bool {
+	refused, ok := errors.AsType[*gokong.APIError](err)
+	return ok && refused.Code() == http.StatusBadRequest
 }
 
 func tagged(before object, action string) []any {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 )
 
 // wheel is a worker's shuffled round of an upstream's targets, each as often as
@@ -66,13 +67,14 @@ func (k *Kong) pickPeer(service entity, worker int) (*peer, entity, error) {
 // wheelFor returns the wheel of that key, made anew when a target or a weight
 // changed. The lock is held.
 func (k *Kong) wheelFor(key string, targets []entity) *wheel {
-	made := ""
+	var b strings.Builder
 	divisor := 0
 	for _, t := range targets {
 		n := int(t["weight"].(float64))
-		made += fmt.Sprintf("%s=%d;", t["id"], n)
+		fmt.Fprintf(&b, "%s=%d;", t["id"], n)
 		divisor = gcd(divisor, n)
 	}
+	made := b.String()
 	if w := k.wheels[key]; w != nil && w.made == made {
 		return w
 	}

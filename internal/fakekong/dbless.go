@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -214,9 +215,7 @@ func (k *Kong) loadItem(table string, item any, scope entity) (any, *reply) {
 		inner[child], _ = e[child].([]any)
 		delete(e, child)
 	}
-	for name, ref := range scope {
-		e[name] = ref
-	}
+	maps.Copy(e, scope)
 	for _, f := range schemas()[table].fields {
 		if name, byName := e[f.name].(string); byName && f.Type == "foreign" {
 			other := k.db.find(f.Reference, name)

@@ -1,6 +1,7 @@
 package fakekong
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -147,9 +148,7 @@ func (k *Kong) collection(table string, a ask, scope entity) reply {
 			})
 		},
 		"POST": writing(&a, table, func() reply {
-			for name, ref := range scope {
-				a.body[name] = ref
-			}
+			maps.Copy(a.body, scope)
 			e, refused := k.insert(table, a.body)
 			return answer(http.StatusCreated, e, refused)
 		}),
@@ -202,9 +201,7 @@ func (k *Kong) nested(table string, a ask, scope entity) reply {
 			return k.patch(table, e, a)
 		}),
 		"PUT": writing(&a, table, func() reply {
-			for name, ref := range scope {
-				a.body[name] = ref
-			}
+			maps.Copy(a.body, scope)
 			return k.put(table, key, e, a)
 		}),
 		"DELETE": func() reply {

@@ -2,6 +2,7 @@ package fakekong
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,9 +22,7 @@ func (r *refusal) body() entity {
 	if r.code != 0 {
 		b["code"], b["name"] = r.code, r.name
 	}
-	for key, v := range r.more {
-		b[key] = v
-	}
+	maps.Copy(b, r.more)
 	return b
 }
 

@@ -116,11 +116,12 @@ func (k *Kong) Close() {
 // with the addresses it listens on, which differ from the given ones for port 0.
 // The admin address also serves /metrics and, below /-/fakekong/, the control API.
 func (k *Kong) Serve(ctx context.Context, adminAddr, proxyAddr string, ready func(admin, proxy net.Addr)) error {
-	admin, err := net.Listen("tcp", adminAddr)
+	var listen net.ListenConfig
+	admin, err := listen.Listen(ctx, "tcp", adminAddr)
 	if err != nil {
 		return err
 	}
-	proxy, err := net.Listen("tcp", proxyAddr)
+	proxy, err := listen.Listen(ctx, "tcp", proxyAddr)
 	if err != nil {
 		return errors.Join(err, admin.Close())
 	}
@@ -147,8 +148,8 @@ func (k *Kong) Serve(ctx context.Context, adminAddr, proxyAddr string, ready fun
 		err = errors.Join(err, s.Close())
 	}
 	running.Wait()
-	if errors.Is(err, http.ErrServerClosed) || ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }

@@ -205,6 +205,7 @@ func (x *exchange) try(p *peer, up entity, before time.Time, more bool) (done bo
 	x.lastTry = now
 	resp, sent, err := x.roundTrip(p)
 	if err == nil {
+		defer func() { _ = resp.Body.Close() }() // read to its end or given up
 		x.k.report(up, p.target, resp.StatusCode)
 		x.codes = append(x.codes, fmt.Sprint(resp.StatusCode))
 		x.relay(resp)
@@ -376,14 +377,11 @@ func (x *exchange) clientIP() string {
 func (x *exchange) relay(resp *http.Response) {
 	x.firstByte = x.k.cfg.Now()
 	x.source = "upstream"
-	defer func() { _ = resp.Body.Close() }() // read to its end or given up
 	h := resp.Header.Clone()
 	for _, name := range hopHeaders {
 		h.Del(name)
 	}
-	for name, values := range x.headers {
-		h[name] = values
-	}
+	maps.Copy(h, x.headers)
 	h.Set("X-Kong-Request-Id", x.id)
 	x.stampLatencies(h)
 	maps.Copy(x.w.Header(), h)

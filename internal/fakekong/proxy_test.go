@@ -181,7 +181,7 @@ func TestTheBalancerKeepsTheWeightsExactly(t *testing.T) {
 	}
 	resp, body := e.ask("GET", "/orders/x")
 	want := fmt.Sprintf("{\n  \"message\":\"failure to get a peer from the ring-balancer\",\n  \"request_id\":\"%s\"\n}", resp.Header.Get("X-Kong-Request-Id"))
-	if resp.StatusCode != 503 || body != want {
+	if resp.StatusCode != http.StatusServiceUnavailable || body != want {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }
@@ -207,7 +207,7 @@ func TestFailedTriesGoToTheNextTargetAndShowInTheLog(t *testing.T) {
 		t.Fatal(body)
 	}
 	for range 10 {
-		if resp, body := e.ask("GET", "/orders/x"); resp.StatusCode != 200 && resp.StatusCode != 502 {
+		if resp, body := e.ask("GET", "/orders/x"); resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusBadGateway {
 			t.Errorf("%d %s", resp.StatusCode, body)
 		}
 	}
@@ -408,11 +408,11 @@ func TestRateLimitsAndTheirHeaders(t *testing.T) {
 			t.Errorf("request %d: %d %s", i, resp.StatusCode, diff)
 		}
 	}
-	if resp, _ := e.ask("GET", "/orders/x", "X-Real-IP", "198.51.100.8"); resp.StatusCode != 200 {
+	if resp, _ := e.ask("GET", "/orders/x", "X-Real-IP", "198.51.100.8"); resp.StatusCode != http.StatusOK {
 		t.Errorf("another address: %d", resp.StatusCode)
 	}
 	now = now.Add(40 * time.Second)
-	if resp, _ := e.ask("GET", "/orders/x", "X-Real-IP", "198.51.100.7"); resp.StatusCode != 200 {
+	if resp, _ := e.ask("GET", "/orders/x", "X-Real-IP", "198.51.100.7"); resp.StatusCode != http.StatusOK {
 		t.Errorf("the next minute: %d", resp.StatusCode)
 	}
 }
@@ -494,11 +494,11 @@ func TestABatchIsGivenUpAfterAMinute(t *testing.T) {
 		begun := time.Now()
 		k := New(Config{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 			posts = append(posts, time.Now())
-			return &http.Response{StatusCode: 500, Body: http.NoBody}, nil
+			return &http.Response{StatusCode: http.StatusInternalServerError, Body: http.NoBody}, nil
 		})})
 		defer k.Close()
 		mustLoad(t, k, Setup{Plugins: []Plugin{{Name: "http-log", Config: map[string]any{"http_endpoint": "http://sink/"}}}})
-		k.Proxy().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/nowhere", nil))
+		k.Proxy().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/nowhere", nil))
 		if err := k.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -576,17 +576,17 @@ func TestPassiveChecksTakeATargetOut(t *testing.T) {
 		s.Upstreams[0].Targets[1].Weight = 0
 	})
 	for range 2 {
-		if resp, _ := e.ask("GET", "/orders/fail"); resp.StatusCode != 500 {
+		if resp, _ := e.ask("GET", "/orders/fail"); resp.StatusCode != http.StatusInternalServerError {
 			t.Fatalf("%d", resp.StatusCode)
 		}
 	}
-	if resp, body := e.ask("GET", "/orders/x"); resp.StatusCode != 503 {
+	if resp, body := e.ask("GET", "/orders/x"); resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	if code, _ := e.admin("PUT", "/upstreams/orders-up/targets/"+e.hosts["v1"]+"/healthy", ""); code != 204 {
 		t.Error(code)
 	}
-	if resp, body := e.ask("GET", "/orders/x"); resp.StatusCode != 200 {
+	if resp, body := e.ask("GET", "/orders/x"); resp.StatusCode != http.StatusOK {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }
@@ -617,7 +617,7 @@ func TestRoutesMatchByMoreThanPaths(t *testing.T) {
 			t.Errorf("%s %s %v: %q, want %q", c.method, c.path, c.header, body, name)
 		}
 	}
-	req := httptest.NewRequest("GET", "http://shop.example/any", nil)
+	req := httptest.NewRequest(http.MethodGet, "http://shop.example/any", nil)
 	rec := httptest.NewRecorder()
 	e.kong.Proxy().ServeHTTP(rec, req)
 	if rec.Body.String() != "host" {
@@ -636,14 +636,14 @@ func TestServeAndItsControlAPI(t *testing.T) {
 	}()
 	at := <-listening
 	put := func(body string) int {
-		req, err := http.NewRequest("PUT", "http://"+at[0].String()+"/-/fakekong/faults", strings.NewReader(body))
+		req, err := http.NewRequest(http.MethodPut, "http://"+at[0].String()+"/-/fakekong/faults", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return statusOf(t, req)
 	}
 	get := func(url string) int {
-		req, err := http.NewRequest("GET", url, nil)
+		req, err := http.NewRequest(http.MethodGet, url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

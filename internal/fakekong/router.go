@@ -22,11 +22,11 @@ func (k *Kong) inForceAt(v *view, worker int) time.Time {
 	}
 	phase := time.Duration(worker) * k.cfg.Tick / phaseShare
 	since := v.committed.Sub(k.started) - phase
-	ticks := since/k.cfg.Tick + 1
+	next := since.Truncate(k.cfg.Tick) + k.cfg.Tick
 	if since < 0 {
-		ticks = 0
+		next = 0
 	}
-	return k.started.Add(phase + ticks*k.cfg.Tick)
+	return k.started.Add(phase + next)
 }
 
 // viewOf returns what the worker routes by at that instant, and forgets the views

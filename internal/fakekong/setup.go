@@ -3,6 +3,7 @@ package fakekong
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 )
 
@@ -177,9 +178,7 @@ func (k *Kong) declare(table string, v any, more entity) (entity, error) {
 	if err := json.Unmarshal(b, &e); err != nil {
 		return nil, err
 	}
-	for name, value := range more {
-		e[name] = value
-	}
+	maps.Copy(e, more)
 	saved, refused := k.insert(table, e)
 	if refused != nil {
 		return nil, fmt.Errorf("%s %s: %s: %s", table, b, http.StatusText(refused.status), refused.message)

@@ -1,6 +1,7 @@
 package fakekong
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/netip"
@@ -282,7 +283,8 @@ const probeTimeout = time.Second
 
 // Probe runs the active health checks of all upstreams once: a connection to each
 // target of an upstream that has them on. The stand-in does not run them by itself.
-func (k *Kong) Probe() {
+func (k *Kong) Probe(ctx context.Context) {
+	dialer := net.Dialer{Timeout: probeTimeout}
 	k.mu.Lock()
 	var due []entity
 	for _, t := range k.db.list("targets", nil) {
@@ -293,7 +295,7 @@ func (k *Kong) Probe() {
 	}
 	k.mu.Unlock()
 	for _, t := range due {
-		conn, err := net.DialTimeout("tcp", t["target"].(string), probeTimeout)
+		conn, err := dialer.DialContext(ctx, "tcp", t["target"].(string))
 		if err == nil {
 			_ = conn.Close() // only its opening counted
 		}
