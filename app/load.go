@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -54,8 +56,9 @@ func checkSources(config *rules.Config) rules.Problems {
 	return problems
 }
 
-// Check finds everything that is wrong with the given files and folders, each a
-// configuration file or rules. It returns how many files were looked at.
+// Check finds everything that is wrong with the given files and folders: each a
+// configuration file with the rules that it names, a folder with such a file in it,
+// or rules. It returns how many files were looked at.
 func Check(paths []string, env func(string) (string, bool)) (rules.Problems, int) {
 	var (
 		problems rules.Problems
@@ -63,6 +66,9 @@ func Check(paths []string, env func(string) (string, bool)) (rules.Problems, int
 		files    int
 	)
 	for _, path := range paths {
+		if file, ok := configIn(path); ok {
+			path = file
+		}
 		if !isConfig(path) {
 			ruleArgs = append(ruleArgs, path)
 			continue
@@ -79,8 +85,18 @@ func Check(paths []string, env func(string) (string, bool)) (rules.Problems, int
 	return problems, files
 }
 
+// configName is what a configuration file is called when nobody says otherwise.
+const configName = "gatewarden.yaml"
+
+// configIn returns the configuration file in a folder, and whether there is one.
+func configIn(folder string) (string, bool) {
+	file := filepath.Join(folder, configName)
+	info, err := os.Stat(file)
+	return file, err == nil && info.Mode().IsRegular()
+}
+
 // isConfig tells a configuration file from rules: by its keys, and by its name when
-// it has none or cannot be read as YAML.
+// it has none of either's or cannot be read as YAML.
 func isConfig(path string) bool {
 	if info, err := os.Stat(path); err != nil || info.IsDir() {
 		return err != nil && !errors.Is(err, fs.ErrNotExist)
@@ -90,15 +106,17 @@ func isConfig(path string) bool {
 		return false
 	}
 	var top map[string]yaml.Node
-	if yaml.Unmarshal(data, &top) != nil || len(top) == 0 {
-		return strings.HasPrefix(baseName(path), "gatewarden")
-	}
-	for _, key := range []string{"slos", "actions", "canaries"} {
-		if _, ok := top[key]; ok {
+	if yaml.Unmarshal(data, &top) == nil {
+		switch {
+		case hasKey(top, "slos", "actions", "canaries"):
 			return false
+		case hasKey(top, "listen", "state", "rules", "sources", "kong", "jenkins", "log", "web", "blind_after"):
+			return true
 		}
 	}
-	return true
+	return strings.HasPrefix(filepath.Base(path), "gatewarden")
 }
 
-func baseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+func hasKey(m map[string]yaml.Node, keys ...string) bool {
+	return slices.ContainsFunc(keys, func(k string) bool { _, ok := m[k]; return ok })
+}

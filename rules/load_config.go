@@ -32,6 +32,10 @@ func loadConfig(d *document) (*Config, Problems) {
 	if d.overfull {
 		return c, d.finish() // half of it was not read
 	}
+	if d.root == nil && len(d.problems) > 0 {
+		c.Rules = nil // what is wrong with the default folder would only distract
+		return c, d.finish()
+	}
 	checkListen(d, &c.Listen)
 	checkState(d, &c.State)
 	checkKong(d, &c.Kong)

@@ -27,6 +27,10 @@ const (
 	defaultSlice       = time.Minute
 )
 
+// greatestOutage is the highest line that the outage detector takes: above it there
+// is too little room to tell that more fails than the line allows.
+const greatestOutage = 0.90
+
 // sloSpec is an SLO as it is written.
 type sloSpec struct {
 	Name        string            `yaml:"name"`
@@ -343,7 +347,7 @@ func (s *sloSpec) timeslices(d *document, slo *gatewarden.SLO) {
 // outage returns the fast line. Its default ratio is 10 %, or 50 times the budget if
 // that is more (DESIGN §6), but never nearer to "everything fails" than to the budget:
 // for an objective of 95 % that product would be 250 %. With timeslices, what a good
-// slice may have is no outage.
+// slice may have is no outage. It is nil when it is off, or wrong.
 func (s *sloSpec) outage(d *document, slo *gatewarden.SLO) *gatewarden.OutageLine {
 	if s.Outage.off {
 		if len(s.OnOutage) > 0 {
@@ -352,18 +356,24 @@ func (s *sloSpec) outage(d *document, slo *gatewarden.SLO) *gatewarden.OutageLin
 		return nil
 	}
 	budget := slo.ErrorBudget()
-	if slo.Timeslice > 0 {
+	if slo.Timeslice > 0 && slo.TimesliceObjective > 0 {
 		budget = max(budget, 1-slo.TimesliceObjective)
 	}
-	if d.find(&s.Outage.Ratio) == nil || s.Outage.Ratio == 0 {
-		r := min(max(0.10, 50*slo.ErrorBudget(), budget), (1+budget)/2)
+	at := d.find(&s.Outage.Ratio)
+	switch r := float64(s.Outage.Ratio); {
+	case budget >= greatestOutage:
+		d.errorf(d.find(&s.Outage.Ratio, &s.Outage, s), "write outage: off", "%s may be bad, and an outage line needs room between that and %s", inPercent(budget), inPercent(greatestOutage))
+	case at == nil || r == 0:
+		r = min(max(0.10, 50*slo.ErrorBudget(), budget), (1+budget)/2, greatestOutage)
 		return &gatewarden.OutageLine{Ratio: math.Round(r*1e9) / 1e9}
+	case r <= budget:
+		d.errorf(at, "choose one well above it, or leave it out", "the outage ratio %s is not above the %s that may be bad: it would fire while the promise is kept", inPercent(r), inPercent(budget))
+	case r > greatestOutage:
+		d.errorf(at, "choose 90% or less", "the outage ratio %s is too high: above %s there is too little left by which to see that it is exceeded", inPercent(r), inPercent(greatestOutage))
+	default:
+		return &gatewarden.OutageLine{Ratio: r}
 	}
-	r := float64(s.Outage.Ratio)
-	if r <= budget {
-		d.errorf(d.find(&s.Outage.Ratio), "choose one well above it, or leave it out", "the outage ratio %s is not above the %s that may be bad: it would fire while the promise is kept", inPercent(r), inPercent(budget))
-	}
-	return &gatewarden.OutageLine{Ratio: r}
+	return nil
 }
 
 // highestBurn is the burn rate when everything fails.
