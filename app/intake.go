@@ -36,11 +36,10 @@ var _ collector.Sink = (*intake)(nil)
 
 // sourceHealth is what is known of one source.
 type sourceHealth struct {
-	kind     string
-	records  uint64
-	arrived  time.Time     // when the last batch came
-	lag      time.Duration // from the newest record's completion to its arrival
-	complete time.Time     // completion of the newest record
+	kind    string
+	records uint64
+	arrived time.Time     // when the last batch came
+	lag     time.Duration // from the newest record's completion to its arrival
 }
 
 func newIntake(s *store.Store, now func() time.Time, blindAfter time.Duration, reg prometheus.Registerer) *intake {
@@ -85,12 +84,15 @@ func (in *intake) Accept(_ context.Context, source string, records []gatewarden.
 	return nil
 }
 
-// note remembers that the source is alive.
+// note remembers that the source is alive. A record from the future says nothing about
+// how late the source is.
 func (in *intake) note(source string, records []gatewarden.Record, now time.Time) {
-	if len(records) == 0 {
-		return
+	var newest time.Time
+	for i := range records {
+		if at := records[i].At; at.After(newest) && !at.After(now) {
+			newest = at
+		}
 	}
-	newest := slices.MaxFunc(records, func(a, b gatewarden.Record) int { return a.At.Compare(b.At) }).At
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	h, ok := in.sources[source]
@@ -99,11 +101,11 @@ func (in *intake) note(source string, records []gatewarden.Record, now time.Time
 		in.sources[source] = h
 	}
 	h.records += uint64(len(records))
-	h.arrived, h.lag = now, now.Sub(newest)
-	if newest.After(h.complete) {
-		h.complete = newest
+	h.arrived = now
+	if !newest.IsZero() {
+		h.lag = now.Sub(newest)
+		in.lag.WithLabelValues(source).Set(h.lag.Seconds())
 	}
-	in.lag.WithLabelValues(source).Set(h.lag.Seconds())
 }
 
 // Blind reports whether no source has said anything for so long that silence can

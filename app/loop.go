@@ -29,7 +29,8 @@ type loop struct {
 	journal *journal.Journal
 	engine  *actions.Engine
 
-	took prometheus.Histogram // how long a tick takes; nil in a replay
+	took   prometheus.Histogram // how long a tick takes; nil in a replay
+	states *prometheus.GaugeVec // how many SLOs are in which state
 
 	mu        sync.Mutex // held for a tick and for a swap of the rules
 	evaluator *analyzers.Evaluator
@@ -67,7 +68,8 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	}
 	evaluator.Resume(past)
 	return &loop{
-		store: p.store, intake: p.intake, journal: p.journal, engine: engine, evaluator: evaluator, took: newTickSeconds(p.registry),
+		store: p.store, intake: p.intake, journal: p.journal, engine: engine, evaluator: evaluator,
+		took: newTickSeconds(p.registry), states: newSLOs(p.registry),
 	}, j, nil
 }
 
@@ -88,6 +90,7 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 
 	result := l.evaluator.Tick(ctx, at)
 	l.verdicts = result.Verdicts
+	l.count()
 	var errs []error
 	for _, e := range append(l.intake.events(at), result.Events...) {
 		if _, err := l.journal.Append(ctx, e); err != nil {
@@ -99,6 +102,26 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 	}
 	l.store.SetSheds(l.engine.Sheds())
 	return errors.Join(errs...)
+}
+
+// count sets the gauge of states; l.mu is held.
+func (l *loop) count() {
+	n := map[gatewarden.State]int{gatewarden.Inconclusive: 0, gatewarden.Healthy: 0, gatewarden.Breach: 0}
+	for i := range l.verdicts {
+		n[l.verdicts[i].State]++
+	}
+	for state, count := range n {
+		l.states.WithLabelValues(state.String()).Set(float64(count))
+	}
+}
+
+// newSLOs returns the gauge of how many SLOs are in which state.
+func newSLOs(reg prometheus.Registerer) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatewarden_app_slos", Help: "SLOs by what the last tick judged of them.",
+	}, []string{"state"})
+	reg.MustRegister(g)
+	return g
 }
 
 // current returns the verdicts of the last tick.

@@ -52,7 +52,7 @@ func openWorld(ctx context.Context) (*world, error) {
 }
 
 func (w *world) openKong(ctx context.Context) error {
-	w.kong = fakekong.New(fakekong.Config{Seed: 1})
+	w.kong = fakekong.New(fakekong.Config{})
 	w.ends = append(w.ends, w.kong.Close)
 	if err := w.kong.Load(w.gateway()); err != nil {
 		return fmt.Errorf("setting up the gateway: %w", err)
@@ -103,7 +103,7 @@ func (w *world) openJenkins(ctx context.Context) error {
 	})
 	w.ends = append(w.ends, w.jenkins.Close)
 	w.jenkins.SetJob(fakejenkins.Job{
-		Name: job, Parameters: []fakejenkins.Parameter{{Name: "SERVICE"}, {Name: "TO"}, {Name: "GATEWARDEN_ACTION"}},
+		Name: job, Serial: true, Parameters: []fakejenkins.Parameter{{Name: "SERVICE"}, {Name: "TO"}, {Name: "GATEWARDEN_ACTION"}},
 		Pipeline: w.rollBack,
 	})
 	var err error
