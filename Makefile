@@ -14,6 +14,7 @@ build: ## build bin/gatewarden
 test: ## everything, with the race detector
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m ./...
+	cd test/prometheus && $(GO) test -timeout 10m ./...
 
 lint: ## the pinned linters (the first run builds them)
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-clean:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -36,6 +37,7 @@ golden: ## write the golden files anew; look at the diff
 
 tidy: ## go.mod as it should be
 	$(GO) mod tidy
+	cd test/prometheus && $(GO) mod tidy
 
 clean: ## remove what was built
 	rm -rf bin

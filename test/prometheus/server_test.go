@@ -96,12 +96,19 @@ func staticTargets(cfg *config.Config) map[string][]*targetgroup.Group {
 	return targets
 }
 
-// query evaluates an expression now. A warning or a remark is a failure: Prometheus
-// gives one, for instance, when a rate is taken of what is not named like a counter.
-func (s *server) query(t *testing.T, format string, args ...any) promql.Vector {
+// instant is a Prometheus as of an instant. Checks ask as of a scrape, not as of now: a
+// later scrape may have timed out on a busy machine, and is not what they are about.
+type instant struct {
+	*server
+	at time.Time
+}
+
+// query evaluates an expression. A warning or a remark is a failure: Prometheus gives
+// one, for instance, when a rate is taken of what is not named like a counter.
+func (s instant) query(t *testing.T, format string, args ...any) promql.Vector {
 	t.Helper()
 	expr := fmt.Sprintf(format, args...)
-	q, err := s.engine.NewInstantQuery(t.Context(), s.db, nil, expr, time.Now())
+	q, err := s.engine.NewInstantQuery(t.Context(), s.db, nil, expr, s.at)
 	if err != nil {
 		t.Fatalf("%s: %v", expr, err)
 	}
@@ -118,7 +125,7 @@ func (s *server) query(t *testing.T, format string, args ...any) promql.Vector {
 }
 
 // value evaluates an expression that has exactly one result.
-func (s *server) value(t *testing.T, format string, args ...any) float64 {
+func (s instant) value(t *testing.T, format string, args ...any) float64 {
 	t.Helper()
 	vector := s.query(t, format, args...)
 	if len(vector) != 1 {
@@ -136,8 +143,8 @@ func (s *server) target(job string) *scrape.Target {
 }
 
 // awaitScrape returns when a scrape of the job that began after an instant is stored
-// and found the target up (1) or down (0).
-func (s *server) awaitScrape(t *testing.T, job string, after time.Time, up int) {
+// and found the target up (1) or down (0), with the instant of that scrape.
+func (s *server) awaitScrape(t *testing.T, job string, after time.Time, up int) instant {
 	t.Helper()
 	// Prometheus may move a sample's timestamp by up to this, to make them regular.
 	after = after.Add(scrape.ScrapeTimestampTolerance)
@@ -146,9 +153,10 @@ func (s *server) awaitScrape(t *testing.T, job string, after time.Time, up int) 
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	for {
-		fresh := s.query(t, `timestamp(up{job=%q}) > %[2]f and up{job=%[1]q} == %[3]d`, job, float64(after.UnixMicro())/1e6, up)
+		now := instant{s, time.Now()}
+		fresh := now.query(t, `timestamp(up{job=%q}) > %[2]f and up{job=%[1]q} == %[3]d`, job, float64(after.UnixMicro())/1e6, up)
 		if len(fresh) == 1 {
-			return
+			return instant{s, time.UnixMilli(int64(fresh[0].F*1000 + 0.5))}
 		}
 		select {
 		case <-ctx.Done():
