@@ -108,13 +108,15 @@ func (s *Store) decide(f *fold, records []gatewarden.Record, now time.Time, head
 		if f.fates[i] > shed || records[i].ID == "" {
 			continue
 		}
+		if s.dedup.knows(f.hashes[i]) {
+			f.fates[i] = duplicate
+			continue
+		}
 		if s.dedup.full() {
 			s.dedup.forgetOldest()
 			s.metrics.forgotten.Inc()
 		}
-		if s.dedup.seen(f.hashes[i]) {
-			f.fates[i] = duplicate
-		}
+		s.dedup.insert(f.hashes[i])
 	}
 }
 
@@ -166,7 +168,7 @@ func (f *fold) add(r *gatewarden.Record, sh *shape, isShed bool) {
 	}
 	for i := range sh.members {
 		m := &sh.members[i]
-		c := f.cell(m.series, second)
+		c := f.cell(m, second)
 		c.counts[kind] += n
 		if isShed {
 			continue
@@ -199,16 +201,18 @@ func (f *fold) judge(r *gatewarden.Record, slis []judge) {
 	}
 }
 
-// cell returns the cell of a series and second.
-func (f *fold) cell(s *series, second int64) *foldCell {
-	for at := f.latest[s.index]; at > 0; at = f.cells[at-1].before {
+// cell returns the cell of a member and second. It reads nothing of the series that
+// may change: the lock is not held.
+func (f *fold) cell(m *member, second int64) *foldCell {
+	latest := &f.latest[m.series.index]
+	for at := *latest; at > 0; at = f.cells[at-1].before {
 		if f.cells[at-1].second == second {
 			return &f.cells[at-1]
 		}
 	}
-	f.cells = append(f.cells, foldCell{series: s, second: second, slis: int32(len(f.slis)), before: f.latest[s.index]})
-	f.latest[s.index] = int32(len(f.cells))
-	for range s.slis {
+	f.cells = append(f.cells, foldCell{series: m.series, second: second, slis: int32(len(f.slis)), before: *latest})
+	*latest = int32(len(f.cells))
+	for range m.slis {
 		f.slis = append(f.slis, goodBad{})
 	}
 	return &f.cells[len(f.cells)-1]

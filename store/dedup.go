@@ -41,22 +41,29 @@ func (d *dedup) hash(id string) uint64 {
 	return max(maphash.String(d.seed, id)&^generations, generations+1)
 }
 
-// seen reports whether an id was seen before, and remembers it. The caller holds mu
-// and has called turn.
-func (d *dedup) seen(hash uint64) bool {
+// knows reports whether an id is remembered. The caller holds mu and has called turn.
+func (d *dedup) knows(hash uint64) bool {
 	mask := uint64(len(d.slots) - 1)
-	at := hash >> d.shift
-	for ; d.slots[at] != 0; at = (at + 1) & mask {
+	for at := hash >> d.shift; d.slots[at] != 0; at = (at + 1) & mask {
 		if d.slots[at]&^generations == hash {
 			return true
 		}
+	}
+	return false
+}
+
+// insert remembers an id that is not known. The caller holds mu.
+func (d *dedup) insert(hash uint64) {
+	mask := uint64(len(d.slots) - 1)
+	at := hash >> d.shift
+	for d.slots[at] != 0 {
+		at = (at + 1) & mask
 	}
 	d.slots[at] = hash | d.current
 	d.counts[d.current]++
 	if 4*d.size() > 3*len(d.slots) {
 		d.resize()
 	}
-	return false
 }
 
 // full reports whether the running generation has no room left. The caller holds mu.
