@@ -9,7 +9,10 @@ import (
 
 // generations is how many sets the remembered ids are spread over. The oldest is
 // forgotten as a whole; two full ones behind the running one make the promised time.
-const generations = 3
+const (
+	generations = 3
+	numberBits  = 3 // the bits of a slot that hold its generation's number, 0 to 3
+)
 
 // dedup remembers the ids of requests that were counted. It keeps 62 bits of a hash
 // under a seed of its own, so that nobody can craft ids that collide; with two
@@ -25,7 +28,7 @@ type dedup struct {
 	mu      sync.Mutex
 	slots   []uint64 // a power of two of them; 0 is an empty one
 	shift   int      // a hash's home is its bits from shift up
-	counts  [generations + 1]int
+	counts  [numberBits + 1]int
 	current uint64    // the running generation's number
 	began   time.Time // of the running generation
 }
@@ -38,14 +41,14 @@ func newDedup(window time.Duration, limit int) *dedup {
 
 // hash returns what is remembered of an id; never 0.
 func (d *dedup) hash(id string) uint64 {
-	return max(maphash.String(d.seed, id)&^generations, generations+1)
+	return max(maphash.String(d.seed, id)&^numberBits, numberBits+1)
 }
 
 // knows reports whether an id is remembered. The caller holds mu and has called turn.
 func (d *dedup) knows(hash uint64) bool {
 	mask := uint64(len(d.slots) - 1)
 	for at := hash >> d.shift; d.slots[at] != 0; at = (at + 1) & mask {
-		if d.slots[at]&^generations == hash {
+		if d.slots[at]&^numberBits == hash {
 			return true
 		}
 	}
@@ -89,7 +92,7 @@ func (d *dedup) forgetOldest() {
 	oldest := (d.current + 1) % uint64(len(d.counts))
 	d.counts[oldest] = 0
 	for i, s := range d.slots {
-		if s != 0 && s&generations == oldest {
+		if s != 0 && s&numberBits == oldest {
 			d.slots[i] = gone
 		}
 	}
