@@ -200,6 +200,24 @@ func TestTimetables(t *testing.T) {
 				8m0s protect-1 reverted
 				8m1s protect ended`,
 		},
+		"a slow revert is waited for before the step below it goes back": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps, p.Revert.Stepwise = p.Steps[:2], false }),
+			setup:  func(w *world) { w.outside.delay = 2700 * time.Millisecond },
+			script: `
+				0s   orders=outage
+				1m   orders=healthy
+				7m`,
+			want: `
+				2.7s   protect-1 started
+				5.4s   protect-1 applied
+				32.7s  protect-2 started
+				35.4s  protect-2 applied
+				6m0s protect-2 reverting
+				6m2.7s protect-2 reverted
+				6m2.7s protect-1 reverting
+				6m5.4s protect-1 reverted
+				6m6s protect ended`,
+		},
 		"a short breach climbs one step only, and a break in health starts the wait again": {
 			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:2] }),
 			script: `

@@ -223,6 +223,8 @@ type world struct {
 	mu      sync.Mutex
 	dead    *bool             // of the engine at hand
 	crashAt func(string) bool // whether to die at a failpoint
+
+	onFailpoint func(string) // called without the lock
 }
 
 func newWorld(policies []gatewarden.ActionPolicy, slos []gatewarden.SLO) *world {
@@ -251,6 +253,9 @@ func (w *world) boot(ctx context.Context) error {
 		cfg.Executors[kind] = x
 	}
 	cfg.Failpoint = func(name string) {
+		if w.onFailpoint != nil {
+			w.onFailpoint(name)
+		}
 		w.mu.Lock()
 		if !*dead && w.crashAt != nil && w.crashAt(name) {
 			*dead = true
