@@ -61,7 +61,8 @@ type field struct {
 	UTF8Name  bool `json:"utf8_name"`
 	RoutePath bool `json:"route_path"`
 
-	fields []*field
+	fields     []*field
+	shorthands []*field // of Shorthands
 }
 
 // entityCheck is a rule over several fields.
@@ -126,7 +127,7 @@ func named(list []map[string]*field) []*field {
 	for _, item := range list {
 		for name, f := range item {
 			f.name = name
-			f.fields = named(f.RawFields)
+			f.fields, f.shorthands = named(f.RawFields), named(f.Shorthands)
 			for _, inner := range []*field{f.Elements, f.Values, f.Keys} {
 				if inner != nil {
 					inner.fields = named(inner.RawFields)
@@ -240,7 +241,7 @@ func shorthandsOf(plugin string) []*field {
 		return nil
 	}
 	if config := s.field("config"); config != nil {
-		return named(config.Shorthands)
+		return config.shorthands
 	}
 	return nil
 }
