@@ -264,11 +264,11 @@ func addActor(ctx context.Context, g *run.Group, f func(context.Context) error) 
 	g.Add(func() error { return f(ctx) }, func(error) { cancel() })
 }
 
-// tick runs the loop at each whole second.
+// tick runs the loop at every whole tickEvery of the clock.
 func (a *App) tick(ctx context.Context) error {
 	for {
 		now := time.Now()
-		next := now.Truncate(time.Second).Add(time.Second)
+		next := now.Truncate(tickEvery).Add(tickEvery)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -6,7 +6,7 @@
 //	                                                     │         │
 //	                                                  (silence)    │ Count
 //	                                                     ▼         ▼
-//	ticker, every second ──▶ loop.Tick ──▶ evaluator: one analyzer an SLO
+//	ticker, twice a second ──▶ loop.Tick ──▶ evaluator: one analyzer an SLO
 //	                            │              │ events
 //	                            │ verdicts     ▼
 //	                            │           journal ──▶ state

@@ -122,7 +122,7 @@ func (r *replay) run(ctx context.Context) error {
 	if r.summary.Records == 0 {
 		return nil
 	}
-	return r.judge(ctx, r.now.Truncate(time.Second).Add(time.Second))
+	return r.judge(ctx, r.now.Truncate(time.Second).Add(time.Second)) // the end of the last second
 }
 
 // feed counts a batch in the order of the log. An instant is judged when the first
@@ -163,7 +163,7 @@ func (r *replay) clock(ctx context.Context, at time.Time) error {
 		r.loop.intake.expect("replay", "file", at)
 	}
 	if at.Sub(r.next) > memory {
-		r.next = at.Truncate(time.Second).Add(time.Second)
+		r.next = at.Truncate(tickEvery).Add(tickEvery)
 	}
 	if at.After(r.now) {
 		r.now = at
@@ -173,14 +173,14 @@ func (r *replay) clock(ctx context.Context, at time.Time) error {
 
 // judge runs the loop for every instant up to and including limit.
 func (r *replay) judge(ctx context.Context, limit time.Time) error {
-	for ; !r.next.After(limit); r.next = r.next.Add(time.Second) {
+	for ; !r.next.After(limit); r.next = r.next.Add(tickEvery) {
 		if err := r.loop.Tick(ctx, r.next); err != nil {
 			return err
 		}
 		if err := r.tell(ctx); err != nil {
 			return err
 		}
-		if r.opts.Progress != nil && r.next.Second() == 0 {
+		if r.opts.Progress != nil && r.next.Second() == 0 && r.next.Nanosecond() == 0 {
 			r.opts.Progress(r.next, r.summary.Records)
 		}
 	}

@@ -30,23 +30,23 @@ func detection(ctx context.Context) error {
 	heading("From a failure to the Admin API", fmt.Sprintf(
 		"%d services at %d requests/s, logs posted as Kong's queue does (up to %s late). Half of a service's\nrequests begin to fail at a random instant; its canary target is drained. Times from the first failed request.",
 		rounds*servicesAtOnce, requestsASecond, coalescing))
-	var decided, called []time.Duration
+	var decided, applied []time.Duration
 	for range rounds {
-		d, c, err := detectionRound(ctx)
+		d, a, err := detectionRound(ctx)
 		if err != nil {
 			return err
 		}
-		decided, called = append(decided, d...), append(called, c...)
+		decided, applied = append(decided, d...), append(applied, a...)
 	}
-	spread("intent in the journal (action started)", decided)
-	spread("PATCH answered by the Admin API", called)
+	spread("the Admin API call on its way (action started)", decided)
+	spread("the weight set and read back (action applied)", applied)
 	if missing := rounds*servicesAtOnce - len(decided); missing > 0 {
 		return fmt.Errorf("%d of %d failures were not answered", missing, rounds*servicesAtOnce)
 	}
 	return nil
 }
 
-func detectionRound(ctx context.Context) (decided, called []time.Duration, err error) {
+func detectionRound(ctx context.Context) (decided, applied []time.Duration, err error) {
 	kong := fakekong.New(fakekong.Config{Seed: 1})
 	defer kong.Close()
 	if err := kong.Load(upstreams()); err != nil {
@@ -75,16 +75,18 @@ func detectionRound(ctx context.Context) (decided, called []time.Duration, err e
 		return nil, nil, err
 	}
 	for _, e := range events {
-		if e.Action != nil && e.State == string(gatewarden.ActionStarted) {
-			decided = append(decided, e.At.Sub(onsets[e.Action.Spec.Weight.Upstream]))
+		if e.Action == nil {
+			continue
+		}
+		after := e.At.Sub(onsets[e.Action.Trigger.Name])
+		switch gatewarden.ActionStatus(e.State) {
+		case gatewarden.ActionStarted:
+			decided = append(decided, after)
+		case gatewarden.ActionApplied:
+			applied = append(applied, after)
 		}
 	}
-	for _, c := range kong.Calls() {
-		if c.Method == http.MethodPatch {
-			called = append(called, c.At.Sub(onsets[strings.Split(c.Path, "/")[2]]))
-		}
-	}
-	return decided, called, nil
+	return decided, applied, nil
 }
 
 func service(i int) string { return fmt.Sprintf("service-%02d", i) }
