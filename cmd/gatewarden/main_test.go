@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -14,6 +15,11 @@ const mainEnv = "GATEWARDEN_TEST_MAIN"
 func TestMain(m *testing.M) {
 	if os.Getenv(mainEnv) == "1" {
 		main()
+	}
+	// The tests of whole processes wait for most of their time: more at once than
+	// there are cores. The command line overrides this.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
 	}
 	testscript.Main(m, map[string]func(){"gatewarden": main})
 }

@@ -1,0 +1,340 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/actions"
+	"github.com/gatewarden/gatewarden/internal/fakejenkins"
+)
+
+// crashRules have every kind of step that touches a peer. The windows are short, so
+// that the whole story fits into seconds.
+const crashRules = `
+slos:
+  - name: orders-availability
+    service: orders
+    objective: 99.9
+    window: 1h
+    sli: {availability: {}}
+    on_outage: [protect-orders]
+    on_page: [roll-back-orders]
+actions:
+  - name: protect-orders
+    mode: enforce
+    steps:
+      - drain: {upstream: orders, target_tag: "version:v2"}
+      - plugin: {name: request-termination, service: recommendations, config: {status_code: 503, message: "back soon"}}
+      - plugin: {name: rate-limiting, route: orders-list, config: {second: 200, policy: local, limit_by: service}}
+      - jenkins: {job: shop/orders-rollback, parameters: {SERVICE: orders}, wait: 1m}
+        after: 1s
+    lease: 1m
+    revert: {after: 1s, stepwise: true}
+  - name: roll-back-orders
+    mode: enforce
+    steps:
+      - jenkins: {job: shop/orders-rollback, parameters: {SERVICE: orders}, wait: 1m}
+    revert: {after: 1s}
+`
+
+// crashSteps is how many actions the rules above come to in one breach, and how many
+// of them change something at the gateway, or run the job.
+const (
+	crashSteps    = 5
+	crashChanges  = 3
+	crashBuilds   = 2
+	crashPolicies = 2
+)
+
+// passes says how often each failpoint is passed at least in one breach under
+// crashRules, and so at which passes the guard can be killed there.
+func passes(failpoint string) int {
+	switch failpoint {
+	case "planned", "prepared", "started", "called", "applied":
+		return crashSteps
+	case "saved": // before and after a trigger, and each plugin once it is written
+		return crashBuilds + 2
+	case "revert_planned", "reverting", "revert_called", "reverted", "lease_deleted":
+		return crashChanges
+	case "ladder_finished":
+		return crashPolicies
+	default:
+		return 1 // new, and its passes not known here: the first at least
+	}
+}
+
+func TestKillAtEveryStep(t *testing.T) {
+	t.Parallel()
+	for _, name := range actions.Failpoints() {
+		for pass := 1; pass <= passes(name); pass++ {
+			t.Run(fmt.Sprintf("%s:%d", name, pass), func(t *testing.T) {
+				t.Parallel()
+				b := openBreach(t, failpointEnv+fmt.Sprintf("=%s:%d", name, pass))
+				b.untilKilledOrOver()
+				if !b.guard.killed() {
+					t.Fatalf("the guard never came to %s for the %d. time: nothing was tested", name, pass)
+				}
+				b.restart()
+				b.untilOver()
+				b.check()
+			})
+		}
+	}
+}
+
+// TestKillAgainAndAgain kills the guard at one failpoint after the other within one
+// breach, each time in the life that the last crash led to.
+func TestKillAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	b := openBreach(t, failpointEnv+"="+actions.Failpoints()[0])
+	died := 0
+	for _, name := range append(actions.Failpoints()[1:], "") {
+		b.untilKilledOrOver()
+		if !b.guard.killed() {
+			break
+		}
+		died++
+		b.restart(failpointEnv + "=" + name)
+	}
+	if died < len(actions.Failpoints())-2 {
+		t.Errorf("the guard died %d times only", died)
+	}
+	b.untilOver()
+	b.check()
+}
+
+// TestKillAtRandom kills the guard at instants that mean nothing.
+func TestKillAtRandom(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(5) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			random := rand.New(rand.NewPCG(seed, 0))
+			b := openBreach(t)
+			for range 3 {
+				after := time.Duration(random.Int64N(int64(5 * time.Second)))
+				select {
+				case <-time.After(after):
+					b.guard.kill(t)
+				case <-b.guard.ended:
+					t.Fatalf("the guard ended by itself: %v", b.guard.cmd.ProcessState)
+				}
+				b.restart()
+			}
+			b.untilOver()
+			b.check()
+		})
+	}
+}
+
+// breach is a shop whose new version of orders is bad, and the guard's life, or
+// lives, through it.
+type breach struct {
+	t         *testing.T
+	shop      *shop
+	guard     *process
+	customers *customers
+}
+
+// openBreach starts a guard, lets it see healthy traffic, and then releases the bad
+// version. env is for the guard's first life.
+func openBreach(t *testing.T, env ...string) *breach {
+	t.Helper()
+	b := &breach{t: t, shop: openShop(t, crashRules, crashBuilds)}
+	b.guard = startProcess(t, b.shop.config, env...)
+	b.customers = b.shop.openDoors(b.guard)
+	b.untilHealthy()
+	b.shop.bad.Store(true)
+	return b
+}
+
+func (b *breach) untilHealthy() {
+	b.t.Helper()
+	eventually(b.t, "orders to be judged healthy", func() error {
+		s, err := b.guard.slo("orders-availability")
+		if err == nil && s.Verdict.State != gatewarden.Healthy {
+			err = fmt.Errorf("they are %s: %s", s.Verdict.State, s.Verdict.Reason)
+		}
+		return err
+	})
+}
+
+func (b *breach) restart(env ...string) {
+	b.t.Helper()
+	b.guard = startProcess(b.t, b.shop.config, env...)
+	b.customers.logTo(b.guard)
+}
+
+// untilKilledOrOver waits until the guard has died, or has nothing more to do.
+func (b *breach) untilKilledOrOver() {
+	b.t.Helper()
+	eventually(b.t, "the guard to die", func() error {
+		if b.guard.over() {
+			return nil
+		}
+		err := b.over()
+		if err != nil && b.guard.over() {
+			return nil // it died while it was asked
+		}
+		return err
+	})
+}
+
+// untilOver waits until everything is put back and the timeline says so.
+func (b *breach) untilOver() {
+	b.t.Helper()
+	eventually(b.t, "everything to be put back", func() error {
+		if b.guard.over() {
+			b.t.Fatalf("the guard ended by itself: %v", b.guard.cmd.ProcessState)
+		}
+		return b.over()
+	})
+}
+
+// over returns what is still missing to the end of the story.
+func (b *breach) over() error {
+	events, err := b.guard.events()
+	if err != nil {
+		return err
+	}
+	ended := 0
+	for _, e := range events {
+		if e.Type == gatewarden.EventAction && e.State == gatewarden.LadderEnded {
+			ended++
+		}
+	}
+	switch {
+	case ended < crashPolicies:
+		return fmt.Errorf("%d of %d ladders have ended; the newest events:\n%s", ended, crashPolicies, story(events[max(0, len(events)-12):]))
+	case len(b.shop.jenkins.Queued()) > 0:
+		return errors.New("a build is queued")
+	default:
+		return nil
+	}
+}
+
+// check holds the end of the story against what it must be.
+func (b *breach) check() {
+	b.t.Helper()
+	events, err := b.guard.events()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.checkGateway()
+	b.checkBuilds(events)
+	b.checkStory(events)
+	if b.t.Failed() {
+		b.t.Logf("the timeline:\n%s", story(events))
+	}
+}
+
+// checkGateway: the gateway is as it was.
+func (b *breach) checkGateway() {
+	b.t.Helper()
+	if left := b.shop.pluginsOfGuard(); len(left) > 0 {
+		b.t.Errorf("plugins of the guard are left: %q", left)
+	}
+	var list struct{ Data []any }
+	b.shop.ask(http.MethodGet, "/plugins?size=1000", "", &list)
+	if len(list.Data) != 1 {
+		b.t.Errorf("the gateway has %d plugins, want only the user's own", len(list.Data))
+	}
+	if diff := cmp.Diff(b.shop.ownBefore, b.shop.plugin(b.shop.own)); diff != "" {
+		b.t.Errorf("the user's own plugin is not what it was (-before +after):\n%s", diff)
+	}
+	for _, target := range []string{targetV1, targetV2} {
+		if w := b.shop.weight(target); w != 100 {
+			b.t.Errorf("the weight of %s is %d, want 100 as before", target, w)
+		}
+	}
+}
+
+// checkBuilds: the job ran exactly once for each action that asks for it.
+func (b *breach) checkBuilds(events []gatewarden.Event) {
+	b.t.Helper()
+	want := map[string]int{}
+	for _, e := range events {
+		if a := e.Action; a != nil && a.Spec.Kind == gatewarden.StepJenkins && a.Status == gatewarden.ActionApplied {
+			want[a.ID] = 1
+		}
+	}
+	if len(want) != crashBuilds {
+		b.t.Errorf("%d actions ran the job, want %d", len(want), crashBuilds)
+	}
+	got := map[string]int{}
+	for _, r := range b.shop.jenkins.Runs(rollbackJob) {
+		got[r.Parameters[actionParam]]++
+		if r.Result != fakejenkins.Success {
+			b.t.Errorf("build #%d ended with %s", r.Number, r.Result)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		b.t.Errorf("builds by action (-want +got):\n%s", diff)
+	}
+}
+
+// rank is the order in which an action's statuses can follow each other.
+var rank = []gatewarden.ActionStatus{
+	gatewarden.ActionSkipped, gatewarden.ActionStarted, gatewarden.ActionApplied, gatewarden.ActionReverting, gatewarden.ActionReverted,
+}
+
+// checkStory: each action begins, never goes back in its life, and has its end; each
+// ladder ends once.
+func (b *breach) checkStory(events []gatewarden.Event) {
+	b.t.Helper()
+	last, ended := map[string]gatewarden.Event{}, map[string]int{}
+	ladders := map[string]bool{}
+	for _, e := range events {
+		if e.State == gatewarden.LadderEnded {
+			ended[e.Name]++
+		}
+		if e.Action == nil {
+			continue
+		}
+		ladders[e.Action.Ladder] = true
+		before, known := last[e.Name]
+		now := slices.Index(rank, e.Action.Status)
+		switch {
+		case now < 0:
+			b.t.Errorf("%s is %s: %s", e.Name, e.State, e.Reason)
+		case known && (slices.Index(rank, before.Action.Status) > now || e.At.Before(before.At) || e.Seq <= before.Seq):
+			b.t.Errorf("%s goes from %s (%s, seq %d) back to %s (%s, seq %d)",
+				e.Name, before.State, before.At, before.Seq, e.State, e.At, e.Seq)
+		}
+		last[e.Name] = e
+	}
+	for id, e := range last {
+		want := gatewarden.ActionApplied
+		if e.Action.Spec.Kind.Reversible() {
+			want = gatewarden.ActionReverted
+		}
+		if e.Action.Status != want {
+			b.t.Errorf("%s ends %s, want %s: %s", id, e.State, want, e.Reason)
+		}
+	}
+	if len(last) != crashSteps || len(ladders) != crashPolicies {
+		b.t.Errorf("%d actions in %d ladders, want %d in %d", len(last), len(ladders), crashSteps, crashPolicies)
+	}
+	for id := range ladders {
+		if ended[id] != 1 {
+			b.t.Errorf("ladder %s has %d ends", id, ended[id])
+		}
+	}
+}
+
+// story is the timeline as text.
+func story(events []gatewarden.Event) string {
+	text := ""
+	for _, e := range events {
+		text += fmt.Sprintf("%4d %s %-6s %-10s %s: %s\n", e.Seq, e.At.Format("15:04:05.000"), e.Type, e.State, e.Name, e.Reason)
+	}
+	return text
+}
