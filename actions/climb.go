@@ -93,7 +93,7 @@ func (e *Engine) holdBack(ctx context.Context, l *ladder, i int, at time.Time) (
 		if l.begun.IsZero() {
 			l.begun = at
 		}
-		return true, e.observeOnly(ctx, a, at, "observe mode: would not have begun to "+describe(&a.Spec)+": "+reason)
+		return true, e.observeOnly(ctx, a, at, "observe mode: would not have begun to "+Describe(&a.Spec)+": "+reason)
 	}
 	return true, e.hold(ctx, a, at, gate, "not begun: "+reason)
 }
@@ -130,7 +130,7 @@ func (e *Engine) begin(ctx context.Context, l *ladder, i int, at time.Time) erro
 	a := e.plan(l, i, at)
 	switch l.policy.Mode {
 	case gatewarden.ModeObserve:
-		return e.observeOnly(ctx, a, at, "observe mode: would "+describe(&a.Spec)+", because "+l.trigger.Reason)
+		return e.observeOnly(ctx, a, at, "observe mode: would "+Describe(&a.Spec)+", because "+l.trigger.Reason)
 	case gatewarden.ModeEnforce:
 		e.actions[a.ID] = a
 		a.counted = at
@@ -139,7 +139,7 @@ func (e *Engine) begin(ctx context.Context, l *ladder, i int, at time.Time) erro
 		return nil
 	default: // approve, and what a newer version may know: ask
 		err := e.record(ctx, a, change{at: at, to: gatewarden.ActionWaiting,
-			reason: "waits for approval to " + describe(&a.Spec) + ", because " + l.trigger.Reason})
+			reason: "waits for approval to " + Describe(&a.Spec) + ", because " + l.trigger.Reason})
 		if err == nil {
 			a.counted = at
 			l.rungs[i].round = l.round

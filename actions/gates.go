@@ -66,8 +66,8 @@ func (e *Engine) active(policy string) (n int) {
 	return n
 }
 
-// describe says what a step does, as a person would.
-func describe(s *gatewarden.Step) string {
+// Describe says what a step does, as a person would.
+func Describe(s *gatewarden.Step) string {
 	switch s.Kind {
 	case gatewarden.StepPlugin:
 		return fmt.Sprintf("put plugin %s on %s", s.Plugin.Name,

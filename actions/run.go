@@ -102,7 +102,7 @@ func (e *Engine) prepare(ctx context.Context, a *action) bool {
 	}
 	snapshot := e.snapshot(a)
 	err = e.settle(ctx, a, func() bool { return !a.ladder.closed && !a.ladder.rungs[a.Step-1].settled },
-		change{to: gatewarden.ActionStarted, memo: memo, reason: describe(&snapshot.Spec) + ", because " + snapshot.Trigger.Reason})
+		change{to: gatewarden.ActionStarted, memo: memo, reason: Describe(&snapshot.Spec) + ", because " + snapshot.Trigger.Reason})
 	switch {
 	case errors.Is(err, errOvertaken):
 		e.notBegun(ctx, a, gatewarden.Errorf(gatewarden.Unavailable, "it was taken back before it had begun"))

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/actions"
 	"github.com/gatewarden/gatewarden/api"
 )
 
@@ -26,7 +27,7 @@ func newActions() *cobra.Command {
   gatewarden actions revert protect-orders-5f3a9c21   # the whole ladder
   gatewarden actions pause --reason "load test until 16:00"
   gatewarden actions resume`,
-		Args: cobra.MaximumNArgs(1),
+		Args: between(0, 1, "at most one ID"),
 	}
 	connect := addServer(cmd)
 	addOutput(cmd, &output)
@@ -48,37 +49,50 @@ func newActions() *cobra.Command {
 		return listActions(cmd.OutOrStdout(), list.Actions)
 	}
 	cmd.AddCommand(
-		newOrder(connect, "approve ID", "Let an action that waits for approval go ahead", "/api/v1/actions/%s/approve"),
-		newOrder(connect, "reject ID", "Turn an action that waits for approval down", "/api/v1/actions/%s/reject"),
-		newOrder(connect, "revert ID", "Put back what an action, or a whole ladder of them, changed", "/api/v1/actions/%s/revert"),
-		newOrder(connect, "pause", "Start nothing new; what is in place stays until its lease runs out", "/api/v1/pause"),
-		newOrder(connect, "resume", "End a pause", "/api/v1/resume"),
+		newOrder(connect, order{use: "approve ID", path: "/api/v1/actions/%s/approve",
+			short: "Let an action that waits for approval go ahead"}),
+		newOrder(connect, order{use: "reject ID", path: "/api/v1/actions/%s/reject", takesReason: true,
+			short: "Turn an action that waits for approval down"}),
+		newOrder(connect, order{use: "revert ID", path: "/api/v1/actions/%s/revert",
+			short: "Put back what an action, or a whole ladder of them, changed"}),
+		newOrder(connect, order{use: "pause", path: "/api/v1/pause", takesReason: true,
+			short: "Start nothing new and put nothing back until it is resumed; leases still run out"}),
+		newOrder(connect, order{use: "resume", path: "/api/v1/resume",
+			short: "End a pause"}),
 	)
 	return cmd
 }
 
-// newOrder returns a command that posts to path in the name of a person. A use with
-// an ID takes one argument, which goes into the path.
-func newOrder(connect func() (*client, error), use, short, path string) *cobra.Command {
+// order is something that a person may tell the guard to do. A use with an ID takes
+// one argument, which goes into the path.
+type order struct {
+	use, short, path string
+	takesReason      bool
+}
+
+// newOrder returns a command that posts an order in the name of a person.
+func newOrder(connect func() (*client, error), o order) *cobra.Command {
 	var by, reason string
-	takesID := strings.Contains(use, " ")
-	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
+	takesID := strings.Contains(o.use, " ")
+	cmd := &cobra.Command{Use: o.use, Short: o.short, Args: noArgs}
 	if takesID {
-		cmd.Args = cobra.ExactArgs(1)
+		cmd.Args = between(1, 1, "one ID of an action, or of a ladder of them")
 	}
-	cmd.Flags().StringVar(&by, "by", cmp.Or(os.Getenv("GATEWARDEN_USER"), os.Getenv("USER")), "who decides this; it stands in the timeline")
-	cmd.Flags().StringVar(&reason, "reason", "", "why; it stands in the timeline")
+	cmd.Flags().StringVar(&by, "by", cmp.Or(os.Getenv("GATEWARDEN_USER"), os.Getenv("USER")), "who decides this, for the timeline")
+	if o.takesReason {
+		cmd.Flags().StringVar(&reason, "reason", "", "why, for the timeline")
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := connect()
 		if err != nil {
 			return err
 		}
 		if by == "" {
-			return fmt.Errorf("say who decides this with --by NAME")
+			return usageError(cmd, "say who decides this with --by NAME")
 		}
-		target := path
+		target := o.path
 		if takesID {
-			target = fmt.Sprintf(path, url.PathEscape(args[0]))
+			target = fmt.Sprintf(o.path, url.PathEscape(args[0]))
 		}
 		if err := c.post(cmd.Context(), target, by, reason); err != nil {
 			return err
@@ -89,15 +103,15 @@ func newOrder(connect func() (*client, error), use, short, path string) *cobra.C
 	return cmd
 }
 
-func listActions(w io.Writer, actions []gatewarden.Action) error {
-	if len(actions) == 0 {
+func listActions(w io.Writer, list []gatewarden.Action) error {
+	if len(list) == 0 {
 		fmt.Fprintln(w, "Nothing was done yet.")
 		return nil
 	}
 	p := paintFor(w)
-	rows := make([][]string, len(actions))
-	for i, a := range actions {
-		rows[i] = []string{a.PlannedAt.Local().Format(time.DateTime), a.ID, string(a.Spec.Kind), p.state(string(a.Status)), cmp.Or(a.Change, a.Trigger.Name+" "+a.Trigger.Severity.String())}
+	rows := make([][]string, len(list))
+	for i, a := range list {
+		rows[i] = []string{a.PlannedAt.Local().Format(time.DateTime), a.ID, string(a.Spec.Kind), p.state(string(a.Status)), cmp.Or(a.Change, "to "+actions.Describe(&a.Spec))}
 	}
 	return table(w, []string{"PLANNED", "ACTION", "KIND", "STATUS", "CHANGE"}, rows)
 }
@@ -124,7 +138,8 @@ func showAction(cmd *cobra.Command, c *client, id string, output outputFormat) e
 		}
 		return t.Local().Format(time.DateTime)
 	}
-	line("change", a.Change)
+	line("to do", actions.Describe(&a.Spec))
+	line("done", a.Change)
 	line("because", fmt.Sprintf("%s %s is in breach (%s) since %s: %s", a.Trigger.Kind, a.Trigger.Name, a.Trigger.Severity, a.Trigger.Since.Local().Format(time.DateTime), a.Trigger.Reason))
 	line("planned", a.PlannedAt.Local().Format(time.DateTime))
 	line("applied", at(a.AppliedAt))

@@ -21,7 +21,7 @@ to do. It asks nobody outside. Ends with 0 when the files can be used, else with
 		Example: `  gatewarden check gatewarden.yaml         # with the rules that it names
   gatewarden check rules/ more/slo.yaml
   gatewarden check --output json rules/    # one problem a line`,
-		Args: cobra.MinimumNArgs(1),
+		Args: between(1, 0, "a PATH: a file, or a folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			problems, files := app.Check(args, os.LookupEnv)
 			return reportCheck(cmd, problems, files, output)

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -109,7 +110,11 @@ func (c *client) do(ctx context.Context, method, path string, body []byte) (*htt
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("the guard at %s does not answer: %w (is it running? --server says where)", c.base, err)
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err // what is asked for, and where, stands before it
+		}
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "the guard at %s does not answer: %w", c.base, err).
+			WithHint("is it running there? --server or $GATEWARDEN_SERVER says where it is")
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil

@@ -20,7 +20,7 @@ beside it. A bad release gets half of the traffic; watch what happens. Nothing e
 needs to be installed, nothing is left behind, and only loopback is used.`,
 		Example: `  gatewarden demo           # stays up afterwards, to look around
   gatewarden demo --once    # ends with 0 if the whole story happened, in under a minute`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			level := slog.LevelError
 			if verbose {

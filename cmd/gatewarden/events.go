@@ -24,7 +24,7 @@ func newEvents() *cobra.Command {
   gatewarden events --follow                         # as they happen
   gatewarden events --type action --output json | jq .reason
   gatewarden events --name orders-availability`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	connect := addServer(cmd)
 	addOutput(cmd, &output)
@@ -55,6 +55,9 @@ func newEvents() *cobra.Command {
 		var list api.EventList
 		if err := c.get(cmd.Context(), "/api/v1/events?"+query.Encode(), &list); err != nil {
 			return err
+		}
+		for _, e := range list.Events {
+			printer.widen(e.Name)
 		}
 		for _, e := range list.Events {
 			if err := printer.print(e); err != nil {

@@ -8,13 +8,14 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gatewarden/gatewarden/internal/version"
 )
 
 func main() {
@@ -42,7 +43,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		}
 		err = e.error
 	}
-	fmt.Fprintf(stderr, "gatewarden: %v\n", err)
+	complain(stderr, err)
 	return code
 }
 
@@ -65,11 +66,21 @@ everything back when the danger is over.
 
 Start with the demo, which needs nothing else installed:
 
-    gatewarden demo`,
+    gatewarden demo
+
+Data goes to stdout, logs and complaints to stderr. A verb ends with 0 when all is
+well, and with 1 when it is not.`,
+		Version:           version.Get().String(),
+		Args:              noVerb,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
+	root.SuggestionsMinimumDistance = 2
+	root.Flags().Bool("version", false, "say which build this is")
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newDemo(), newRun(), newCheck(), newReplay(),
 		newSLO(), newActions(), newEvents(), newVersion(),

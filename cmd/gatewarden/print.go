@@ -6,8 +6,8 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -67,6 +67,19 @@ const (
 	faint  = "2"
 )
 
+// unpainted returns s without what paint has added.
+func unpainted(s string) string {
+	var b strings.Builder
+	for {
+		plain, rest, painted := strings.Cut(s, "\x1b[")
+		b.WriteString(plain)
+		if !painted {
+			return b.String()
+		}
+		_, s, _ = strings.Cut(rest, "m")
+	}
+}
+
 func (p painter) paint(code, s string) string {
 	if !p.on || s == "" {
 		return s
@@ -93,7 +106,11 @@ type eventPrinter struct {
 	w      io.Writer
 	format outputFormat
 	paint  painter
+	name   int // width of the names' column, which only grows
 }
+
+// widen makes room for a name that will come.
+func (p *eventPrinter) widen(name string) { p.name = max(p.name, utf8.RuneCountInString(name)) }
 
 func newEventPrinter(w io.Writer, format outputFormat) *eventPrinter {
 	return &eventPrinter{w: w, format: format, paint: paintFor(w)}
@@ -103,11 +120,16 @@ func (p *eventPrinter) print(e gatewarden.Event) error {
 	if p.format == outputJSON {
 		return printJSON(p.w, e)
 	}
-	state := e.State
-	pad := strings.Repeat(" ", max(0, 12-len(state)))
-	_, err := fmt.Fprintf(p.w, "%s  %-6s  %s%s  %-6s  %s  %s\n",
-		e.At.Local().Format(time.DateTime), e.Type, p.paint.state(state), pad, e.Severity, p.paint.paint(bold, e.Name), e.Reason)
+	p.widen(e.Name)
+	_, err := fmt.Fprintf(p.w, "%s  %-6s  %s  %-6s  %s  %s\n", e.At.Local().Format(time.DateTime), e.Type,
+		padded(p.paint.state(e.State), e.State, len("inconclusive")), e.Severity,
+		padded(p.paint.paint(bold, e.Name), e.Name, p.name), e.Reason)
 	return err
+}
+
+// padded fills a painted text up to a width that the paint does not count for.
+func padded(painted, plain string, width int) string {
+	return painted + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(plain)))
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -116,17 +138,36 @@ func printJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// table writes rows of cells in columns.
+// table writes rows of cells in columns. A cell may be painted, which takes no room.
 func table(w io.Writer, header []string, rows [][]string) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, strings.Join(header, "\t"))
-	for _, r := range rows {
-		fmt.Fprintln(tw, strings.Join(r, "\t"))
+	rows = append([][]string{header}, rows...)
+	width := make([]int, len(header))
+	for _, row := range rows {
+		for i, cell := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(unpainted(cell)))
+		}
 	}
-	return tw.Flush()
+	var b strings.Builder
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(padded(cell, unpainted(cell), width[i]+2))
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 func percent(ratio float64) string { return trimNumber(fmt.Sprintf("%.3f", ratio*100)) + " %" }
+
+// coarsePercent is for numbers of which nobody needs more digits, and some are large.
+func coarsePercent(ratio float64) string {
+	if ratio > 0 && ratio < 0.0005 {
+		return "under 0.1 %"
+	}
+	return trimNumber(fmt.Sprintf("%.1f", ratio*100)) + " %"
+}
 
 func trimNumber(s string) string {
 	if !strings.Contains(s, ".") {

@@ -32,7 +32,7 @@ stdout gets the events; with --output json one object a line, the last one a sum
 		Example: `  gatewarden replay --rules rules/ kong.log.gz
   gatewarden replay --rules rules/ --set slo.objective=99.95 node1.log node2.log
   zcat kong-*.gz | gatewarden replay --rules rules/ --output json - | jq -r .reason`,
-		Args: cobra.MinimumNArgs(1),
+		Args: between(1, 0, "a FILE of Kong's log, or - for stdin"),
 	}
 	addOutput(cmd, &output)
 	cmd.Flags().StringArrayVar(&rulePaths, "rules", nil, "rules file or folder of rules (repeatable)")
@@ -55,14 +55,11 @@ stdout gets the events; with --output json one object a line, the last one a sum
 // replayRules loads the rules and applies what --set says.
 func replayRules(cmd *cobra.Command, paths, overrides []string) (*rules.Rules, error) {
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("say what to judge by with --rules PATH; examples/shop/rules is a place to start")
+		return nil, usageError(cmd, "say what to judge by with --rules PATH; examples/shop/rules is a place to start")
 	}
 	set, problems := rules.LoadRules(paths)
 	if err := problems.Err(); err != nil {
-		if werr := problems.Write(cmd.ErrOrStderr()); werr != nil {
-			return nil, werr
-		}
-		return nil, fmt.Errorf("the rules cannot be used")
+		return nil, err
 	}
 	for _, o := range overrides {
 		key, value, ok := strings.Cut(o, "=")
@@ -95,7 +92,7 @@ func openLogs(names []string, stdin io.Reader) ([]app.ReplayInput, func(), error
 		f, err := os.Open(name)
 		if err != nil {
 			closeAll()
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("can't read the log: %w", err)
 		}
 		open = append(open, f)
 		inputs = append(inputs, app.ReplayInput{Name: name, R: f})
@@ -106,6 +103,9 @@ func openLogs(names []string, stdin io.Reader) ([]app.ReplayInput, func(), error
 func replay(cmd *cobra.Command, set *rules.Rules, inputs []app.ReplayInput, output outputFormat) error {
 	out, complain := cmd.OutOrStdout(), cmd.ErrOrStderr()
 	printer := newEventPrinter(out, output)
+	for _, s := range set.SLOs {
+		printer.widen(s.Name)
+	}
 	progress := isTerminal(complain) && !isTerminal(out)
 	opts := app.ReplayOptions{
 		Rules: set, Inputs: inputs, Event: printer.print,
@@ -181,7 +181,7 @@ func printSummary(w io.Writer, set *rules.Rules, s app.ReplaySummary) error {
 	for i, v := range s.Verdicts {
 		rows[i] = []string{v.Name, percent(objective[v.Name]), "no events", "", "", p.state(v.State.String())}
 		if e := v.SLO; e != nil && e.Count.Total() > 0 {
-			rows[i] = []string{v.Name, percent(objective[v.Name]), percent(e.SLI), fmt.Sprintf("%d of %d", e.Count.Bad, e.Count.Total()), percent(e.Budget), p.state(v.State.String())}
+			rows[i] = []string{v.Name, percent(objective[v.Name]), percent(e.SLI), fmt.Sprintf("%d of %d", e.Count.Bad, e.Count.Total()), coarsePercent(e.Budget), p.state(v.State.String())}
 		}
 	}
 	return table(w, []string{"SLO", "OBJECTIVE", "SLI", "BAD", "BUDGET LEFT", "STATE AT THE END"}, rows)

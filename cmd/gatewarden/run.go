@@ -20,7 +20,7 @@ func newRun() *cobra.Command {
 or a change of a file brings new rules into force; a bad file changes nothing.`,
 		Example: `  gatewarden run -c gatewarden.yaml
   gatewarden check gatewarden.yaml && gatewarden run -c gatewarden.yaml`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// The loader says what is wrong with the file; here only its log section counts.
 			cfg, _ := rules.LoadConfig(config, os.LookupEnv)

@@ -20,7 +20,7 @@ func newSLO() *cobra.Command {
 		Example: `  gatewarden slo                        # all, with what is left of their budgets
   gatewarden slo orders-availability    # one, with the evidence
   gatewarden slo --output json`,
-		Args: cobra.MaximumNArgs(1),
+		Args: between(0, 1, "at most one NAME"),
 	}
 	connect := addServer(cmd)
 	addOutput(cmd, &output)
@@ -54,7 +54,7 @@ func listSLOs(w io.Writer, slos []api.SLO) error {
 	for i, s := range slos {
 		sli, budget := "no events", ""
 		if e := s.Verdict.SLO; e != nil && e.Count.Total() > 0 {
-			sli, budget = percent(e.SLI), percent(e.Budget)
+			sli, budget = percent(e.SLI), coarsePercent(e.Budget)
 		}
 		rows[i] = []string{s.Name, trimNumber(fmt.Sprintf("%.4f", s.Objective)) + " %", s.Window, sli, budget, s.Verdict.Severity.String(), p.state(s.Verdict.State.String())}
 	}
@@ -80,8 +80,8 @@ func showSLO(cmd *cobra.Command, c *client, name string, output outputFormat) er
 	if e == nil {
 		return nil
 	}
-	fmt.Fprintf(w, "measured    %s good: %d of %d, %s of the window watched\n", percent(e.SLI), e.Count.Good, e.Count.Total(), percent(e.Count.Coverage))
-	fmt.Fprintf(w, "budget      %s left\n", percent(e.Budget))
+	fmt.Fprintf(w, "measured    %s good: %d of %d, %s of the window watched\n", percent(e.SLI), e.Count.Good, e.Count.Total(), coarsePercent(e.Count.Coverage))
+	fmt.Fprintf(w, "budget      %s left\n", coarsePercent(e.Budget))
 	if e.Exhausted != nil {
 		fmt.Fprintf(w, "forecast    at the current rate it is spent by %s\n", e.Exhausted.Local().Format(time.DateTime))
 	}
@@ -103,13 +103,22 @@ func alertRows(alerts []gatewarden.AlertEvidence, p painter) [][]string {
 		burn := func(rate float64, over gatewarden.Duration, c gatewarden.Count) string {
 			return fmt.Sprintf("%.2f× over %s (%d of %d bad)", rate, over, c.Bad, c.Total())
 		}
-		evidence := ""
-		if a.Probability > 0 {
-			evidence = fmt.Sprintf("probability %.2g", a.Probability)
-		}
-		rows[i] = []string{a.Severity.String(), fires, trimNumber(fmt.Sprintf("%.2f", a.Factor)) + "×", burn(a.LongBurn, a.Long, a.LongCount), burn(a.ShortBurn, a.Short, a.ShortCount), evidence}
+		rows[i] = []string{a.Severity.String(), fires, trimNumber(fmt.Sprintf("%.2f", a.Factor)) + "×", burn(a.LongBurn, a.Long, a.LongCount), burn(a.ShortBurn, a.Short, a.ShortCount), burnEvidence(a)}
 	}
 	return rows
+}
+
+// burnEvidence says how sure it is that the budget burns, or why a burn rate above
+// the limit starts nothing: what was not watched is not known to be bad.
+func burnEvidence(a gatewarden.AlertEvidence) string {
+	switch seen := a.LongCount.Coverage; {
+	case !a.Firing && a.LongBurn >= a.Factor && seen < 1:
+		return fmt.Sprintf("only %s of the %s watched", coarsePercent(seen), a.Long)
+	case a.Probability > 0:
+		return fmt.Sprintf("probability %.2g", a.Probability)
+	default:
+		return ""
+	}
 }
 
 // printLines writes each item as one JSON line.
