@@ -16,7 +16,7 @@ import (
 )
 
 // filled is a store with some of everything, and what it drained.
-func filled(tb testing.TB) (s *Store, message []byte) {
+func filled() (s *Store, message []byte) {
 	s = newModelStore()
 	shop := newShop(2, 5)
 	for age := 30 * time.Hour; age >= 0; age -= 47 * time.Minute {
@@ -46,12 +46,12 @@ func answers(s *Store) []string {
 }
 
 func TestADamagedSnapshotIsRefusedAndChangesNothing(t *testing.T) {
-	from, _ := filled(t)
+	from, _ := filled()
 	snapshot, err := from.Snapshot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, _ := filled(t)
+	s, _ := filled()
 	want := answers(s)
 	damage := map[string][]byte{"nothing": nil, "another format": []byte("not a snapshot of the store")}
 	for _, n := range []int{4, snapshotHead - 1, snapshotHead, len(snapshot) / 2, len(snapshot) - 1} {
@@ -76,8 +76,8 @@ func TestADamagedSnapshotIsRefusedAndChangesNothing(t *testing.T) {
 }
 
 func TestADamagedMessageIsRefusedAndChangesNothing(t *testing.T) {
-	_, message := filled(t)
-	_, second := filled(t)
+	_, message := filled()
+	_, second := filled()
 	s := newModelStore()
 	for name, b := range map[string][]byte{
 		"no frame":                    []byte("hello"),
@@ -103,7 +103,7 @@ func TestADamagedMessageIsRefusedAndChangesNothing(t *testing.T) {
 }
 
 func TestAStoreIgnoresItsOwnMessages(t *testing.T) {
-	s, message := filled(t)
+	s, message := filled()
 	want := answers(s)
 	if err := s.Apply(message); err != nil {
 		t.Fatal(err)
@@ -167,8 +167,17 @@ func TestAGapThatNeverClosesIsGivenUp(t *testing.T) {
 	}
 }
 
+// little is a store with little in it: seeds must be small for the fuzzer to be fast.
+func little() (s *Store, message []byte) {
+	s = New(Config{KeepDeltas: true}, prometheus.NewRegistry())
+	s.Configure([]Meter{{Series: gatewarden.Series{Service: "orders"}, SLI: slow(time.Second)}})
+	s.Add([]gatewarden.Record{request("", "orders", "list", noon.Add(-20*time.Hour)), request("", "orders", "", noon)}, noon)
+	s.Watched(noon.Add(-time.Minute), noon)
+	return s, s.Drain()
+}
+
 func FuzzApply(f *testing.F) {
-	_, message := filled(f)
+	_, message := little()
 	f.Add(message[frameHead : len(message)-frameTail])
 	f.Add([]byte{1, 0, 0, 0, 1, 0, 1, 'a', 0, 0, 0, 0, 0, 1, 0, 1, 5, 0, 0})
 	f.Fuzz(func(t *testing.T, payload []byte) {
@@ -195,7 +204,7 @@ func FuzzApply(f *testing.F) {
 }
 
 func FuzzRestore(f *testing.F) {
-	s, _ := filled(f)
+	s, _ := little()
 	snapshot, err := s.Snapshot()
 	if err != nil {
 		f.Fatal(err)

@@ -9,7 +9,7 @@ import (
 // take of the guard's 150 MB: 90 MB. BenchmarkHistory prints the size of all 500.
 func TestMemory(t *testing.T) {
 	before := heap()
-	s, meters, _ := history(5, 20)
+	s, meters, _ := history(2, 6)
 	used := heap() - before
 	t.Logf("%d series, %d meters, 2 requests/s each: %.1f MB of heap", s.seriesCount(), len(meters), float64(used)/1e6)
 	if goal := int64(s.seriesCount()) * 90e6 / 500; used > goal {
