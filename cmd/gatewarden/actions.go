@@ -78,9 +78,9 @@ func newOrder(connect func() (*client, error), o order) *cobra.Command {
 	if takesID {
 		cmd.Args = between(1, 1, "one ID of an action, or of a ladder of them")
 	}
-	cmd.Flags().StringVar(&by, "by", cmp.Or(os.Getenv("GATEWARDEN_USER"), os.Getenv("USER")), "who decides this, for the timeline")
+	cmd.Flags().StringVar(&by, "by", cmp.Or(os.Getenv("GATEWARDEN_USER"), os.Getenv("USER")), "`NAME` of who decides this, for the timeline")
 	if o.takesReason {
-		cmd.Flags().StringVar(&reason, "reason", "", "why, for the timeline")
+		cmd.Flags().StringVar(&reason, "reason", "", "why, a `TEXT` for the timeline")
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := connect()

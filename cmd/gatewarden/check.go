@@ -17,7 +17,8 @@ func newCheck() *cobra.Command {
 		Short: "Find everything that is wrong with configuration and rules",
 		Long: `Reads configuration files, rules files and folders of rules with the loader that
 the guard uses, and lists every problem at once with its place, the line, and what
-to do. It asks nobody outside. Ends with 0 when the files can be used, else with 1.`,
+to do. A folder with a gatewarden.yaml in it is that configuration. It asks nobody
+outside. Ends with 0 when the files can be used, warnings or not, else with 1.`,
 		Example: `  gatewarden check gatewarden.yaml         # with the rules that it names
   gatewarden check rules/ more/slo.yaml
   gatewarden check --output json rules/    # one problem a line`,

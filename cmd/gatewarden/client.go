@@ -33,7 +33,7 @@ type client struct {
 // for the client that is to be called once flags are parsed.
 func addServer(cmd *cobra.Command) func() (*client, error) {
 	server := cmd.PersistentFlags().String("server", cmp.Or(os.Getenv("GATEWARDEN_SERVER"), defaultServer),
-		"the guard's API ($GATEWARDEN_SERVER)")
+		"`URL` of the guard's API, or $GATEWARDEN_SERVER")
 	return func() (*client, error) {
 		u, err := url.Parse(*server)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {

@@ -20,8 +20,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	code := Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
 // Main runs the command line and returns the exit code. stdout gets data, stderr
@@ -81,9 +82,17 @@ well, and with 1 when it is not.`,
 	root.Flags().Bool("version", false, "say which build this is")
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(
-		newDemo(), newRun(), newCheck(), newReplay(),
-		newSLO(), newActions(), newEvents(), newVersion(),
-	)
+	addVerbs(root, "Verbs:", newDemo(), newRun(), newCheck(), newReplay())
+	addVerbs(root, "Verbs that ask a running guard:", newSLO(), newActions(), newEvents())
+	root.AddCommand(newVersion())
 	return root
+}
+
+// addVerbs adds verbs that the help shows together.
+func addVerbs(root *cobra.Command, title string, verbs ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, v := range verbs {
+		v.GroupID = title
+		root.AddCommand(v)
+	}
 }

@@ -28,15 +28,17 @@ func newReplay() *cobra.Command {
 second in their own time, with the code that runs live. Actions only say what they
 would have done. Several files, one a Kong node for example, are merged by time.
 
-stdout gets the events; with --output json one object a line, the last one a summary.`,
+stdout gets the events and a summary; with --output json one object a line, the last
+one the summary. What cannot be read is told on stderr, counted and left out. Ends
+with 1 when the rules cannot be used, or when there is not a single record.`,
 		Example: `  gatewarden replay --rules rules/ kong.log.gz
   gatewarden replay --rules rules/ --set slo.objective=99.95 node1.log node2.log
   zcat kong-*.gz | gatewarden replay --rules rules/ --output json - | jq -r .reason`,
 		Args: between(1, 0, "a FILE of Kong's log, or - for stdin"),
 	}
 	addOutput(cmd, &output)
-	cmd.Flags().StringArrayVar(&rulePaths, "rules", nil, "rules file or folder of rules (repeatable)")
-	cmd.Flags().StringArrayVar(&overrides, "set", nil, "change the rules for this replay: slo.objective=99.95, slo.NAME.window=7d (repeatable)")
+	cmd.Flags().StringArrayVar(&rulePaths, "rules", nil, "a `PATH` of rules, file or folder (repeatable)")
+	cmd.Flags().StringArrayVar(&overrides, "set", nil, "change the rules for this replay by `KEY=VALUE`: slo.objective=99.95, slo.NAME.window=7d, slo.outage.ratio=20% (repeatable)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		set, err := replayRules(cmd, rulePaths, overrides)
 		if err != nil {

@@ -33,7 +33,7 @@ or a change of a file brings new rules into force; a bad file changes nothing.`,
 			return guard.Run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVarP(&config, "config", "c", "gatewarden.yaml", "the configuration file")
+	cmd.Flags().StringVarP(&config, "config", "c", "gatewarden.yaml", "the configuration `FILE`")
 	return cmd
 }
 

@@ -46,7 +46,7 @@ type shop struct {
 	bad     atomic.Bool  // orders v2 fails, and has damaged what only the rollback repairs
 	ran     sync.Map     // action ids that a rollback ran for
 	repairs atomic.Int64 // how many more rollbacks it takes
-	hold    atomic.Pointer[chan struct{}]
+	running chan struct{} // unless nil, builds run until it is closed
 }
 
 // openShop starts the stand-ins and writes the guard's files. rollbacks is how many
@@ -127,11 +127,11 @@ func (s *shop) openJenkins() {
 
 // rollBack is the pipeline of the rollback job.
 func (s *shop) rollBack(ctx context.Context, b *fakejenkins.Build) error {
-	if hold := s.hold.Load(); hold != nil {
+	if s.running != nil {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-*hold:
+		case <-s.running:
 		}
 	}
 	if _, again := s.ran.LoadOrStore(b.Parameter(actionParam), true); !again {
@@ -265,6 +265,23 @@ func (s *shop) openDoors(to *process) *customers {
 func (c *customers) close() {
 	c.stop()
 	c.done.Wait()
+}
+
+// untilPosted waits until records were taken for so long, and returns how many there
+// were at each tick.
+func (c *customers) untilPosted(d time.Duration) (posted []int) {
+	c.shop.t.Helper()
+	for range int(d / tickEvery) {
+		eventually(c.shop.t, "a batch to be taken", func() error {
+			_, now := c.counts()
+			if len(posted) > 0 && now <= posted[len(posted)-1] {
+				return errors.New("none is")
+			}
+			posted = append(posted, now)
+			return nil
+		})
+	}
+	return posted
 }
 
 // logTo makes Kong's log go to another life of the guard.
