@@ -91,26 +91,18 @@ func (d *dedup) forgetOldest() {
 	d.current = (d.current + 1) % uint64(len(d.counts))
 	oldest := (d.current + 1) % uint64(len(d.counts))
 	d.counts[oldest] = 0
-	for i, s := range d.slots {
-		if s != 0 && s&numberBits == oldest {
-			d.slots[i] = gone
-		}
-	}
 	d.resize()
 }
 
-// gone marks a slot whose id is to be left behind by resize. It is no hash of an id:
-// those are larger.
-const gone = 1
-
-// resize moves the ids to a table that is between a quarter and half full.
+// resize moves the ids to a table that is between a quarter and half full, and leaves
+// behind those of generations that count none any more.
 func (d *dedup) resize() {
 	old := d.slots
 	size := max(bits.Len(uint(2*d.size())), 10)
 	d.slots, d.shift = make([]uint64, 1<<size), 64-size
 	mask := uint64(len(d.slots) - 1)
 	for _, s := range old {
-		if s == 0 || s == gone {
+		if s == 0 || d.counts[s&numberBits] == 0 {
 			continue
 		}
 		at := s >> d.shift

@@ -99,7 +99,11 @@ func (l *latencies) log(sec int64, marks []mark) {
 		at--
 	}
 	if at == len(l.recent) || l.recent[at].no != no {
-		l.recent = slices.Insert(l.recent, at, minuteLog{no: no})
+		fresh := minuteLog{no: no}
+		if at > 0 { // as much as the minute before came to
+			fresh.entries = make([]entry, 0, len(l.recent[at-1].entries))
+		}
+		l.recent = slices.Insert(l.recent, at, fresh)
 	}
 	m := &l.recent[at]
 	for _, k := range marks {
@@ -133,19 +137,41 @@ func (m *minuteLog) compact() {
 // tallySecond appends what entries say of one second, in order. Tallying by bucket
 // costs a fraction of sorting, because there are few seconds and buckets.
 func tallySecond(into, entries []entry, second int64) []entry {
-	var tally [gatewarden.Buckets]uint64
-	lo, hi := gatewarden.Buckets, -1
+	t := newTally()
 	for _, e := range entries {
 		if e.second() == second {
-			b := int(e.bucket())
-			tally[b] += e.n()
-			lo, hi = min(lo, b), max(hi, b)
+			t.add(e.bucket(), e.n())
 		}
 	}
-	for b := lo; b <= hi; b++ {
-		into = appendEntries(into, second, mark{uint16(b), tally[b]})
+	for b := t.lo; b <= t.hi; b++ {
+		into = appendEntries(into, second, mark{uint16(b), t.n[b]})
 	}
 	return into
+}
+
+// tally adds up marks by bucket. It takes 11 kB, so it lives on the stack.
+type tally struct {
+	n      [gatewarden.Buckets]uint64
+	lo, hi int // the buckets in use; none when lo is beyond hi
+}
+
+func newTally() tally { return tally{lo: gatewarden.Buckets, hi: -1} }
+
+func (t *tally) add(bucket uint16, n uint64) {
+	b := int(bucket)
+	t.n[b] += n
+	t.lo, t.hi = min(t.lo, b), max(t.hi, b)
+}
+
+// marks returns the sums, buckets in order.
+func (t *tally) marks() []mark {
+	var marks []mark
+	for b := t.lo; b <= t.hi; b++ {
+		if t.n[b] > 0 {
+			marks = append(marks, mark{uint16(b), t.n[b]})
+		}
+	}
+	return marks
 }
 
 // appendEntries appends m, as several entries if its count asks for it, and as none
@@ -182,11 +208,11 @@ func (l *latencies) roll(head int64) {
 
 // marks returns the minute's distribution, buckets in order.
 func (m *minuteLog) marks() []mark {
-	marks := make([]mark, len(m.entries))
-	for i, e := range m.entries {
-		marks[i] = mark{e.bucket(), e.n()}
+	t := newTally()
+	for _, e := range m.entries {
+		t.add(e.bucket(), e.n())
 	}
-	return tidy(marks)
+	return t.marks()
 }
 
 // tidy puts marks in order and adds up those of one bucket, in place.
@@ -292,20 +318,18 @@ func (l *latencies) each(head, from, to int64, f func(sec int64, marks []mark)) 
 
 // histogram returns the distribution of what is kept in [from, to).
 func (l *latencies) histogram(head, from, to int64) (h gatewarden.Histogram) {
-	var tally [gatewarden.Buckets]uint64
-	lo, hi := gatewarden.Buckets, -1
+	t := newTally()
 	l.each(head, from, to, func(_ int64, marks []mark) {
 		for _, m := range marks {
-			tally[m.bucket] += m.n
-			lo, hi = min(lo, int(m.bucket)), max(hi, int(m.bucket))
+			t.add(m.bucket, m.n)
 		}
 	})
-	if hi < 0 {
+	if t.hi < 0 {
 		return h
 	}
-	h.AddBucket(lo, tally[lo])
-	for b := hi; b > lo; b-- { // from both ends, so that h makes room once
-		h.AddBucket(b, tally[b])
+	h.AddBucket(t.lo, t.n[t.lo])
+	for b := t.hi; b > t.lo; b-- { // from both ends, so that h makes room once
+		h.AddBucket(b, t.n[b])
 	}
 	return h
 }
