@@ -2,6 +2,7 @@ package gatewarden
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestWhatIsNoDurationIsRefusedWithAHint(t *testing.T) {
 		if ErrorCode(err) != Invalid {
 			t.Errorf("ParseDuration(%q) = %s, %v, want an error of code invalid", text, d, err)
 		}
-		if e, ok := err.(*Error); ok && e.Hint == "" {
+		if e, ok := errors.AsType[*Error](err); ok && e.Hint == "" {
 			t.Errorf("ParseDuration(%q): the error has no hint", text)
 		}
 	}

@@ -28,6 +28,11 @@ import (
 // the counts are written.
 const stopWithin = 15 * time.Second
 
+// drainWithin is the part of it that calls under way get. A build that is followed for
+// minutes will not end meanwhile: the next start takes it up. The rest of the time
+// belongs to what must be written.
+const drainWithin = 5 * time.Second
+
 // Options are what a guard needs from its surroundings.
 type Options struct {
 	ConfigFile string
@@ -194,9 +199,21 @@ func (a *App) openEngine(ctx context.Context, set settings) error {
 	if err != nil {
 		return err
 	}
-	a.onClose("the engine", a.loop.engine.Close)
+	a.onClose("the engine", a.drain)
 	a.reloader = newReloader(a, set, j, byKind)
 	return nil
+}
+
+// drain ends the engine. Calls that have to be cut short for it are no error.
+func (a *App) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainWithin)
+	defer cancel()
+	err := a.loop.engine.Close(ctx)
+	if gatewarden.ErrorCode(err) == gatewarden.Unavailable {
+		a.logger.Info("actions that are under way go on at the next start", "because", err)
+		return nil
+	}
+	return err
 }
 
 func (a *App) openSources(_ context.Context, set settings) error {

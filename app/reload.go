@@ -206,22 +206,22 @@ func (r *reloader) checkSteps(ctx context.Context, policies []gatewarden.ActionP
 }
 
 // needRestart names the parts of the configuration that a reload does not change.
-func needRestart(old, new *rules.Config) []string {
+func needRestart(before, after *rules.Config) []string {
 	var parts []string
 	for _, p := range []struct {
-		name     string
-		old, new any
+		name          string
+		before, after any
 	}{
-		{"listen", old.Listen, new.Listen},
-		{"state", old.State, new.State},
-		{"kong", old.Kong, new.Kong},
-		{"jenkins", old.Jenkins, new.Jenkins},
-		{"log", old.Log, new.Log},
-		{"web", old.Web, new.Web},
-		{"blind_after", old.BlindAfter, new.BlindAfter},
-		{"sources", sourceText(old), sourceText(new)},
+		{"listen", before.Listen, after.Listen},
+		{"state", before.State, after.State},
+		{"kong", before.Kong, after.Kong},
+		{"jenkins", before.Jenkins, after.Jenkins},
+		{"log", before.Log, after.Log},
+		{"web", before.Web, after.Web},
+		{"blind_after", before.BlindAfter, after.BlindAfter},
+		{"sources", sourceText(before), sourceText(after)},
 	} {
-		if !reflect.DeepEqual(p.old, p.new) {
+		if !reflect.DeepEqual(p.before, p.after) {
 			parts = append(parts, p.name)
 		}
 	}

@@ -57,10 +57,9 @@ func Replay(ctx context.Context, opts ReplayOptions) (ReplaySummary, error) {
 	if err != nil {
 		return ReplaySummary{}, err
 	}
-	defer r.loop.engine.Close(ctx)
 	err = r.run(ctx)
 	r.summary.Verdicts = r.loop.current()
-	return r.summary, err
+	return r.summary, errors.Join(err, r.loop.engine.Close(ctx))
 }
 
 // replay is a loop with a clock that the records drive.

@@ -206,7 +206,7 @@ func (r *Reader) broken() error {
 			return nil
 		}
 		r.advance(len(r.buf))
-		if r.ended != nil {
+		if over := r.ended != nil; over {
 			return nil
 		}
 		r.fill()

@@ -32,8 +32,8 @@ func TestFactory(t *testing.T) {
 		built++
 		return testSource{s}, nil
 	})
-	set := func(max int) func(any) error {
-		return func(into any) error { into.(*testSettings).Max = max; return nil }
+	set := func(limit int) func(any) error {
+		return func(into any) error { into.(*testSettings).Max = limit; return nil }
 	}
 	unreadable := errors.New("line 3: unknown key")
 	cases := map[string]struct {

@@ -170,7 +170,7 @@ func (d *document) structure(n *yaml.Node, v reflect.Value, name string, depth i
 	}
 	fields := d.fieldsOf(v.Type())
 	var later map[string]string
-	if r, ok := v.Addr().Interface().(reserving); ok {
+	if r, ok := reflect.TypeAssert[reserving](v.Addr()); ok {
 		later = r.reserved()
 	}
 	for _, e := range entries {
@@ -190,8 +190,7 @@ func (d *document) fieldsOf(t reflect.Type) map[string][]int {
 		return fields
 	}
 	fields := map[string][]int{}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if !f.IsExported() {
 			continue
 		}

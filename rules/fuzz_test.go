@@ -17,7 +17,7 @@ func seeds(f *testing.F, golden, example string) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		for _, c := range strings.Split(string(b), "=== ") {
+		for c := range strings.SplitSeq(string(b), "=== ") {
 			if _, rest, found := strings.Cut(c, "\n"); found {
 				c, _, _ = strings.Cut(rest, ">>>\n")
 			}

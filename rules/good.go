@@ -123,7 +123,7 @@ type flattener struct {
 
 // Visit is called for every node of the syntax tree.
 func (f *flattener) Visit(node *ast.Node) {
-	name := ""
+	var name string
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode:
 		name = n.Value

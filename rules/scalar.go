@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,7 +69,7 @@ func setScalar(v reflect.Value, n *yaml.Node) error {
 		v.SetInt(int64(dur))
 		return nil
 	}
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		return u.UnmarshalText([]byte(n.Value))
 	}
 	plain := strings.ReplaceAll(n.Value, "_", "")
@@ -247,10 +248,8 @@ func inPercent(f float64) string {
 
 // choice is a word out of a few.
 func (d *document) choice(at *yaml.Node, name, word string, words ...string) bool {
-	for _, w := range words {
-		if w == word {
-			return true
-		}
+	if slices.Contains(words, word) {
+		return true
 	}
 	d.errorf(at, "it is one of: "+strings.Join(words, ", "), "%s: %q is not known here", name, word)
 	return false

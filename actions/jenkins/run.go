@@ -130,7 +130,7 @@ func (r *run) searchOr(ctx context.Context, atLeast time.Duration) (finding, gat
 // followItem follows the queue item until it became a build.
 func (r *run) followItem(ctx context.Context) (gatewarden.Outcome, error) {
 	path := fmt.Sprintf("/queue/item/%d/api/json", r.memo.QueueID)
-	why := ""
+	var why string
 	for {
 		var it queueItem
 		err := r.ask(ctx, path, queueItemTree(), &it)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -231,17 +232,14 @@ func (e *Executor) do(ctx context.Context, id string, c *call, message []byte) (
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "gatewarden")
-	for name, values := range c.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, c.header)
 	if host := c.header.Get("Host"); host != "" {
 		req.Host = host
 	}
 	req.Header.Set("Idempotency-Key", id)
 	resp, err := e.http.Do(req)
 	if err != nil {
-		var ue *url.Error // its text has the whole URL
-		if errors.As(err, &ue) {
+		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err
 		}
 		return 0, "", &gatewarden.Error{

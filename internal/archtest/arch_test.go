@@ -167,7 +167,9 @@ func moduleImports(t *testing.T, root string) map[string][]string {
 		if pkg == "." {
 			pkg = ""
 		}
-		imports[pkg] = imports[pkg] // a package without imports is seen too
+		if _, seen := imports[pkg]; !seen {
+			imports[pkg] = nil // a package without imports is seen too
+		}
 		for _, spec := range f.Imports {
 			imp, err := strconv.Unquote(spec.Path.Value)
 			if err != nil {

@@ -84,6 +84,7 @@ func detectionRound(ctx context.Context) (decided, applied []time.Duration, err 
 			decided = append(decided, after)
 		case gatewarden.ActionApplied:
 			applied = append(applied, after)
+		default: // what comes after
 		}
 	}
 	return decided, applied, nil
@@ -160,8 +161,8 @@ func feed(ctx context.Context, url, name string, id uint64) (onset time.Time) {
 		}
 		batch = lines.Append(batch, l)
 		if entries++; entries == batchSize || now.Sub(since) >= coalescing {
-			body := append(batch, ']')
-			if err := post(ctx, client, url, body); err != nil {
+			batch = append(batch, ']')
+			if err := post(ctx, client, url, batch); err != nil {
 				fmt.Println("  a batch was not taken:", err)
 			}
 			entries = 0

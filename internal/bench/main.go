@@ -28,22 +28,30 @@ func main() {
 	only := flag.String("table", "", "print only this table: detection, replay or weight")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+	err := printTables(ctx, *only)
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// printTables prints the table of that name, or all for "".
+func printTables(ctx context.Context, only string) error {
 	found := false
 	for _, t := range tables {
-		if *only != "" && *only != t.name {
+		if only != "" && only != t.name {
 			continue
 		}
 		found = true
 		if err := t.print(ctx); err != nil {
-			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", t.name, err)
-			os.Exit(1)
+			return fmt.Errorf("%s: %w", t.name, err)
 		}
 	}
 	if !found {
-		fmt.Fprintf(os.Stderr, "bench: there is no table %q\n", *only)
-		os.Exit(1)
+		return fmt.Errorf("there is no table %q", only)
 	}
+	return nil
 }
 
 // heading begins a table.

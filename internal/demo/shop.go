@@ -134,10 +134,10 @@ func (t *traffic) ask(ctx context.Context, service string) {
 		c = &outcomes{}
 		t.counts[service] = c
 	}
-	switch {
-	case status == http.StatusOK:
+	switch status {
+	case http.StatusOK:
 		c.ok++
-	case status == shedStatus:
+	case shedStatus:
 		c.shed++
 	default:
 		c.failed++

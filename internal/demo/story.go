@@ -185,7 +185,7 @@ func (s *story) rollback(ctx context.Context) error {
 		return err
 	}
 	s.say("note", "The error budget burns, so it has run the rollback job, once: %s", e.Action.Change)
-	if e, err = s.await(ctx, "the outage is over", func(e gatewarden.Event) bool {
+	if _, err = s.await(ctx, "the outage is over", func(e gatewarden.Event) bool {
 		return e.Type == gatewarden.EventSLO && e.Name == "orders-availability" && e.State == "healthy" && e.Severity == "outage"
 	}); err != nil {
 		return err

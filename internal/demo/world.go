@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,8 +27,8 @@ type world struct {
 }
 
 func (w *world) close() {
-	for i := len(w.ends) - 1; i >= 0; i-- {
-		w.ends[i]()
+	for _, end := range slices.Backward(w.ends) {
+		end()
 	}
 }
 

@@ -113,8 +113,8 @@ func TestStatuses(t *testing.T) {
 func TestPasswordNeedsCrumbOfItsSession(t *testing.T) {
 	bubble(t, Config{}, sampleJob(), func(t *testing.T, w *world) {
 		resp, body := w.do(request{method: "GET", path: "/crumbIssuer/api/json", user: "gatewarden", secret: "secret"})
-		crumb := strings.Split(strings.SplitAfter(body, `"crumb":"`)[1], `"`)[0]
-		cookie := strings.Split(resp.Header.Get("Set-Cookie"), ";")[0]
+		crumb, _, _ := strings.Cut(strings.SplitAfter(body, `"crumb":"`)[1], `"`)
+		cookie, _, _ := strings.Cut(resp.Header.Get("Set-Cookie"), ";")
 		with := func(h http.Header) int {
 			resp, _ := w.do(request{method: "POST", path: jobURL + "/buildWithParameters", user: "gatewarden", secret: "secret", header: h})
 			return resp.StatusCode

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -143,8 +144,8 @@ func (j *job) discard() {
 		return
 	}
 	kept := 0
-	for i := len(j.builds) - 1; i >= 0; i-- {
-		if b := j.builds[i]; !b.deleted {
+	for _, v := range slices.Backward(j.builds) {
+		if b := v; !b.deleted {
 			if kept++; kept > j.Keep && !b.building {
 				b.deleted = true
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -74,9 +75,7 @@ func (w *world) do(r request) (*http.Response, string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for k, v := range r.header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, r.header)
 	if r.method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
@@ -128,27 +127,27 @@ func blockingPipeline(end <-chan Result) Pipeline {
 
 var digits = regexp.MustCompile(`\d+`)
 
-// comparable makes two answers alike but for what must differ: times, numbers,
+// alike makes two answers alike but for what must differ: times, numbers,
 // random text, and the actions that carry nothing.
-func comparable(v any) any {
+func alike(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		out := map[string]any{}
 		for k, value := range v {
-			switch {
-			case k == "crumb":
+			switch k {
+			case "crumb":
 				out[k] = "random"
-			case k == "actions":
+			case "actions":
 				out[k] = carrying(value)
 			default:
-				out[k] = comparable(value)
+				out[k] = alike(value)
 			}
 		}
 		return out
 	case []any:
 		out := []any{}
 		for _, value := range v {
-			out = append(out, comparable(value))
+			out = append(out, alike(value))
 		}
 		return out
 	case string:
@@ -164,7 +163,7 @@ func carrying(v any) any {
 	out := []any{}
 	for _, a := range v.([]any) {
 		if m, ok := a.(map[string]any); ok && (m["parameters"] != nil || m["causes"] != nil) {
-			out = append(out, comparable(m))
+			out = append(out, alike(m))
 		}
 	}
 	return out
@@ -290,7 +289,7 @@ func TestShapes(t *testing.T) {
 				time.Sleep(2 * time.Minute)
 				job.Pipeline = blockingPipeline(end)
 				w.SetJob(job)
-				if diff := cmp.Diff(comparable(sample(t, name)), comparable(scene(w, end))); diff != "" {
+				if diff := cmp.Diff(alike(sample(t, name)), alike(scene(w, end))); diff != "" {
 					t.Errorf("(-sample +stand-in)\n%s", diff)
 				}
 			})
@@ -330,7 +329,7 @@ func TestRunningBuildCanBeUnstableAlready(t *testing.T) {
 		w.SetJob(job)
 		w.trigger("0sec", sampleValues)
 		synctest.Wait()
-		if diff := cmp.Diff(comparable(sample(t, "build-2-running-result-already-unstable.json")), comparable(w.get(jobURL+"/2/api/json"))); diff != "" {
+		if diff := cmp.Diff(alike(sample(t, "build-2-running-result-already-unstable.json")), alike(w.get(jobURL+"/2/api/json"))); diff != "" {
 			t.Errorf("(-sample +stand-in)\n%s", diff)
 		}
 	})
@@ -457,7 +456,7 @@ func TestTranscripts(t *testing.T) {
 					if !slices.Contains([]string{"Location", "Www-Authenticate", "Allow", "X-Required-Permission", "X-Permission-Implied-By", "Cache-Control"}, k) {
 						continue
 					}
-					if diff := cmp.Diff(comparable(strings.Join(v, ",")), comparable(strings.Join(resp.Header.Values(k), ","))); diff != "" {
+					if diff := cmp.Diff(alike(strings.Join(v, ",")), alike(strings.Join(resp.Header.Values(k), ","))); diff != "" {
 						t.Errorf("%s (-transcript +stand-in)\n%s", k, diff)
 					}
 				}

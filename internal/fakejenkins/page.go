@@ -2,6 +2,7 @@ package fakejenkins
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 )
@@ -67,9 +68,7 @@ func (r *recorder) Write(b []byte) (int, error) {
 }
 
 func (r *recorder) copyTo(w http.ResponseWriter) {
-	for k, v := range r.header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), r.header)
 	w.Header().Set("Content-Length", strconv.Itoa(len(r.body)))
 	w.WriteHeader(max(r.status, http.StatusOK))
 	_, _ = w.Write(r.body)

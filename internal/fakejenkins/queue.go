@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -215,13 +216,13 @@ func (s *Server) itemObject(it *item) object {
 }
 
 func (it *item) params() string {
-	text := ""
+	var text strings.Builder
 	for _, d := range it.defs {
 		if d.Type != PasswordParameter {
-			text += "\n" + d.Name + "=" + it.parameters[d.Name]
+			text.WriteString("\n" + d.Name + "=" + it.parameters[d.Name])
 		}
 	}
-	return text
+	return text.String()
 }
 
 // actions exports the parameters and the causes.
