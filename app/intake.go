@@ -73,6 +73,12 @@ func (in *intake) expect(name, kind string, at time.Time) {
 // Accept counts the records. It has no way to fail: what the store drops, it
 // counts as dropped.
 func (in *intake) Accept(_ context.Context, source string, records []gatewarden.Record) error {
+	in.count(source, records)
+	return nil
+}
+
+// count counts the records and says what became of them.
+func (in *intake) count(source string, records []gatewarden.Record) store.Added {
 	now := in.now()
 	added := in.store.Add(records, now)
 	for fate, n := range map[string]int{
@@ -81,7 +87,7 @@ func (in *intake) Accept(_ context.Context, source string, records []gatewarden.
 		in.records.WithLabelValues(source, fate).Add(float64(n))
 	}
 	in.note(source, records, now)
-	return nil
+	return added
 }
 
 // note remembers that the source is alive. A record from the future says nothing about

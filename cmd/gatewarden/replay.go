@@ -63,6 +63,9 @@ func replayRules(cmd *cobra.Command, paths, overrides []string) (*rules.Rules, e
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
+	if len(set.SLOs) == 0 {
+		return nil, fmt.Errorf("there is no slo in %s, so nothing to judge by", strings.Join(paths, ", "))
+	}
 	for _, o := range overrides {
 		key, value, ok := strings.Cut(o, "=")
 		if !ok {
@@ -107,6 +110,9 @@ func replay(cmd *cobra.Command, set *rules.Rules, inputs []app.ReplayInput, outp
 	printer := newEventPrinter(out, output)
 	for _, s := range set.SLOs {
 		printer.widen(s.Name)
+	}
+	for _, p := range set.Policies {
+		printer.widen(p.Name + "-0123456789-1") // what its actions are called
 	}
 	progress := isTerminal(complain) && !isTerminal(out)
 	opts := app.ReplayOptions{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -36,6 +37,7 @@ var update = flag.Bool("update", false, "write what the sessions print into thei
 //	envsubst FILE...  fills $NAME in files; $$ stays a $
 //	records FILE KEY=VALUE...
 //	                  writes Kong log lines, as records describes
+//	gzip FILE         packs it into FILE.gz
 //	occupy ADDRESS    listens there until the session ends
 //	post FILE URL     posts a file as Kong's http-log plugin does; the answer must be 200
 //	await URL TEXT... asks until the answer has all texts
@@ -49,7 +51,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script", UpdateScripts: *update, RequireUniqueNames: true, Setup: setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"envsubst": envsubst, "kong": startKong, "jenkins": startJenkins, "records": writeRecords, "post": post,
-			"await": await, "occupy": occupy, "grab": grab, "jsonlines": jsonLines,
+			"await": await, "occupy": occupy, "gzip": pack, "grab": grab, "jsonlines": jsonLines,
 		},
 	})
 }
@@ -133,8 +135,8 @@ func envsubst(ts *testscript.TestScript, neg bool, args []string) {
 //
 //	records orders.log service=orders count=100 bad=50% at=2026-11-21T20:00:00Z over=10s millis=30
 //
-// Requests are spread evenly over the stretch; without at it ends now. Of each
-// hundred the first so many fail with 500.
+// Requests are spread evenly over the stretch, and so are those that fail with 500.
+// Without at it ends now.
 func writeRecords(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: records FILE KEY=VALUE...")
@@ -166,12 +168,24 @@ func writeRecords(ts *testscript.TestScript, neg bool, args []string) {
 			ID: uint64(from.UnixNano()) + uint64(i), At: from.Add(over * time.Duration(i) / time.Duration(count)),
 			Service: set["service"], Status: 200, Millis: number("millis"),
 		}
-		if i%100 < bad {
+		if (i+1)*bad/100 > i*bad/100 {
 			line.Status = 500
 		}
 		text = append(w.Append(text, line), '\n')
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+}
+
+func pack(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: gzip FILE")
+	}
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	_, err := io.WriteString(w, ts.ReadFile(args[0]))
+	ts.Check(err)
+	ts.Check(w.Close())
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".gz"), packed.Bytes(), 0o600))
 }
 
 func occupy(ts *testscript.TestScript, neg bool, args []string) {
