@@ -229,7 +229,7 @@ func (a *App) openSources(_ context.Context, set settings) error {
 		}
 		source, err := byKind[s.Kind].Build(collector.Env{
 			Name: name, Sink: a.intake, Mux: a.ingest,
-			Log:     a.logger.With("component", "collector", "source", name),
+			Log:     a.logger.With("component", "collector"),
 			Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, a.registry),
 		}, s.Decode)
 		if err != nil {

@@ -65,6 +65,9 @@ func (in *intake) expect(name, kind string, at time.Time) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.sources[name] = &sourceHealth{kind: kind}
+	for fate := range fates(store.Added{}) {
+		in.records.WithLabelValues(name, fate) // from 0 on: the first batch must show in a rate
+	}
 	if in.started.IsZero() {
 		in.started = at
 	}
@@ -81,13 +84,18 @@ func (in *intake) Accept(_ context.Context, source string, records []gatewarden.
 func (in *intake) count(source string, records []gatewarden.Record) store.Added {
 	now := in.now()
 	added := in.store.Add(records, now)
-	for fate, n := range map[string]int{
-		"counted": added.Counted, "shed": added.Shed, "duplicate": added.Duplicate, "too_late": added.TooLate, "future": added.Future,
-	} {
+	for fate, n := range fates(added) {
 		in.records.WithLabelValues(source, fate).Add(float64(n))
 	}
 	in.note(source, records, now)
 	return added
+}
+
+// fates are what can become of a record, with how many it became of.
+func fates(a store.Added) map[string]int {
+	return map[string]int{
+		"counted": a.Counted, "shed": a.Shed, "duplicate": a.Duplicate, "too_late": a.TooLate, "future": a.Future,
+	}
 }
 
 // note remembers that the source is alive. A record from the future says nothing about

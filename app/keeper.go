@@ -21,6 +21,7 @@ const (
 	maxPending = 600
 
 	snapshotName = "store"
+	damagedName  = "store-damaged"
 )
 
 // keeper makes the store outlive the process: each second what is new goes to the
@@ -37,14 +38,9 @@ type keeper struct {
 
 // restore fills the store with what the last life left.
 func (k *keeper) restore(ctx context.Context) error {
-	blob, err := k.snapshots.Get(ctx, snapshotName)
-	switch {
-	case err == nil:
-		if err := k.store.Restore(blob); err != nil {
-			return fmt.Errorf("restoring the counts from their snapshot: %w", err)
-		}
-	case gatewarden.ErrorCode(err) != gatewarden.NotFound:
-		return fmt.Errorf("reading the snapshot of the counts: %w", err)
+	size, err := k.restoreSnapshot(ctx)
+	if err != nil {
+		return err
 	}
 	messages := 0
 	err = k.cells.Read(ctx, 0, func(seq uint64, data []byte) error {
@@ -59,8 +55,30 @@ func (k *keeper) restore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the log of cells: %w", err)
 	}
-	k.logger.Info("counts restored", "snapshot_bytes", len(blob), "messages", messages)
+	k.logger.Info("counts restored", "snapshot_bytes", size, "messages", messages)
 	return nil
+}
+
+// restoreSnapshot restores the snapshot and returns its size. A damaged one is put
+// aside for whoever wants to look at it: a guard without its past is better than no
+// guard.
+func (k *keeper) restoreSnapshot(ctx context.Context) (size int, err error) {
+	blob, err := k.snapshots.Get(ctx, snapshotName)
+	if gatewarden.ErrorCode(err) == gatewarden.NotFound {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the snapshot of the counts: %w", err)
+	}
+	damage := k.store.Restore(blob)
+	if damage == nil {
+		return len(blob), nil
+	}
+	k.logger.Error("the snapshot of the counts is damaged: the history before the last minutes is lost; it is kept as "+damagedName, "error", damage)
+	if err := k.snapshots.Put(ctx, damagedName, blob); err != nil {
+		return 0, fmt.Errorf("putting the damaged snapshot aside: %w", err)
+	}
+	return 0, nil
 }
 
 // Run keeps the store until ctx ends, and a last time then.
