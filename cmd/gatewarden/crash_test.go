@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,19 +146,27 @@ func TestKillAtRandom(t *testing.T) {
 // TestTermInTheMiddle asks the guard to end while a build of its is running.
 func TestTermInTheMiddle(t *testing.T) {
 	t.Parallel()
-	b := openBreach(t)
+	b := openShopDay(t)
+	letGo := b.shop.holdBuilds()
+	b.shop.bad.Store(true)
 	eventually(t, "a build to run", func() error {
 		if len(b.shop.jenkins.Runs(rollbackJob)) == 0 {
 			return errors.New("there is none")
 		}
 		return nil
 	})
+	b.customers.close()
+	before := b.customers.taken()
 	b.guard.signal(t, syscall.SIGTERM)
 	if code := b.guard.exitCode(t); code != 0 {
 		t.Errorf("it ended with %d:\n%s", code, b.guard.tail())
 	}
 	b.restart()
-	b.shop.letGo()
+	if total := b.guard.counted(t); total != before {
+		t.Errorf("%d requests counted after the restart, want %d", total, before)
+	}
+	b.customers = b.shop.openDoors(b.guard)
+	letGo()
 	b.untilOver()
 	b.check()
 }
@@ -180,29 +189,22 @@ func TestCountsOutliveACrash(t *testing.T) {
 			s := openShop(t, crashRules, 0)
 			guard := startProcess(t, s.config)
 			customers := s.openDoors(guard)
-			posted := customers.untilPosted(12 * time.Second)
+			marks := customers.untilTaken(1000)
 			customers.close()
-			before := posted[len(posted)-1]
+			before := customers.taken()
+			killed := time.Now()
 			guard.signal(t, c.signal)
 			_ = guard.exitCode(t)
 
 			next := startProcess(t, s.config)
-			var total uint64
-			eventually(t, "the SLO to be judged again", func() error {
-				slo, err := next.slo("orders-availability")
-				if err == nil && slo.Verdict.SLO == nil {
-					err = errors.New("no verdict yet")
-				}
-				if err == nil {
-					total = slo.Verdict.SLO.Count.Total()
-				}
-				return err
-			})
+			total := next.counted(t)
 			least := before
-			if c.lost > 0 {
-				least = posted[max(0, len(posted)-1-int(c.lost/tickEvery))]
+			for _, m := range slices.Backward(marks) {
+				if least = m.posted; !m.at.After(killed.Add(-c.lost)) {
+					break
+				}
 			}
-			if total < uint64(least) || total > uint64(before) {
+			if total < least || total > before {
 				t.Errorf("%d requests counted after the restart, want %d to %d", total, least, before)
 			}
 		})
@@ -218,15 +220,22 @@ type breach struct {
 	customers *customers
 }
 
-// openBreach starts a guard, lets it see healthy traffic, and then releases the bad
-// version. env is for the guard's first life.
+// openBreach releases the bad version into a healthy shop. env is for the guard's
+// first life.
 func openBreach(t *testing.T, env ...string) *breach {
+	t.Helper()
+	b := openShopDay(t, env...)
+	b.shop.bad.Store(true)
+	return b
+}
+
+// openShopDay starts a guard and lets it see healthy traffic.
+func openShopDay(t *testing.T, env ...string) *breach {
 	t.Helper()
 	b := &breach{t: t, shop: openShop(t, crashRules, crashBuilds)}
 	b.guard = startProcess(t, b.shop.config, env...)
 	b.customers = b.shop.openDoors(b.guard)
 	b.untilHealthy()
-	b.shop.bad.Store(true)
 	return b
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -182,6 +183,22 @@ func (p *process) slo(name string) (api.SLO, error) {
 	var s api.SLO
 	err := p.get("/api/v1/slos/"+name, &s)
 	return s, err
+}
+
+// counted waits for a verdict on the orders and returns how many it counts.
+func (p *process) counted(t *testing.T) (requests int) {
+	t.Helper()
+	eventually(t, "the SLO to be judged", func() error {
+		s, err := p.slo("orders-availability")
+		if err == nil && s.Verdict.SLO == nil {
+			err = errors.New("no verdict yet")
+		}
+		if err == nil {
+			requests = int(s.Verdict.SLO.Count.Total())
+		}
+		return err
+	})
+	return requests
 }
 
 // post posts a body to the guard's ingest address and returns the answer.

@@ -43,10 +43,11 @@ type shop struct {
 	own        string // path of the user's own plugin in the Admin API
 	ownBefore  map[string]any
 
-	bad     atomic.Bool  // orders v2 fails, and has damaged what only the rollback repairs
-	ran     sync.Map     // action ids that a rollback ran for
-	repairs atomic.Int64 // how many more rollbacks it takes
-	running chan struct{} // unless nil, builds run until it is closed
+	bad     atomic.Bool                   // orders v2 fails, and has damaged what only the rollback repairs
+	ran     sync.Map                      // action ids that a rollback ran for
+	repairs atomic.Int64                  // how many more rollbacks it takes
+	orders  uint64                        // logged so far, by the one customers that there are at a time
+	running atomic.Pointer[chan struct{}] // unless nil, builds run until it is closed
 }
 
 // openShop starts the stand-ins and writes the guard's files. rollbacks is how many
@@ -127,11 +128,11 @@ func (s *shop) openJenkins() {
 
 // rollBack is the pipeline of the rollback job.
 func (s *shop) rollBack(ctx context.Context, b *fakejenkins.Build) error {
-	if s.running != nil {
+	if until := s.running.Load(); until != nil {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.running:
+		case <-*until:
 		}
 	}
 	if _, again := s.ran.LoadOrStore(b.Parameter(actionParam), true); !again {
@@ -139,6 +140,13 @@ func (s *shop) rollBack(ctx context.Context, b *fakejenkins.Build) error {
 	}
 	fmt.Fprintln(b, "rolled back")
 	return nil
+}
+
+// holdBuilds makes builds run until letGo is called.
+func (s *shop) holdBuilds() (letGo func()) {
+	until := make(chan struct{})
+	s.running.Store(&until)
+	return func() { close(until) }
 }
 
 func (s *shop) serve(h http.Handler) string {
@@ -237,13 +245,12 @@ func (s *shop) failing() bool {
 
 // customers is the traffic of a shop, as Kong logs it.
 type customers struct {
-	shop    *shop
-	mu      sync.Mutex
-	to      *process // where Kong's log goes
-	posted  int      // records that were answered with 200
-	written int      // records that Kong logged
-	stop    context.CancelFunc
-	done    sync.WaitGroup
+	shop   *shop
+	mu     sync.Mutex
+	to     *process // where Kong's log goes
+	posted int      // records that were answered with 200
+	stop   context.CancelFunc
+	done   sync.WaitGroup
 }
 
 // perTick orders are placed every tickEvery: 100 a second.
@@ -267,21 +274,24 @@ func (c *customers) close() {
 	c.done.Wait()
 }
 
-// untilPosted waits until records were taken for so long, and returns how many there
-// were at each tick.
-func (c *customers) untilPosted(d time.Duration) (posted []int) {
+// mark says how many records had been taken by an instant.
+type mark struct {
+	at     time.Time
+	posted int
+}
+
+// untilTaken waits until so many records are taken, and returns how the number grew.
+func (c *customers) untilTaken(records int) (marks []mark) {
 	c.shop.t.Helper()
-	for range int(d / tickEvery) {
-		eventually(c.shop.t, "a batch to be taken", func() error {
-			_, now := c.counts()
-			if len(posted) > 0 && now <= posted[len(posted)-1] {
-				return errors.New("none is")
-			}
-			posted = append(posted, now)
-			return nil
-		})
-	}
-	return posted
+	eventually(c.shop.t, "records to be taken", func() error {
+		posted := c.taken()
+		marks = append(marks, mark{time.Now(), posted})
+		if posted < records {
+			return fmt.Errorf("%d of %d are", posted, records)
+		}
+		return nil
+	})
+	return marks
 }
 
 // logTo makes Kong's log go to another life of the guard.
@@ -291,17 +301,18 @@ func (c *customers) logTo(p *process) {
 	c.to = p
 }
 
-func (c *customers) counts() (written, posted int) {
+// taken returns how many records were answered with 200.
+func (c *customers) taken() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.written, c.posted
+	return c.posted
 }
 
 // run writes batches and posts them as Kong does: in order, each again until it is
 // answered with 200.
 func (c *customers) run(ctx context.Context) {
 	var queue [][]byte
-	writer, id := loglines.NewWriter(), uint64(0)
+	writer := loglines.NewWriter()
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	for {
@@ -310,33 +321,30 @@ func (c *customers) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		queue = append(queue, c.batch(writer, &id))
+		queue = append(queue, c.batch(writer))
 		for len(queue) > 0 && c.post(queue[0]) {
 			queue = queue[1:]
 		}
 	}
 }
 
-func (c *customers) batch(w *loglines.Writer, id *uint64) []byte {
+func (c *customers) batch(w *loglines.Writer) []byte {
 	failing := c.shop.failing()
 	body := []byte("[")
 	for i := range perTick {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		l := loglines.Line{ID: *id, At: time.Now(), Service: "orders", Target: targetV1, Status: http.StatusOK, Millis: 5}
-		if *id%2 == 1 {
+		l := loglines.Line{ID: c.shop.orders, At: time.Now(), Service: "orders", Target: targetV1, Status: http.StatusOK, Millis: 5}
+		if c.shop.orders%2 == 1 {
 			l.Target = targetV2
 			if failing {
 				l.Status = http.StatusInternalServerError
 			}
 		}
 		body = w.Append(body, l)
-		*id++
+		c.shop.orders++
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.written += perTick
 	return append(body, ']')
 }
 
