@@ -52,7 +52,7 @@ func (l *ladder) beginning(i int) bool {
 }
 
 // passed reports whether a step is not to be begun in this round: it was already,
-// it is still in place from an earlier one, it cannot be done twice, or a person
+// it is still in place from an earlier one or waits for a person since then, it cannot be done twice, or a person
 // took it back.
 func (l *ladder) passed(i int) bool {
 	r := &l.rungs[i]
@@ -63,7 +63,7 @@ func (l *ladder) passed(i int) bool {
 		return false
 	default:
 		done := !r.current.kind.Reversible() && r.current.Status != gatewarden.ActionSkipped
-		return r.current.busy || r.current.inPlace() || done
+		return r.current.pending() || done
 	}
 }
 

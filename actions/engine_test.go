@@ -379,6 +379,33 @@ func TestTimetables(t *testing.T) {
 				6m0s protect-1 reverted
 				6m1s protect ended`,
 		},
+		"what waits for a person is not asked for again when the ladder climbs anew": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) {
+				p.Mode, p.Steps, p.Lease = gatewarden.ModeApprove, p.Steps[:2], time.Minute
+			}),
+			do: map[string]func(*Engine) error{
+				"approve": func(e *Engine) error { return e.Approve(context.Background(), waiting(e), "ada") },
+			},
+			script: `
+				0s   orders=outage
+				10s  !approve
+				40s  orders=blind
+				2m   orders=outage
+				3m   orders=healthy
+				9m`,
+			want: `
+				0s   protect-1 waiting
+				10s  protect-1 waiting
+				10s  protect-1 started
+				10s  protect-1 applied
+				30s  protect-2 waiting
+				1m30s protect-1 reverting
+				1m30s protect-1 reverted
+				2m0s protect-1r2 waiting
+				3m0s protect-1r2 skipped
+				3m0s protect-2 skipped
+				8m0s protect ended`,
+		},
 		"what a person rejects does not come up again": {
 			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Mode, p.Steps = gatewarden.ModeApprove, p.Steps[:1] }),
 			do: map[string]func(*Engine) error{

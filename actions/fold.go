@@ -186,7 +186,7 @@ func (e *Engine) rebuildRung(l *ladder, past *gatewarden.Action, byHand bool) {
 	a := newAction(l, *past)
 	e.actions[a.ID] = a
 	r := &l.rungs[a.Step-1]
-	if r.current != nil && r.current.inPlace() && !a.inPlace() {
+	if r.current != nil && r.current.pending() && !a.pending() {
 		return // never lose sight of what is in place
 	}
 	r.current = a

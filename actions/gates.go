@@ -58,7 +58,7 @@ func (e *Engine) active(policy string) (n int) {
 			if a == nil {
 				continue
 			}
-			if a.busy || a.Status == gatewarden.ActionWaiting || a.inPlace() || (a.observed && a.Spec.Kind.Reversible()) {
+			if a.pending() || (a.observed && a.Spec.Kind.Reversible()) {
 				n++
 			}
 		}

@@ -149,7 +149,7 @@ func (l *ladder) wellFor(n int, at time.Time) bool {
 // person.
 func (l *ladder) unfinished() bool {
 	for i := range l.rungs {
-		if a := l.rungs[i].current; a != nil && (a.busy || a.Status == gatewarden.ActionWaiting || a.inPlace()) {
+		if a := l.rungs[i].current; a != nil && a.pending() {
 			return true
 		}
 	}
@@ -163,6 +163,11 @@ func (a *action) inPlace() bool {
 		return a.Spec.Kind.Reversible()
 	}
 	return a.Status.InPlace()
+}
+
+// pending reports whether it is in place, under way, or waits for a person.
+func (a *action) pending() bool {
+	return a.busy || a.Status == gatewarden.ActionWaiting || a.inPlace()
 }
 
 // revertible reports whether the action can be taken back now.

@@ -131,7 +131,7 @@ func (o *outside) left() []string {
 	return slices.Sorted(maps.Keys(o.inPlace))
 }
 
-// record is a durable journal: what it took survives the engine.
+// ledger is a durable journal: what it took survives the engine.
 type ledger struct {
 	mu    sync.Mutex
 	lines [][]byte

@@ -500,3 +500,35 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkAppend is one durable event, fsync included.
+func BenchmarkAppend(b *testing.B) {
+	srv, err := server.NewServer(&server.Options{DontListen: true, NoSigs: true, NoLog: true, JetStream: true, StoreDir: b.TempDir(), SyncAlways: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv.Start()
+	defer srv.WaitForShutdown()
+	defer srv.Shutdown()
+	if !srv.ReadyForConnections(10 * time.Second) {
+		b.Fatal("the server does not start")
+	}
+	conn, err := nats.Connect("", nats.InProcessServer(srv))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		b.Fatal(err)
+	}
+	j, err := Open(b.Context(), js, Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := j.Append(b.Context(), actionEvent("l", gatewarden.ActionApplied)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
