@@ -104,6 +104,7 @@ func (s *Store) decide(f *fold, records []gatewarden.Record, now time.Time, head
 	s.dedup.mu.Lock()
 	defer s.dedup.mu.Unlock()
 	s.dedup.turn(now)
+	s.dedup.touch(f.hashes)
 	for i := range records {
 		if f.fates[i] > shed || records[i].ID == "" {
 			continue

@@ -26,11 +26,13 @@ type dedup struct {
 	seed   maphash.Seed
 
 	mu      sync.Mutex
-	slots   []uint64 // a power of two of them; 0 is an empty one
-	shift   int      // a hash's home is its bits from shift up
-	counts  [numberBits + 1]int
-	current uint64    // the running generation's number
-	began   time.Time // of the running generation
+	slots   []uint64            // a power of two of them; 0 is an empty one
+	shift   int                 // a hash's home is its bits from shift up
+	used    int                 // how many slots are not empty
+	counts  [numberBits + 1]int // the same, by generation
+	current uint64              // the running generation's number
+	began   time.Time           // of the running generation
+	touched uint64              // means nothing; keeps touch from being optimised away
 }
 
 func newDedup(window time.Duration, limit int) *dedup {
@@ -42,6 +44,15 @@ func newDedup(window time.Duration, limit int) *dedup {
 // hash returns what is remembered of an id; never 0.
 func (d *dedup) hash(id string) uint64 {
 	return max(maphash.String(d.seed, id)&^numberBits, numberBits+1)
+}
+
+// touch reads where the ids of a batch would be. The reads wait for nothing, so the
+// processor overlaps their misses of the cache, which knows would take one by one.
+// The caller holds mu.
+func (d *dedup) touch(hashes []uint64) {
+	for _, h := range hashes {
+		d.touched ^= d.slots[h>>d.shift]
+	}
 }
 
 // knows reports whether an id is remembered. The caller holds mu and has called turn.
@@ -64,7 +75,7 @@ func (d *dedup) insert(hash uint64) {
 	}
 	d.slots[at] = hash | d.current
 	d.counts[d.current]++
-	if 4*d.size() > 3*len(d.slots) {
+	if d.used++; 4*d.used > 3*len(d.slots) {
 		d.resize()
 	}
 }
@@ -98,7 +109,11 @@ func (d *dedup) forgetOldest() {
 // behind those of generations that count none any more.
 func (d *dedup) resize() {
 	old := d.slots
-	size := max(bits.Len(uint(2*d.size())), 10)
+	d.used = 0
+	for _, n := range d.counts {
+		d.used += n
+	}
+	size := max(bits.Len(uint(2*d.used)), 10)
 	d.slots, d.shift = make([]uint64, 1<<size), 64-size
 	mask := uint64(len(d.slots) - 1)
 	for _, s := range old {
@@ -113,17 +128,9 @@ func (d *dedup) resize() {
 	}
 }
 
-// size returns how many ids are remembered. The caller holds mu.
-func (d *dedup) size() (n int) {
-	for _, c := range d.counts {
-		n += c
-	}
-	return n
-}
-
 // len returns how many ids are remembered.
 func (d *dedup) len() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.size()
+	return d.used
 }

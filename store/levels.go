@@ -1,9 +1,11 @@
 package store
 
 const (
-	minute = 60
-	hour   = 60 * minute
-	day    = 24 * hour
+	halfMinute  = 30
+	minute      = 60
+	fiveMinutes = 5 * minute
+	hour        = 60 * minute
+	day         = 24 * hour
 
 	levelCount = 4
 	coarsest   = levelCount - 1
@@ -20,9 +22,9 @@ func slotWidth(l int) int64 {
 	case 0:
 		return 1
 	case 1:
-		return 30
+		return halfMinute
 	case 2:
-		return 5 * minute
+		return fiveMinutes
 	default:
 		return hour
 	}
@@ -51,12 +53,16 @@ func (c *calendar) horizon(l int) int64 { return c.head - c.keep[l] }
 // levels counts as the first slot of the coarsest.
 func (c *calendar) round(sec int64) int64 {
 	sec = min(sec, lastSecond)
-	for l := range levelCount {
-		if sec >= c.horizon(l) {
-			return floorTo(sec, slotWidth(l))
-		}
+	switch {
+	case sec >= c.horizon(0):
+		return sec
+	case sec >= c.horizon(1):
+		return floorTo(sec, halfMinute)
+	case sec >= c.horizon(2):
+		return floorTo(sec, fiveMinutes)
+	default:
+		return floorTo(max(sec, c.horizon(coarsest)), hour)
 	}
-	return floorTo(c.horizon(coarsest), slotWidth(coarsest))
 }
 
 // shelves says where a series keeps what: level l holds the seconds from shelves[l]
