@@ -263,6 +263,7 @@ func (a *App) Run(ctx context.Context) error {
 	addActor(ctx, &g, a.keeper.Run)
 	addActor(ctx, &g, a.reloader.Run)
 	addActor(ctx, &g, a.tick)
+	addActor(ctx, &g, a.trim)
 	a.ready.Store(true)
 	a.logger.Info("guarding", "version", version.Get().Version, "api", a.Addr("api"), "ingest", a.Addr("ingest"),
 		"slos", len(a.reloader.current().rules.SLOs), "policies", len(a.reloader.current().rules.Policies))
@@ -293,6 +294,25 @@ func (a *App) tick(ctx context.Context) error {
 		}
 		if err := a.loop.Tick(ctx, next); err != nil && ctx.Err() == nil {
 			a.logger.Error("a tick was not all it should be", "error", err)
+		}
+	}
+}
+
+// trimEvery is how often the journal is held to its limits.
+const trimEvery = time.Hour
+
+// trim keeps the journal within its limits.
+func (a *App) trim(ctx context.Context) error {
+	every := time.NewTicker(trimEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-every.C:
+			if err := a.journal.Trim(ctx, now); err != nil && ctx.Err() == nil {
+				a.logger.Warn("the journal could not be trimmed; it is tried again in an hour", "error", err)
+			}
 		}
 	}
 }
