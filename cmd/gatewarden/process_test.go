@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -199,6 +200,33 @@ func (p *process) counted(t *testing.T) (requests int) {
 		return err
 	})
 	return requests
+}
+
+// status returns the guard at a glance.
+func (p *process) status() (api.Status, error) {
+	var s api.Status
+	err := p.get("/api/v1/status", &s)
+	return s, err
+}
+
+// metric returns the value of a sample as /metrics shows it, with its labels if it
+// has any.
+func (p *process) metric(sample string) (float64, error) {
+	resp, err := httpClient().Get(p.api + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(body)) {
+		if value, ok := strings.CutPrefix(line, sample+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		}
+	}
+	return 0, fmt.Errorf("/metrics has no sample %s", sample)
 }
 
 // post posts a body to the guard's ingest address and returns the answer.

@@ -44,6 +44,7 @@ type shop struct {
 	ownBefore  map[string]any
 
 	bad     atomic.Bool                   // orders v2 fails, and has damaged what only the rollback repairs
+	faulty  atomic.Bool                   // the Admin API is
 	ran     sync.Map                      // action ids that a rollback ran for
 	repairs atomic.Int64                  // how many more rollbacks it takes
 	orders  uint64                        // logged so far, by the one customers that there are at a time
@@ -213,9 +214,18 @@ func (s *shop) pluginsOfGuard() (ids []string) {
 	return ids
 }
 
-// weight returns the weight of a target, without counting as a request of the
-// guard's when the gateway is at fault: -1 then.
+// setFaults makes the gateway's Admin API faulty, or well again.
+func (s *shop) setFaults(f fakekong.Faults) {
+	s.faulty.Store(f != fakekong.Faults{})
+	s.kong.SetFaults(f)
+}
+
+// weight returns the weight of a target, and -1 while the Admin API is faulty: whoever
+// asks then may wait for long.
 func (s *shop) weight(target string) int {
+	if s.faulty.Load() {
+		return -1
+	}
 	var list struct {
 		Data []struct {
 			Target string
