@@ -162,36 +162,6 @@ func (s *Store) Restore(snapshot []byte) error {
 	return nil
 }
 
-func (e *encoder) progress(p progress) {
-	e.uint(uint64(len(p)))
-	for _, origin := range slices.Sorted(maps.Keys(p)) {
-		f := p[origin]
-		e.word(origin)
-		e.uint(f.upTo)
-		e.uint(uint64(f.head))
-		e.uint(uint64(len(f.beyond)))
-		for _, n := range f.beyond {
-			e.uint(n)
-		}
-	}
-}
-
-func (d *decoder) progress() progress {
-	p := progress{}
-	for range d.count() {
-		origin := d.word()
-		f := &frames{upTo: d.uint(), head: d.second()}
-		for range d.count() {
-			f.beyond = append(f.beyond, d.uint())
-		}
-		if !slices.IsSorted(f.beyond) {
-			d.fail()
-		}
-		p[origin] = f
-	}
-	return p
-}
-
 // state writes all that is kept for a series.
 func (e *encoder) state(s *series) {
 	e.series(s.name)
