@@ -98,6 +98,36 @@ func TestKillAtEveryStep(t *testing.T) {
 	}
 }
 
+// TestKillBeforeTheAnswer kills the guard when a peer has done what it was asked, and
+// the guard does not know it yet: no failpoint lies between these two.
+func TestKillBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
+	for at, changes := range map[peer]int{
+		peerKong:    6, // three are made, three are taken back
+		peerJenkins: crashBuilds,
+	} {
+		for n := 1; n <= changes; n++ {
+			t.Run(fmt.Sprintf("%s:%d", at, n), func(t *testing.T) {
+				t.Parallel()
+				b := openShopDay(t)
+				first := b.guard
+				b.shop.strikeAt(at, n, func() {
+					_ = first.cmd.Process.Kill() // that it died is checked below
+					<-first.ended
+				})
+				b.shop.bad.Store(true)
+				b.untilKilledOrOver()
+				if !b.guard.killed() {
+					t.Fatalf("the guard never made change %d at %s: nothing was tested", n, at)
+				}
+				b.restart()
+				b.untilOver()
+				b.check()
+			})
+		}
+	}
+}
+
 // TestKillAgainAndAgain kills the guard at one failpoint after the other within one
 // breach, each time in the life that the last crash led to.
 func TestKillAgainAndAgain(t *testing.T) {

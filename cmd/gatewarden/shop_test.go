@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -44,6 +45,7 @@ type shop struct {
 	ownBefore  map[string]any
 
 	bad     atomic.Bool                   // orders v2 fails, and has damaged what only the rollback repairs
+	strike  atomic.Pointer[strike]        // nil when nothing is to happen
 	faulty  atomic.Bool                   // the Admin API is
 	ran     sync.Map                      // action ids that a rollback ran for
 	repairs atomic.Int64                  // how many more rollbacks it takes
@@ -107,7 +109,7 @@ func (s *shop) openKong() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.admin = s.serve(s.kong.Admin())
+	s.admin = s.serve(peerKong, s.kong.Admin())
 	var own struct{ ID string }
 	s.ask(http.MethodPost, "/routes/orders-list/plugins",
 		`{"name":"rate-limiting","tags":["team:checkout"],"config":{"minute":6000,"policy":"local","limit_by":"ip","fault_tolerant":false}}`, &own)
@@ -124,7 +126,7 @@ func (s *shop) openJenkins() {
 	s.jenkins.SetJob(fakejenkins.Job{
 		Name: rollbackJob, Parameters: []fakejenkins.Parameter{{Name: "SERVICE"}, {Name: actionParam}}, Pipeline: s.rollBack,
 	})
-	s.jenkinsURL = s.serve(s.jenkins)
+	s.jenkinsURL = s.serve(peerJenkins, s.jenkins)
 }
 
 // rollBack is the pipeline of the rollback job.
@@ -150,8 +152,47 @@ func (s *shop) holdBuilds() (letGo func()) {
 	return func() { close(until) }
 }
 
-func (s *shop) serve(h http.Handler) string {
-	server := httptest.NewServer(h)
+// peer names a stand-in.
+type peer string
+
+const (
+	peerKong    peer = "kong"
+	peerJenkins peer = "jenkins"
+)
+
+// strike is what happens to a guard that changes something at a peer: its call is
+// carried out, and before it hears of that, it is dead.
+type strike struct {
+	at   peer
+	left atomic.Int64 // changes that pass before
+	kill func()
+}
+
+// strikeAt arms a strike at the n-th change from now on.
+func (s *shop) strikeAt(at peer, n int, kill func()) {
+	strike := &strike{at: at, kill: kill}
+	strike.left.Store(int64(n))
+	s.strike.Store(strike)
+}
+
+// serve serves a stand-in.
+func (s *shop) serve(name peer, h http.Handler) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		strike := s.strike.Load()
+		if r.Method == http.MethodGet || r.Method == http.MethodHead || strike == nil || strike.at != name {
+			h.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, r)
+		if strike.left.Add(-1) == 0 {
+			strike.kill()
+			panic(http.ErrAbortHandler) // which cuts the connection
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+	}))
 	s.t.Cleanup(server.Close)
 	return server.URL
 }
