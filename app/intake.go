@@ -184,7 +184,8 @@ func (in *intake) views(at time.Time) []api.Source {
 	for name, h := range in.sources {
 		v := api.Source{Name: name, Kind: h.kind, Records: h.records, LagSeconds: h.lag.Seconds(), Silent: at.Sub(h.arrived) > in.blindAfter}
 		if !h.arrived.IsZero() {
-			v.LastRecord = &h.arrived
+			arrived := h.arrived // a copy: whoever shows it holds no lock
+			v.LastRecord = &arrived
 		}
 		list = append(list, v)
 	}
