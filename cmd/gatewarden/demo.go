@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
@@ -28,11 +29,19 @@ needs to be installed, nothing is left behind, and only loopback is used.`,
 			}
 			p := paintFor(cmd.OutOrStdout())
 			colours := map[string]string{"good": green, "bad": red, "note": cyan, "faint": faint}
-			return demo.Run(cmd.Context(), demo.Options{
+			err := demo.Run(cmd.Context(), demo.Options{
 				Out: cmd.OutOrStdout(), Once: once, API: demoAddress(cmd, once),
 				Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})),
 				Paint:  func(kind, s string) string { return p.paint(colours[kind], s) },
 			})
+			switch interrupted := cmd.Context().Err() != nil; {
+			case err == nil || !interrupted:
+				return err
+			case once:
+				return errors.New("stopped before the story was over")
+			default:
+				return nil // whoever wanted to see no more has what they wanted
+			}
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "end when the story is over")

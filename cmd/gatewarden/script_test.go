@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,13 +37,19 @@ var update = flag.Bool("update", false, "write what the sessions print into thei
 //	                  Admin API is $KONG
 //	jenkins           a Jenkins with the job shop/orders-rollback at $JENKINS; the token
 //	                  is $JENKINS_TOKEN
+//	traffic BAD%      keeps orders' log coming to $INGEST, 100 records a second of which
+//	                  so many fail; "traffic stop" ends it
 //	envsubst FILE...  fills $NAME in files; $$ stays a $
 //	records FILE KEY=VALUE...
 //	                  writes Kong log lines, as records describes
 //	gzip FILE         packs it into FILE.gz
+//	cut FILE          leaves its first half
 //	occupy ADDRESS    listens there until the session ends
-//	post FILE URL     posts a file as Kong's http-log plugin does; the answer must be 200
+//	post FILE URL     posts a file as Kong's http-log plugin does, its lines as one array;
+//	                  the answer must be 200, or something else after a "!"
 //	await URL TEXT... asks until the answer has all texts
+//	awaitfile PATTERN waits until a file of that name exists
+//	emptydir DIR      there is nothing in the folder
 //	grab NAME REGEXP  sets $NAME to what the group matches in the last stdout
 //	jsonlines FILE    every line of a file is one JSON object
 //
@@ -50,8 +59,8 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update, RequireUniqueNames: true, Setup: setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"envsubst": envsubst, "kong": startKong, "jenkins": startJenkins, "records": writeRecords, "post": post,
-			"await": await, "occupy": occupy, "gzip": pack, "grab": grab, "jsonlines": jsonLines,
+			"envsubst": envsubst, "traffic": setTraffic, "kong": startKong, "jenkins": startJenkins, "records": writeRecords, "post": post,
+			"await": await, "awaitfile": awaitFile, "emptydir": emptyDir, "occupy": occupy, "gzip": pack, "cut": cut, "grab": grab, "jsonlines": jsonLines,
 		},
 	})
 }
@@ -67,6 +76,9 @@ func setUpScript(env *testscript.Env) error {
 	env.Setenv("TZ", "UTC")
 	env.Setenv("USER", "alice")
 	env.Setenv("GATEWARDEN_SERVER", "http://"+env.Getenv("API"))
+	t := &traffic{endpoint: "http://" + env.Getenv("INGEST") + "/ingest/kong"}
+	env.Values[trafficKey{}] = t
+	env.Defer(t.stop)
 	repository, err := filepath.Abs("../..")
 	if err != nil {
 		return err
@@ -188,6 +200,14 @@ func pack(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".gz"), packed.Bytes(), 0o600))
 }
 
+func cut(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: cut FILE")
+	}
+	text := ts.ReadFile(args[0])
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text[:len(text)/2]), 0o600))
+}
+
 func occupy(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: occupy ADDRESS")
@@ -197,18 +217,91 @@ func occupy(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() { l.Close() })
 }
 
-// post sends lines as Kong's http-log plugin does, in batches of a JSON array each.
-func post(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: post FILE URL")
+// traffic is what Kong logs while customers order: records are posted as they
+// complete, until it is stopped.
+type traffic struct {
+	endpoint string
+	percent  atomic.Int64 // that fail
+	end      context.CancelFunc
+	running  sync.WaitGroup
+}
+
+// trafficKey is where a session has its traffic.
+type trafficKey struct{}
+
+func setTraffic(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: traffic BAD%% or traffic stop")
 	}
-	lines := bytes.Split(bytes.TrimSpace([]byte(ts.ReadFile(args[0]))), []byte("\n"))
-	body := jsonArray(lines)
+	t := ts.Value(trafficKey{}).(*traffic)
+	if args[0] == "stop" {
+		t.stop()
+		return
+	}
+	bad, err := strconv.ParseInt(strings.TrimSuffix(args[0], "%"), 10, 64)
+	ts.Check(err)
+	t.percent.Store(bad)
+	t.start()
+}
+
+func (t *traffic) start() {
+	if t.end != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.end = cancel
+	t.running.Go(func() { t.run(ctx) })
+}
+
+func (t *traffic) stop() {
+	if t.end != nil {
+		t.end()
+		t.running.Wait()
+		t.end = nil
+	}
+}
+
+// run posts every 100 ms what has completed since. What cannot be posted is lost, as
+// it is with Kong when its queue is full.
+func (t *traffic) run(ctx context.Context) {
+	const each = 10 * time.Millisecond
+	w, every := loglines.NewWriter(), time.NewTicker(100*time.Millisecond)
+	defer every.Stop()
+	from := time.Now()
+	for n := int64(1); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+		var lines [][]byte
+		for ; time.Since(from) >= each; n++ {
+			from = from.Add(each)
+			line := loglines.Line{ID: uint64(n), At: from, Service: "orders", Status: 200, Millis: 3}
+			if bad := t.percent.Load(); n*bad/100 > (n-1)*bad/100 {
+				line.Status = 500
+			}
+			lines = append(lines, w.Append(nil, line))
+		}
+		if resp, err := http.Post(t.endpoint, "application/json", bytes.NewReader(jsonArray(lines))); err == nil {
+			resp.Body.Close()
+		}
+	}
+}
+
+func post(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: [!] post FILE URL")
+	}
+	body := jsonArray(bytes.Split(bytes.TrimSpace([]byte(ts.ReadFile(args[0]))), []byte("\n")))
 	resp, err := http.Post(args[1], "application/json", bytes.NewReader(body))
 	ts.Check(err)
 	defer resp.Body.Close()
-	if answer, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
-		ts.Fatalf("%s: %s: %s", args[1], resp.Status, answer)
+	answer, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	ts.Logf("%s: %s", resp.Status, answer)
+	if (resp.StatusCode == http.StatusOK) == neg {
+		ts.Fatalf("that is not what was expected")
 	}
 }
 
@@ -257,6 +350,28 @@ func containsAll(s string, texts []string) bool {
 		}
 	}
 	return true
+}
+
+func awaitFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: awaitfile PATTERN")
+	}
+	until(ts, args[0], func() (string, bool) {
+		found, err := filepath.Glob(ts.MkAbs(args[0]))
+		ts.Check(err)
+		return "nothing there", len(found) > 0
+	})
+}
+
+func emptyDir(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: emptydir DIR")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(entries) > 0 {
+		ts.Fatalf("%s holds %s, and %d more", args[0], entries[0].Name(), len(entries)-1)
+	}
 }
 
 func grab(ts *testscript.TestScript, neg bool, args []string) {
