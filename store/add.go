@@ -144,7 +144,7 @@ func (s *Store) shapeKnown(f *fold, records []gatewarden.Record) (era int, ok bo
 	defer s.mu.RUnlock()
 	for i := range records {
 		if f.fates[i] <= shed {
-			if f.shapes[i] = s.book.shapes[s.book.key(&records[i])]; f.shapes[i] == nil {
+			if f.shapes[i] = s.book.known(s.book.key(&records[i])); f.shapes[i] == nil {
 				return 0, false
 			}
 		}

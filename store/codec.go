@@ -10,7 +10,10 @@ import (
 )
 
 // encoder writes the parts that messages and snapshots are made of.
-type encoder struct{ b []byte }
+type encoder struct {
+	b       []byte
+	scratch []byte // for what is written after its length
+}
 
 func (e *encoder) uint(n uint64) { e.b = binary.AppendUvarint(e.b, n) }
 func (e *encoder) int(n int64)   { e.b = binary.AppendVarint(e.b, n) }

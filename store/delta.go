@@ -79,7 +79,9 @@ func (s *Store) cut() {
 	}
 	s.drained = appendFrame(s.drained, &d)
 	for _, from := range s.dirty {
-		from.pending = from.pending[:0]
+		if from.pending = from.pending[:0]; cap(from.pending) > 16 {
+			from.pending = nil // many seconds at once are rare: do not keep their memory
+		}
 	}
 	clear(s.dirty)
 	s.dirty, s.fresh = s.dirty[:0], watched{}
@@ -140,7 +142,8 @@ func (e *encoder) cell(c *cell, slis int) {
 		e.uint(n.bad)
 	}
 	c.marks = tidy(c.marks)
-	e.bytes(appendMarks(nil, c.marks))
+	e.scratch = appendMarks(e.scratch[:0], c.marks)
+	e.bytes(e.scratch)
 }
 
 // decodeMessage reads all frames of a message.

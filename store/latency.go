@@ -163,15 +163,14 @@ func (t *tally) add(bucket uint16, n uint64) {
 	t.lo, t.hi = min(t.lo, b), max(t.hi, b)
 }
 
-// marks returns the sums, buckets in order.
-func (t *tally) marks() []mark {
-	var marks []mark
+// marks appends the sums, buckets in order.
+func (t *tally) marks(into []mark) []mark {
 	for b := t.lo; b <= t.hi; b++ {
 		if t.n[b] > 0 {
-			marks = append(marks, mark{uint16(b), t.n[b]})
+			into = append(into, mark{uint16(b), t.n[b]})
 		}
 	}
-	return marks
+	return into
 }
 
 // appendEntries appends m, as several entries if its count asks for it, and as none
@@ -212,11 +211,18 @@ func (m *minuteLog) marks() []mark {
 	for _, e := range m.entries {
 		t.add(e.bucket(), e.n())
 	}
-	return t.marks()
+	return t.marks(nil)
 }
 
 // tidy puts marks in order and adds up those of one bucket, in place.
 func tidy(marks []mark) []mark {
+	if len(marks) > 32 { // where tallying costs less than sorting
+		t := newTally()
+		for _, m := range marks {
+			t.add(m.bucket, m.n)
+		}
+		return t.marks(marks[:0])
+	}
 	slices.SortFunc(marks, func(a, b mark) int { return int(a.bucket) - int(b.bucket) })
 	kept := marks[:0]
 	for _, m := range marks {

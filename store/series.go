@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
@@ -156,7 +157,9 @@ func (s *series) keep(c *cell) {
 			return
 		}
 	}
-	fresh := cell{second: c.second}
+	n := len(s.pending)
+	s.pending = slices.Grow(s.pending, 1)[:n+1]
+	fresh := &s.pending[n] // what was drained from it left its memory there
+	*fresh = cell{second: c.second, slis: fresh.slis[:0], marks: fresh.marks[:0]}
 	fresh.merge(c)
-	s.pending = append(s.pending, fresh)
 }
