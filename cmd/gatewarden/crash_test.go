@@ -248,6 +248,10 @@ type breach struct {
 	shop      *shop
 	guard     *process
 	customers *customers
+
+	seen   uint64 // how far over has read the timeline, through all lives
+	newest gatewarden.Event
+	ended  int // ladders
 }
 
 // openBreach releases the bad version into a healthy shop. env is for the guard's
@@ -314,19 +318,19 @@ func (b *breach) untilOver() {
 
 // over returns what is still missing to the end of the story.
 func (b *breach) over() error {
-	events, err := b.guard.events()
+	events, err := b.guard.events(b.seen)
 	if err != nil {
 		return err
 	}
-	ended := 0
 	for _, e := range events {
+		b.seen, b.newest = e.Seq, e
 		if e.Type == gatewarden.EventAction && e.State == gatewarden.LadderEnded {
-			ended++
+			b.ended++
 		}
 	}
 	switch {
-	case ended < crashPolicies:
-		return fmt.Errorf("%d of %d ladders have ended; the newest events:\n%s", ended, crashPolicies, story(events[max(0, len(events)-12):]))
+	case b.ended < crashPolicies:
+		return fmt.Errorf("%d of %d ladders have ended; the newest event:\n%s", b.ended, crashPolicies, story([]gatewarden.Event{b.newest}))
 	case len(b.shop.jenkins.Queued()) > 0:
 		return errors.New("a build is queued")
 	default:
@@ -337,7 +341,7 @@ func (b *breach) over() error {
 // check holds the end of the story against what it must be.
 func (b *breach) check() {
 	b.t.Helper()
-	events, err := b.guard.events()
+	events, err := b.guard.events(0)
 	if err != nil {
 		b.t.Fatal(err)
 	}

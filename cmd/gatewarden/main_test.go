@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	}
 	// The tests of whole processes wait for most of their time: more at once than
 	// there are cores. The command line overrides this.
-	if err := flag.Set("test.parallel", "12"); err != nil {
+	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
 	testscript.Main(m, map[string]func(){"gatewarden": main})

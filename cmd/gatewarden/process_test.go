@@ -167,16 +167,11 @@ func (p *process) get(path string, v any) error {
 	return json.Unmarshal(body, v)
 }
 
-func (p *process) events() ([]gatewarden.Event, error) {
+// events returns the timeline after a position.
+func (p *process) events(since uint64) ([]gatewarden.Event, error) {
 	var list api.EventList
-	err := p.get("/api/v1/events?limit=10000", &list)
+	err := p.get(fmt.Sprintf("/api/v1/events?limit=10000&since=%d", since), &list)
 	return list.Events, err
-}
-
-func (p *process) actions() ([]gatewarden.Action, error) {
-	var list api.ActionList
-	err := p.get("/api/v1/actions", &list)
-	return list.Actions, err
 }
 
 // slo returns an SLO with its last verdict.
@@ -264,6 +259,6 @@ func eventually(t *testing.T, what string, check func() error) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited %s for %s: %v", giveUpAfter, what, err)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 	}
 }
