@@ -341,7 +341,9 @@ func (p *play) compare(s *Store) {
 		rapid.Int64Range(-15, 20), rapid.Int64Range(0, 700), rapid.Int64Range(0, 3*3600),
 		rapid.Int64Range(0, 40*3600), rapid.Int64Range(0, 100*86400),
 	)
-	for _, m := range modelMeters() {
+	meters := modelMeters()
+	for range 4 {
+		m := rapid.SampledFrom(meters).Draw(p.t, "meter")
 		a, b := ages.Draw(p.t, "age"), ages.Draw(p.t, "other age")
 		from, to := p.now.Add(-time.Duration(max(a, b))*time.Second), p.now.Add(-time.Duration(min(a, b))*time.Second)
 		got, want := s.Count(m.Series, &m.SLI, from, to), p.model.count(m.Series, &m.SLI, from, to)
