@@ -17,6 +17,7 @@ import (
 type settings struct {
 	config *rules.Config
 	rules  *rules.Rules
+	prints fingerprint // of the files, taken before the rules were read
 }
 
 // load reads the configuration and the rules that it names, and finds everything
@@ -24,9 +25,10 @@ type settings struct {
 func load(file string, env func(string) (string, bool)) (settings, rules.Problems) {
 	config, problems := rules.LoadConfig(file, env)
 	problems = rules.Join(problems, checkSources(config))
+	prints := takeFingerprint(file, config.Rules)
 	set, ruleProblems := rules.LoadRules(config.Rules)
 	problems = rules.Join(problems, ruleProblems, config.CheckRules(set))
-	return settings{config, set}, problems
+	return settings{config, set, prints}, problems
 }
 
 // checkSources reports sources of unknown kinds and wrong settings of the known.

@@ -94,7 +94,7 @@ func (r *reloader) Run(ctx context.Context) error {
 	defer signal.Stop(hup)
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	seen := r.fingerprint()
+	seen := r.current().prints // not of now: a file may have changed since it was read
 
 	if err := r.checkSteps(ctx, r.current().rules.Policies); err != nil && ctx.Err() == nil {
 		r.logger.Error("a step would not work as things are; it is judged on, but the step will fail", "error", err)
@@ -106,7 +106,7 @@ func (r *reloader) Run(ctx context.Context) error {
 		case <-hup:
 			r.logger.Info("reloading", "because", "SIGHUP")
 		case <-look.C:
-			now := r.fingerprint()
+			now := takeFingerprint(r.app.opts.ConfigFile, r.current().config.Rules)
 			if now == seen {
 				continue
 			}
@@ -238,9 +238,11 @@ func sourceText(c *rules.Config) []string {
 }
 
 // fingerprint changes when a file does that load reads.
-func (r *reloader) fingerprint() [sha256.Size]byte {
-	files := []string{r.app.opts.ConfigFile}
-	for _, path := range r.current().config.Rules {
+type fingerprint [sha256.Size]byte
+
+func takeFingerprint(config string, ruleFiles []string) fingerprint {
+	files := []string{config}
+	for _, path := range ruleFiles {
 		files = append(files, path)
 		for _, pattern := range []string{"*.yaml", "*.yml"} {
 			more, _ := filepath.Glob(filepath.Join(path, pattern)) // the pattern is a constant: it is well formed
@@ -253,5 +255,5 @@ func (r *reloader) fingerprint() [sha256.Size]byte {
 		fmt.Fprintf(h, "%s %d %t\n", f, len(data), err == nil)
 		h.Write(data)
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return fingerprint(h.Sum(nil))
 }
