@@ -262,18 +262,19 @@ func (s *story) customers() string {
 
 // stay keeps everything up and says where to look, until ctx ends.
 func (s *story) stay(ctx context.Context) {
-	server := " --server " + s.api
 	s.plain(`
-Everything stays up until you press Ctrl-C. Look around:
+Everything stays up until you press Ctrl-C. Look around, in another terminal:
 
-  gatewarden slo%s                      the SLOs and their budgets
-  gatewarden slo orders-availability%s  one of them, with the evidence
-  gatewarden actions%s                  what was done
-  gatewarden events --follow%s          the timeline
-  curl %s/metrics                       for Prometheus
-  %s  the rules: change them, they are loaded at once
+  export GATEWARDEN_SERVER=%s
+  gatewarden slo                       the SLOs and their budgets
+  gatewarden slo orders-availability   one of them, with the evidence
+  gatewarden actions                   what was done
+  gatewarden events --follow           the timeline
+  curl $GATEWARDEN_SERVER/metrics      for Prometheus
 
-`, server, server, server, server, s.api, filepath.Join(s.dir, "rules", "shop.yaml"))
+The rules are in %s:
+change them, and they are in force two seconds later.
+`, s.api, filepath.Join(s.dir, "rules", "shop.yaml"))
 	<-ctx.Done()
 }
 
