@@ -51,7 +51,7 @@ func writeGuard(admin, rules string) (dir, config string, err error) {
 		return "", "", err
 	}
 	config = filepath.Join(dir, "gatewarden.yaml")
-	text := "listen: {api: '127.0.0.1:0', ingest: '127.0.0.1:0'}\nrules: [rules.yaml]\nlog: {level: error}\n"
+	text := "listen: {api: '127.0.0.1:0', ingest: '127.0.0.1:0'}\nrules: [rules.yaml]\nlog: {level: info, format: json}\n"
 	if admin != "" {
 		text += "kong: {admin_url: '" + admin + "'}\n"
 	}

@@ -19,16 +19,23 @@ var tables = []struct {
 	name  string
 	print func(context.Context) error
 }{
+	{"ingest", ingest},
 	{"detection", detection},
 	{"replay", replayHour},
 	{"weight", weight},
 }
 
 func main() {
-	only := flag.String("table", "", "print only this table: detection, replay or weight")
+	only := flag.String("table", "", "print only this table: ingest, detection, replay or weight")
+	server := flag.String("serve", "", "take in bodies with this decoder; the ingest table starts itself with it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := printTables(ctx, *only)
+	var err error
+	if *server != "" {
+		err = serve(ctx, *server)
+	} else {
+		err = printTables(ctx, *only)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)

@@ -7,12 +7,9 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/gatewarden/gatewarden/internal/loglines"
@@ -30,47 +27,26 @@ func weight(ctx context.Context) error {
 	heading("What the guard weighs", fmt.Sprintf(
 		"The real binary with %d SLOs on %d series, an hour of history at %d requests/s in each, fed over HTTP.",
 		weightServices*weightSLOs, weightServices*2, weightRate))
-	dir, config, err := writeGuard("", weightRules())
+	g, err := startBinary(ctx, weightRules())
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "gatewarden")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/gatewarden").CombinedOutput(); err != nil {
-		return fmt.Errorf("building the guard: %w\n%s", err, out)
-	}
-	const api, ingest = "127.0.0.1:18090", "127.0.0.1:18091"
-	text := fmt.Sprintf("listen: {api: '%s', ingest: '%s'}\nrules: [rules.yaml]\nlog: {level: error}\n", api, ingest)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	defer g.end()
+	if err := weightFeed(ctx, "http://"+g.ingest+"/ingest/kong"); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, binary, "run", "-c", config)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	defer func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-		_ = cmd.Wait()
-	}()
-	if err := ready(ctx, "http://"+api+"/-/ready"); err != nil {
-		return err
-	}
-	if err := weightFeed(ctx, "http://"+ingest+"/ingest/kong"); err != nil {
-		return err
-	}
-	before, err := ticks(ctx, "http://"+api+"/metrics")
+	before, err := ticks(ctx, "http://"+g.api+"/metrics")
 	if err != nil {
 		return err
 	}
 	time.Sleep(30 * time.Second) // thirty ticks, and the collector's rest after the feed
-	after, err := ticks(ctx, "http://"+api+"/metrics")
+	after, err := ticks(ctx, "http://"+g.api+"/metrics")
 	if err != nil {
 		return err
 	}
 	fmt.Printf("  %-28s %.2f ms (mean of %.0f)\n", "a tick over all SLOs", (after.sum-before.sum)/(after.count-before.count)*1000, after.count-before.count)
 	for _, field := range []string{"VmRSS", "VmHWM"} {
-		kb, err := memory(cmd.Process.Pid, field)
+		kb, err := memory(g.process.Pid, field)
 		if err != nil {
 			return err
 		}
@@ -91,23 +67,6 @@ func weightRules() string {
 		}
 	}
 	return b.String()
-}
-
-func ready(ctx context.Context, url string) error {
-	for range 200 {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		if resp, err := http.DefaultClient.Do(req); err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return fmt.Errorf("the guard was not ready in 10 s")
 }
 
 // weightFeed posts the history, from the oldest second to now.
