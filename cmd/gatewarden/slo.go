@@ -82,7 +82,10 @@ func showSLO(cmd *cobra.Command, c *client, name string, output outputFormat) er
 	}
 	fmt.Fprintf(w, "measured    %s good: %d of %d, %s of the window watched\n", percent(e.SLI), e.Count.Good, e.Count.Total(), coarsePercent(e.Count.Coverage))
 	fmt.Fprintf(w, "budget      %s left\n", coarsePercent(e.Budget))
-	if e.Exhausted != nil {
+	switch {
+	case e.Budget <= 0:
+		fmt.Fprintf(w, "forecast    it is spent, by what was watched so far\n")
+	case e.Exhausted != nil:
 		fmt.Fprintf(w, "forecast    at the current rate it is spent by %s\n", e.Exhausted.Local().Format(time.DateTime))
 	}
 	fmt.Fprintln(w)
