@@ -1,0 +1,156 @@
+package canary
+
+import "github.com/gatewarden/gatewarden/analyzers/stats"
+
+// A block is closed when it is as long as the check wants it and holds enough to say
+// something; on a quiet service it waits, but not for ever.
+const (
+	blockRequests = 40 // of both tracks
+	blockLongest  = 60 // seconds
+)
+
+// block is the clock of a block: how long it is and how much it holds.
+type block struct {
+	Age     int       `json:"age"` // seconds gathered
+	N       [2]uint64 `json:"n"`   // requests, or latencies, by track
+	Trouble bool      `json:"trouble,omitempty"`
+}
+
+func (b *block) due(length int) bool {
+	return b.Age >= length && b.N[Baseline]+b.N[Canary] >= blockRequests && b.N[Canary] >= 1 || b.Age >= blockLongest
+}
+
+// both reports whether there is anything to compare.
+func (b *block) both() bool { return b.N[Baseline] > 0 && b.N[Canary] > 0 }
+
+// eventKinds is how many kinds of events a shareBlock can count.
+const eventKinds = 3
+
+// shareBlock gathers counts of events by route.
+type shareBlock struct {
+	block
+	Strata []shareStratum `json:"strata,omitempty"`
+}
+
+type shareStratum struct {
+	N      [2]uint64             `json:"n"`
+	Events [eventKinds][2]uint64 `json:"events"`
+}
+
+func (b *shareBlock) stratum(i int) *shareStratum {
+	for len(b.Strata) <= i {
+		b.Strata = append(b.Strata, shareStratum{})
+	}
+	return &b.Strata[i]
+}
+
+func (b *shareBlock) reset() {
+	clear(b.Strata)
+	b.block = block{}
+}
+
+// events returns how many events of a kind there were, and how many were the canary's.
+func (b *shareBlock) events(kind int) (m, canary float64) {
+	var sum [2]uint64
+	for i := range b.Strata {
+		e := &b.Strata[i].Events[kind]
+		sum[Baseline] += e[Baseline]
+		sum[Canary] += e[Canary]
+	}
+	return float64(sum[Baseline] + sum[Canary]), float64(sum[Canary])
+}
+
+// nullShare returns the canary's greatest mean share of the events while its odds are
+// at most rho times the baseline's within each route. A different mix of routes does
+// not change what it means.
+func (b *shareBlock) nullShare(kind int, rho float64) float64 {
+	var sum, m float64
+	for i := range b.Strata {
+		s := &b.Strata[i]
+		events := float64(s.Events[kind][Baseline] + s.Events[kind][Canary])
+		if events == 0 {
+			continue
+		}
+		share := float64(s.N[Canary]) / float64(s.N[Canary]+s.N[Baseline])
+		sum += events * stats.ShareNull(share, rho)
+		m += events
+	}
+	if m == 0 {
+		return stats.ShareNull(b.share(), rho)
+	}
+	return sum / m
+}
+
+// share returns the canary's share of the requests.
+func (b *shareBlock) share() float64 {
+	return float64(b.N[Canary]) / float64(b.N[Canary]+b.N[Baseline])
+}
+
+// rankBlock gathers latencies by route.
+type rankBlock struct {
+	block
+	Strata  [][2]histogram `json:"strata,omitempty"`
+	scratch []float64
+}
+
+func (b *rankBlock) stratum(i int) *[2]histogram {
+	for len(b.Strata) <= i {
+		b.Strata = append(b.Strata, [2]histogram{})
+	}
+	return &b.Strata[i]
+}
+
+func (b *rankBlock) reset() {
+	for i := range b.Strata {
+		b.Strata[i][Baseline].clear()
+		b.Strata[i][Canary].clear()
+	}
+	b.block = block{}
+}
+
+// ranks adds up, for each shift, how often a canary's latency is more than that many
+// bins above a baseline's, over the routes. Its cost is the baseline's span of bins,
+// plus the canary's bins in use times the shifts, whatever the number of requests.
+func (b *rankBlock) ranks(shifts []int, into []stats.Ranks) {
+	clear(into)
+	for i := range b.Strata {
+		base, canary := &b.Strata[i][Baseline], &b.Strata[i][Canary]
+		if base.Total == 0 || canary.Total == 0 {
+			continue
+		}
+		below := b.cumulate(base)
+		for k, shift := range shifts {
+			var w float64
+			for j, n := range canary.Counts {
+				if n > 0 {
+					w += float64(n) * pairs(below, canary.First+j-shift-base.First)
+				}
+			}
+			into[k].Add(w, float64(canary.Total), float64(base.Total))
+		}
+	}
+}
+
+// cumulate returns c with c[i] = number of values below bin i of h's span.
+func (b *rankBlock) cumulate(h *histogram) []float64 {
+	if cap(b.scratch) < bins+1 {
+		b.scratch = make([]float64, bins+1)
+	}
+	below := b.scratch[:len(h.Counts)+1]
+	below[0] = 0
+	for i, n := range h.Counts {
+		below[i+1] = below[i] + float64(n)
+	}
+	return below
+}
+
+// pairs returns how many values are below bin i, ties counted as halves.
+func pairs(below []float64, i int) float64 {
+	switch {
+	case i < 0:
+		return 0
+	case i >= len(below)-1:
+		return below[len(below)-1]
+	}
+	return (below[i] + below[i+1]) / 2
+}

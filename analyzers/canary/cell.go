@@ -1,0 +1,238 @@
+package canary
+
+import (
+	"math"
+	"math/bits"
+	"time"
+)
+
+// Latencies are kept in bins that are evenly wide on a logarithmic scale, ten to a
+// factor of 1.1, so that "ten per cent slower" is a shift by ten bins, exactly.
+const (
+	binWidth = 0.0095310179804324860044 // log(1.1) / 10
+	bins     = 1660                     // up to an hour; longer latencies count as that long
+	// binShift is added to a latency first. Kong logs whole milliseconds: without it
+	// everything below 1 ms would be nothing.
+	binShift = 500 * time.Microsecond
+)
+
+// binTable holds the bins of whole milliseconds below its length.
+type binTable [2048]uint16
+
+func newBinTable() *binTable {
+	var t binTable
+	for ms := range t {
+		t[ms] = uint16(exactBin(time.Duration(ms) * time.Millisecond))
+	}
+	return &t
+}
+
+// bin returns the bin of d.
+func (t *binTable) bin(d time.Duration) int {
+	if ms := d / time.Millisecond; ms < time.Duration(len(t)) && ms*time.Millisecond == d {
+		return int(t[ms])
+	}
+	return exactBin(d)
+}
+
+func exactBin(d time.Duration) int {
+	if d < 0 {
+		d = 0
+	}
+	x := math.Log(float64(d+binShift)/float64(binShift)) / binWidth
+	return int(min(x, bins-1))
+}
+
+// binLatency returns the middle of a bin.
+func binLatency(bin int) time.Duration {
+	return time.Duration(float64(binShift)*math.Exp((float64(bin)+0.5)*binWidth)) - binShift
+}
+
+// shiftAtLeast returns how many bins a ratio is, rounded up; shiftAtMost rounds down.
+// The careful side of a margin that the canary must exceed is up, of one that it must
+// stay below is down.
+func shiftAtLeast(ratio float64) int { return int(math.Ceil(math.Log(ratio)/binWidth - 1e-6)) }
+func shiftAtMost(ratio float64) int  { return int(math.Floor(math.Log(ratio)/binWidth + 1e-6)) }
+
+// histogram counts latencies by bin, over the span of bins in use.
+type histogram struct {
+	First  int      `json:"first"`
+	Counts []uint64 `json:"counts,omitempty"`
+	Total  uint64   `json:"total"`
+}
+
+func (h *histogram) add(bin int, n uint64) {
+	if i := bin - h.First; i < 0 || i >= len(h.Counts) {
+		h.span(bin, bin)
+	}
+	h.Counts[bin-h.First] += n
+	h.Total += n
+}
+
+func (h *histogram) merge(o *histogram) {
+	if o.Total == 0 {
+		return
+	}
+	h.span(o.First, o.First+len(o.Counts)-1)
+	for i, n := range o.Counts {
+		h.Counts[o.First-h.First+i] += n
+	}
+	h.Total += o.Total
+}
+
+// span makes the bins from lo to hi addressable; room to spare is left on both sides,
+// so that a stream of latencies does not grow it again and again.
+func (h *histogram) span(lo, hi int) {
+	const spare = 64
+	if len(h.Counts) > 0 {
+		if last := h.First + len(h.Counts) - 1; lo >= h.First && hi <= last {
+			return
+		} else {
+			lo, hi = min(lo, h.First), max(hi, last)
+		}
+	}
+	lo, hi = max(lo-spare, 0), min(hi+spare, bins-1)
+	grown := make([]uint64, hi-lo+1)
+	if len(h.Counts) > 0 {
+		copy(grown[h.First-lo:], h.Counts)
+	}
+	h.First, h.Counts = lo, grown
+}
+
+// clear empties h and keeps its memory.
+func (h *histogram) clear() {
+	clear(h.Counts)
+	h.Total = 0
+}
+
+// from returns how many values are in the given bin or above.
+func (h *histogram) from(bin int) uint64 {
+	var sum uint64
+	for i := len(h.Counts) - 1; i >= max(bin-h.First, 0); i-- {
+		sum += h.Counts[i]
+	}
+	return sum
+}
+
+// quantile returns the bin that holds the q-quantile, 0 when h is empty.
+func (h *histogram) quantile(q float64) int {
+	rank := uint64(q * float64(h.Total))
+	for i, n := range h.Counts {
+		if n > rank {
+			return h.First + i
+		}
+		rank -= n
+	}
+	return h.First + max(len(h.Counts)-1, 0)
+}
+
+func (h *histogram) valid() bool {
+	var sum uint64
+	for _, n := range h.Counts {
+		if sum += n; n > maxCount || sum > maxCount {
+			return false
+		}
+	}
+	return h.First >= 0 && h.First <= bins && h.First+len(h.Counts) <= bins && sum == h.Total
+}
+
+// maxCount bounds what a restored state may claim.
+const maxCount = 1 << 53
+
+// cell is one second of both tracks while it is open.
+type cell struct {
+	Second  int64              `json:"second"` // Unix
+	Strata  []cellStratum      `json:"strata"`
+	Failed  map[uint64]failure `json:"failed,omitempty"` // by client: its first failure of the second
+	Suspect []Suspect          `json:"suspects,omitempty"`
+	Virtual *virtualCell       `json:"virtual,omitempty"` // before the start only
+}
+
+// cellStratum is what one route did within the second, by track.
+type cellStratum struct {
+	Requests  [2]uint64    `json:"n"`
+	Failures  [2]uint64    `json:"failed"`              // all of them
+	Anonymous [2]uint64    `json:"anonymous,omitempty"` // failures whose client is not known: each is an episode
+	Latency   [2]histogram `json:"latency"`
+}
+
+// failure is a client's first failure within a second.
+type failure struct {
+	Nanos   int64 `json:"t"` // since the second began
+	Track   Track `json:"track"`
+	Stratum int   `json:"stratum"`
+	Target  uint8 `json:"target"` // virtual arm
+}
+
+const (
+	maxFailing = 4096 // clients whose failures of one second are told apart; beyond, a failure is anonymous
+	maxSuspect = 8    // suspects that a second, and a run, remembers
+	maxStrata  = 64   // routes told apart; the rest share the last stratum
+)
+
+func (c *cell) stratum(i int) *cellStratum {
+	for len(c.Strata) <= i {
+		if len(c.Strata) < cap(c.Strata) {
+			c.Strata = c.Strata[:len(c.Strata)+1] // a recycled one: empty, with its memory
+		} else {
+			c.Strata = append(c.Strata, cellStratum{})
+		}
+	}
+	return &c.Strata[i]
+}
+
+// reset makes c an empty cell of the given second, and keeps its memory.
+func (c *cell) reset(second int64) {
+	c.Second = second
+	for i := range c.Strata {
+		s := &c.Strata[i]
+		s.Requests, s.Failures, s.Anonymous = [2]uint64{}, [2]uint64{}, [2]uint64{}
+		s.Latency[Baseline].clear()
+		s.Latency[Canary].clear()
+	}
+	c.Strata = c.Strata[:0]
+	clear(c.Failed)
+	c.Suspect = nil
+	c.Virtual = nil
+}
+
+// fail remembers a failure: the client's first of the second, whatever the order in
+// which records arrive. It reports false when the client can't be remembered.
+func (c *cell) fail(client uint64, f failure) bool {
+	if c.Failed == nil {
+		c.Failed = map[uint64]failure{}
+	}
+	known, ok := c.Failed[client]
+	switch {
+	case !ok && len(c.Failed) >= maxFailing:
+		return false
+	case !ok || f.before(known, client):
+		c.Failed[client] = f
+	}
+	return true
+}
+
+// before orders the failures of one client. At the same instant on both tracks a bit of
+// the client's key decides, so that neither track is preferred.
+func (f failure) before(o failure, client uint64) bool {
+	switch {
+	case f.Nanos != o.Nanos:
+		return f.Nanos < o.Nanos
+	case f.Track != o.Track:
+		return uint64(f.Track) == client>>17&1
+	case f.Stratum != o.Stratum:
+		return f.Stratum < o.Stratum
+	}
+	return f.Target < o.Target
+}
+
+// hash returns the FNV-1a hash of s with a final mix, the same in every process: it is
+// part of the state.
+func hash(s string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	hi, lo := bits.Mul64(h, 0x9e3779b97f4a7c15)
+	return hi ^ lo
+}

@@ -1,0 +1,283 @@
+package canary
+
+import (
+	"math"
+	"slices"
+
+	"github.com/gatewarden/gatewarden/analyzers/stats"
+)
+
+// The checks, in the order in which verdicts list them. Their weights share out
+// the probability of a false alarm.
+const (
+	checkErrors = iota // the canary's share of the failures
+	checkRank          // the whole latency distribution
+	checkTail          // its share of latencies beyond the baseline's 99th percentile
+	checkTail2         // and beyond twice that: where a few requests became very slow
+	checkCount
+)
+
+var checkNames = [checkCount]string{"errors", "latency", "latency_tail", "latency_tail_twice"}
+
+var checkWeights = [checkCount]float64{0.5, 0.3, 0.1, 0.1}
+
+// The grids of alternatives, each lane with the same weight.
+var (
+	shareGrid  = [...]float64{1.35, 1.75, 2.7, 6, 25, 400}     // times the odds of the null
+	rankGrid   = [...]float64{0.3, 0.6, 1.2, 3}                // slopes of the rank bet
+	rareGrid   = [...]float64{0.05, 0.15, 0.3, 0.5, 0.7, 0.85} // shares of the null's ratio
+	mirrorGrid = [...]float64{1 / 0.05, 1 / 0.15, 1 / 0.3, 1 / 0.5, 1 / 0.7, 1 / 0.85}
+	ladder     = [...]float64{1, 1.05, 1.1, 1.2, 1.35, 1.5, 2, 3} // latency ratios that an effect is placed between
+)
+
+// Shift lists: the two margins, then the ladder for "slower than" and "faster than".
+const (
+	shiftMax = iota
+	shiftPass
+	shiftLadder
+	shiftCount = shiftLadder + 2*len(ladder)
+)
+
+// passing is evidence that the canary is better than its pass margin.
+type passing struct {
+	Mix stats.Mixture `json:"mix"`
+	Top float64       `json:"top"` // the greatest logarithm so far
+}
+
+func (p *passing) next(gains []float64) {
+	p.Mix.Next(gains, 0)
+	p.Top = max(p.Top, p.Mix.Log())
+}
+
+// passSlack is how far, in natural logarithms, evidence may have fallen from what it
+// needed and still count: what was shown long ago must not be gainsaid by now.
+const passSlack = 1
+
+// shown reports whether it suffices.
+func (p *passing) shown(need float64) bool { return p.Top >= need && p.Mix.Log() >= need-passSlack }
+
+// errorCheck bets on failures.
+type errorCheck struct {
+	Block shareBlock          `json:"block"`
+	Fail  stats.Mixture       `json:"fail"`
+	Pass  passing             `json:"pass"`
+	Ratio stats.RatioSequence `json:"ratio"`
+
+	Blocks  int      `json:"blocks"`  // in which the canary failed
+	Clients []uint64 `json:"clients"` // of the canary that failed, distinct, up to enoughClients
+	Unknown int      `json:"unknown"` // its failures whose client is not known, up to enoughClients
+	Closed  int      `json:"closed"`  // blocks judged
+}
+
+// What failures must rest on at least before they fail a run: one client's trouble, or
+// one moment's, is none of the release's.
+const (
+	enoughBlocks  = 3
+	enoughClients = 3
+)
+
+func newErrorCheck() errorCheck {
+	return errorCheck{
+		Fail: stats.NewMixture(len(shareGrid), laterStarts), Pass: passing{Mix: stats.NewMixture(len(rareGrid), 0)},
+		Ratio: stats.NewRatioSequence(),
+	}
+}
+
+// laterStarts is the weight of the possibility that trouble starts after the first
+// block; it is spread evenly over the blocks up to the deadline.
+const laterStarts = 0.5
+
+// log returns the evidence for a fail. Below enoughBlocks and enoughClients it counts
+// only as far as it speaks for the canary.
+func (e *errorCheck) log() float64 {
+	if x := e.Fail.Log(); x < 0 || e.Blocks >= enoughBlocks && len(e.Clients)+e.Unknown >= enoughClients {
+		return x
+	}
+	return 0
+}
+
+// met remembers a client of the canary that failed.
+func (e *errorCheck) met(client uint64) {
+	if len(e.Clients) < enoughClients && !slices.Contains(e.Clients, client) {
+		e.Clients = append(e.Clients, client)
+	}
+}
+
+// close judges the block and begins the next.
+func (e *errorCheck) close(m *ErrorMargins, weight, phi float64) {
+	b := &e.Block
+	if b.both() {
+		e.Closed++
+		e.bet(m, weight)
+		if !b.Trouble {
+			e.betPass(m, phi)
+		}
+	}
+	b.reset()
+}
+
+func (e *errorCheck) bet(margins *ErrorMargins, weight float64) {
+	b := &e.Block
+	m, canary := b.events(0)
+	q0 := b.nullShare(0, margins.MaxRatio)
+	var gains [len(shareGrid)]float64
+	for g, ratio := range shareGrid {
+		gains[g] = -stats.ShareMargin(q0, ratio, margins.MaxDifference, float64(b.N[Canary]))
+		if m > 0 {
+			gains[g] += stats.ShareGain(q0, ratio, m, canary/m)
+		}
+	}
+	e.Fail.Next(gains[:], weight)
+	if canary > 0 {
+		e.Blocks++
+	}
+	if m > 0 {
+		e.Ratio.Next(m, canary/m, effectMiss, func(rho float64) float64 { return b.nullShare(0, rho) })
+	}
+}
+
+// betPass takes the counts of all routes together: the mirror bet is about the mean.
+func (e *errorCheck) betPass(margins *ErrorMargins, phi float64) {
+	b := &e.Block
+	m, canary := b.events(0)
+	var gains [len(rareGrid)]float64
+	for g, a := range rareGrid {
+		gains[g] = stats.RareGain(a, margins.PassRatio, margins.PassDifference,
+			canary, float64(b.N[Canary]), m-canary, float64(b.N[Baseline])) / phi
+	}
+	e.Pass.next(gains[:])
+}
+
+// effectMiss is the probability that the interval given for an effect ever misses it.
+const effectMiss = 0.05
+
+// rankCheck bets on the whole distribution of latencies.
+type rankCheck struct {
+	Block  rankBlock     `json:"block"`
+	Fail   stats.Mixture `json:"fail"`
+	Pass   passing       `json:"pass"`
+	Closed int           `json:"closed"`
+
+	Slower [len(ladder)]stats.Mixture `json:"slower"` // evidence that the canary is slower than ladder i
+	Faster [len(ladder)]stats.Mixture `json:"faster"`
+}
+
+func newRankCheck() rankCheck {
+	r := rankCheck{
+		Fail: stats.NewMixture(len(rankGrid), laterStarts), Pass: passing{Mix: stats.NewMixture(len(rankGrid), 0)},
+	}
+	for i := range ladder {
+		r.Slower[i] = stats.NewMixture(len(rankGrid), 0)
+		r.Faster[i] = stats.NewMixture(len(rankGrid), 0)
+	}
+	return r
+}
+
+// rankShifts returns the shifts, in bins, that a rank block is asked about.
+func rankShifts(m *LatencyMargins) [shiftCount]int {
+	var s [shiftCount]int
+	s[shiftMax], s[shiftPass] = shiftAtLeast(m.MaxRatio), shiftAtMost(m.PassRatio)
+	for i, ratio := range ladder {
+		s[shiftLadder+2*i], s[shiftLadder+2*i+1] = shiftAtLeast(ratio), shiftAtMost(ratio)
+	}
+	return s
+}
+
+func (r *rankCheck) close(shifts *[shiftCount]int, weight float64) {
+	if r.Block.both() {
+		r.Closed++
+		var ranks [shiftCount]stats.Ranks
+		r.Block.ranks(shifts[:], ranks[:])
+		r.Fail.Next(rankGains(ranks[shiftMax].Z()), weight)
+		if !r.Block.Trouble {
+			r.Pass.next(rankGains(-ranks[shiftPass].Z()))
+		}
+		for i := range ladder {
+			r.Slower[i].Next(rankGains(ranks[shiftLadder+2*i].Z()), 0)
+			r.Faster[i].Next(rankGains(-ranks[shiftLadder+2*i+1].Z()), 0)
+		}
+	}
+	r.Block.reset()
+}
+
+func rankGains(z float64) []float64 {
+	var gains [len(rankGrid)]float64
+	for g, c := range rankGrid {
+		gains[g] = stats.RankGain(c, z)
+	}
+	return gains[:]
+}
+
+// bounds returns the interval that the ratio of latencies lies in. As evidence falls from
+// rung to rung, the whole interval misses with effectMiss at most.
+func (r *rankCheck) bounds() (low, high float64) {
+	low, high = 0, math.Inf(1)
+	need := math.Log(2 / effectMiss)
+	for i, ratio := range ladder {
+		if r.Slower[i].Log() >= need {
+			low = ratio
+		}
+		if r.Faster[i].Log() >= need {
+			high = min(high, ratio)
+		}
+	}
+	return low, high
+}
+
+// The events of a tail block.
+const (
+	tailOnce  = iota // beyond the threshold; the canary's beyond its margin as well
+	tailTwice        // beyond twice the threshold, likewise
+	tailPass         // as tailOnce, with the margin for passing
+)
+
+// tailCheck bets on latencies beyond a threshold.
+type tailCheck struct {
+	Block  shareBlock       `json:"block"`
+	Fail   [2]stats.Mixture `json:"fail"` // tailOnce, tailTwice
+	Pass   passing          `json:"pass"`
+	Closed int              `json:"closed"`
+}
+
+func newTailCheck() tailCheck {
+	return tailCheck{
+		Fail: [2]stats.Mixture{stats.NewMixture(len(shareGrid), laterStarts), stats.NewMixture(len(shareGrid), laterStarts)},
+		Pass: passing{Mix: stats.NewMixture(len(mirrorGrid), 0)},
+	}
+}
+
+// tailDifference is what the share of slow requests may differ by, as with failures.
+const tailDifference = 1e-4
+
+func (t *tailCheck) close(weight float64) {
+	b := &t.Block
+	if b.both() {
+		t.Closed++
+		for kind := range t.Fail {
+			t.bet(kind, weight)
+		}
+		if m, canary := b.events(tailPass); m > 0 && !b.Trouble {
+			q0 := b.nullShare(tailPass, 1)
+			var gains [len(mirrorGrid)]float64
+			for g, ratio := range mirrorGrid {
+				gains[g] = stats.ShareGain(1-q0, ratio, m, 1-canary/m)
+			}
+			t.Pass.next(gains[:])
+		}
+	}
+	b.reset()
+}
+
+func (t *tailCheck) bet(kind int, weight float64) {
+	b := &t.Block
+	m, canary := b.events(kind)
+	q0 := b.nullShare(kind, 1)
+	var gains [len(shareGrid)]float64
+	for g, ratio := range shareGrid {
+		gains[g] = -stats.ShareMargin(q0, ratio, tailDifference, float64(b.N[Canary]))
+		if m > 0 {
+			gains[g] += stats.ShareGain(q0, ratio, m, canary/m)
+		}
+	}
+	t.Fail[kind].Next(gains[:], weight)
+}

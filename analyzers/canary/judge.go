@@ -1,0 +1,535 @@
+package canary
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatewarden/gatewarden/analyzers/stats"
+)
+
+// Judge judges one run of one canary. Its methods must not be called concurrently. The
+// same observations and instants give the same verdicts, in whatever order the
+// observations between two instants come, and with a restart (MarshalJSON) in between.
+//
+// Observations of the baseline from before the start are its history. It is best fed
+// with five minutes of it or more.
+type Judge struct {
+	policy  Policy
+	bins    *binTable
+	shifts  [shiftCount]int
+	weights [checkCount]float64
+
+	state
+	last *cell   // the one that was added to last
+	free []*cell // cells to use again
+}
+
+// state is all of a Judge that changes.
+type state struct {
+	Start  int64           `json:"start"`  // Unix seconds
+	Next   int64           `json:"next"`   // the next second to close, 0 before the first one
+	Newest [2]int64        `json:"newest"` // the newest second with requests, by track
+	Open   map[int64]*cell `json:"open,omitempty"`
+	Routes []string        `json:"routes,omitempty"` // the strata
+	routes map[string]int
+
+	Split    split      `json:"split"`
+	Changes  []change   `json:"changes,omitempty"` // of the split, not yet reached
+	History  *history   `json:"history,omitempty"` // until the start
+	Warm     histogram  `json:"warm"`              // the baseline since the start, until there is a threshold
+	Tuning   tuning     `json:"tuning"`
+	Episodes episodes   `json:"episodes,omitempty"`
+	Troubles [2]trouble `json:"troubles"` // failures, tail
+
+	Errors errorCheck `json:"errors"`
+	Rank   rankCheck  `json:"rank"`
+	Tail   tailCheck  `json:"tail"`
+
+	Totals   [2]totals `json:"totals"`
+	Suspects []Suspect `json:"suspects,omitempty"`
+	Trail    trail     `json:"trail"`
+	FailedAt int64     `json:"failed_at,omitempty"` // the second from which on the run has failed
+	PassedAt int64     `json:"passed_at,omitempty"`
+	Late     uint64    `json:"late"`    // observations of a second that was closed already
+	Ahead    uint64    `json:"ahead"`   // too far in the future
+	Dropped  uint64    `json:"dropped"` // before the start and not the baseline's, or of a far past
+}
+
+// change is a change of the configured split.
+type change struct {
+	Second int64   `json:"second"`
+	Share  float64 `json:"share"`
+}
+
+// totals are a track's figures since the start.
+type totals struct {
+	Requests uint64    `json:"requests"`
+	Failures uint64    `json:"failures"`
+	Episodes uint64    `json:"episodes"`
+	Latency  histogram `json:"latency"`
+}
+
+const (
+	maxOpen    = 256 // seconds that can be open at once
+	maxChanges = 64
+)
+
+// New returns the judge of a run that starts at the given instant, cut to seconds.
+func New(p Policy, start time.Time) (*Judge, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	j := &Judge{policy: p}
+	j.state = state{
+		Start: start.Unix(), History: &history{}, Errors: newErrorCheck(), Rank: newRankCheck(), Tail: newTailCheck(),
+	}
+	j.prepare()
+	return j, nil
+}
+
+// prepare derives what is not part of the state.
+func (j *Judge) prepare() {
+	j.bins = newBinTable()
+	if j.policy.Errors != nil {
+		j.weights[checkErrors] = checkWeights[checkErrors]
+	}
+	if j.policy.Latency != nil {
+		j.shifts = rankShifts(j.policy.Latency)
+		copy(j.weights[checkRank:], checkWeights[checkRank:])
+	}
+	if j.Open == nil {
+		j.Open = map[int64]*cell{}
+	}
+	if j.Episodes == nil {
+		j.Episodes = episodes{}
+	}
+	j.routes = make(map[string]int, len(j.Routes))
+	for i, r := range j.Routes {
+		j.routes[r] = i
+	}
+}
+
+// SetSplit says that from the given instant on the canary is configured to take the
+// share of the requests, in [0, 1]; outside of it the share is not known and not checked.
+// Blocks end where the split changes. Say it in the order of time, and before the
+// instant is judged.
+func (j *Judge) SetSplit(at time.Time, share float64) {
+	if !(share >= 0 && share <= 1) {
+		share = 0
+	}
+	if len(j.Changes) == maxChanges {
+		j.Changes = slices.Delete(j.Changes, 0, 1)
+	}
+	j.Changes = append(j.Changes, change{Second: at.Unix(), Share: share})
+}
+
+// Add takes an observation. It counts when its second is closed, Policy.Delay after the
+// second's end; what comes later is counted as late and does not count.
+func (j *Judge) Add(o *Observation) {
+	c := j.cell(o)
+	if c == nil {
+		return
+	}
+	n := uint64(max(o.Weight, 1))
+	stratum := j.route(o.Route)
+	s := c.stratum(stratum)
+	s.Requests[o.Track] += n
+	bin := -1
+	if o.Latency >= 0 && !o.Failed {
+		bin = j.bins.bin(o.Latency)
+		s.Latency[o.Track].add(bin, n)
+	}
+	var target uint8
+	if c.Virtual != nil {
+		target = uint8(hash(o.Target) % virtualArms)
+		c.Virtual.latency([schemes]uint8{target, uint8(hash(o.Client) % virtualArms)}, bin, n)
+	}
+	if o.Failed {
+		s.Failures[o.Track] += n
+		f := failure{Nanos: int64(o.At.Nanosecond()), Track: o.Track, Stratum: stratum, Target: target}
+		if o.Client == "" || !c.fail(hash(o.Client), f) {
+			s.Anonymous[o.Track] += n
+		}
+	}
+	if o.Track == Canary && (o.Failed || j.Tuning.TailBin > 0 && bin >= j.Tuning.TailBin+twice) {
+		c.Suspect = addSuspect(c.Suspect, o)
+	}
+}
+
+// cell returns the open second that o belongs to, nil when it does not count.
+func (j *Judge) cell(o *Observation) *cell {
+	second := o.At.Unix()
+	if j.last != nil && j.last.Second == second && (second >= j.Start || o.Track == Baseline) {
+		return j.last
+	}
+	switch {
+	case o.Track > Canary || second < j.Start && (o.Track != Baseline || j.Tuning.Done):
+		j.Dropped++
+		return nil
+	case j.Next > 0 && second < j.Next:
+		j.Late++
+		return nil
+	case j.Next > 0 && second >= j.Next+maxOpen || j.Open[second] == nil && len(j.Open) >= maxOpen:
+		j.Ahead++
+		return nil
+	}
+	c := j.Open[second]
+	if c == nil {
+		c = j.newCell(second)
+		j.Open[second] = c
+	}
+	j.last = c
+	return c
+}
+
+func (j *Judge) newCell(second int64) *cell {
+	c := &cell{}
+	if n := len(j.free); n > 0 {
+		c, j.free = j.free[n-1], j.free[:n-1]
+	}
+	c.reset(second)
+	if second < j.Start {
+		c.Virtual = &virtualCell{Median: j.History.median(), Tail: j.History.tail()}
+	}
+	return c
+}
+
+// route returns the stratum of a route.
+func (j *Judge) route(name string) int {
+	i, ok := j.routes[name]
+	if !ok {
+		if len(j.Routes) >= maxStrata-1 {
+			return maxStrata - 1
+		}
+		i = len(j.Routes)
+		name = strings.Clone(name)
+		j.Routes = append(j.Routes, name)
+		j.routes[name] = i
+	}
+	return i
+}
+
+// Advance closes the seconds that are over at the given instant, late records taken into
+// account. Instants do not go back; Verdict advances by itself.
+func (j *Judge) Advance(at time.Time) {
+	limit := at.Add(-j.policy.Delay).Unix() // this second is the first to stay open
+	if j.Next == 0 {
+		if len(j.Open) == 0 {
+			return
+		}
+		j.Next = slices.Min(slices.Collect(maps.Keys(j.Open)))
+	}
+	for ; j.Next < limit; j.Next++ {
+		if len(j.Open) == 0 && j.Next < j.Start && j.Next+maxGap < min(limit, j.Start) {
+			j.Next = min(limit, j.Start) - maxGap // a long silence before the start is no history
+		}
+		c := j.Open[j.Next]
+		j.close(j.Next, c)
+		if c != nil {
+			delete(j.Open, j.Next)
+			j.free = append(j.free, c)
+		}
+	}
+	j.last = nil
+}
+
+// maxGap is how much silence before the start is walked through, in seconds.
+const maxGap = 3600
+
+// close judges a second; c is nil when nothing happened in it.
+func (j *Judge) close(second int64, c *cell) {
+	if second < j.Start {
+		j.History.add(c.events(j, second, nil))
+		return
+	}
+	if !j.Tuning.Done {
+		j.Tuning = j.History.tune()
+		j.History = nil
+	}
+	j.changeSplit(second)
+	c.events(j, second, &j.Errors.Block)
+	trouble := j.watch(c)
+	if c != nil {
+		j.count(c)
+	}
+	j.gatherErrors(c, trouble)
+	j.gatherLatency(second, c, trouble)
+	j.decide(second)
+	if second%episodeGap == 0 {
+		j.Episodes.forget(second)
+	}
+}
+
+// events counts the episodes of the second: into the virtual arms before the start, into
+// a block of the errors check after it. It returns c.
+func (c *cell) events(j *Judge, second int64, into *shareBlock) *cell {
+	if c == nil {
+		return nil
+	}
+	clients := slices.Sorted(maps.Keys(c.Failed)) // in an order, as the table of episodes may be full
+	for _, client := range clients {
+		f := c.Failed[client]
+		if !j.Episodes.counts(client, second) {
+			continue
+		}
+		if into == nil {
+			c.Virtual.X[eventFailed][byTarget][f.Target]++
+			c.Virtual.X[eventFailed][byClient][client%virtualArms]++
+			continue
+		}
+		into.stratum(f.Stratum).Events[0][f.Track]++
+		j.Totals[f.Track].Episodes++
+		if f.Track == Canary {
+			j.Errors.met(client)
+		}
+	}
+	if into == nil {
+		return c
+	}
+	for i := range c.Strata {
+		for t, n := range c.Strata[i].Anonymous {
+			into.stratum(i).Events[0][t] += n
+			j.Totals[t].Episodes += n
+			if Track(t) == Canary {
+				j.Errors.Unknown = int(min(uint64(j.Errors.Unknown)+n, enoughClients))
+			}
+		}
+	}
+	return c
+}
+
+// count adds a second to the run's figures.
+func (j *Judge) count(c *cell) {
+	var n [2]uint64
+	for i := range c.Strata {
+		s := &c.Strata[i]
+		for t := range n {
+			n[t] += s.Requests[t]
+			j.Totals[t].Failures += s.Failures[t]
+			j.Totals[t].Latency.merge(&s.Latency[t])
+		}
+	}
+	for t := range n {
+		j.Totals[t].Requests += n[t]
+		if n[t] > 0 {
+			j.Newest[t] = c.Second
+		}
+	}
+	j.Split.add(c.Second, n)
+	j.Suspects = mergeSuspects(j.Suspects, c.Suspect)
+}
+
+// watch reports whether the baseline is in trouble by itself, by its failures or by its
+// latency.
+func (j *Judge) watch(c *cell) (trouble [2]bool) {
+	if c == nil {
+		return [2]bool{}
+	}
+	var requests, failures, latencies, slow uint64
+	for i := range c.Strata {
+		s := &c.Strata[i]
+		requests += s.Requests[Baseline]
+		failures += s.Failures[Baseline]
+		latencies += s.Latency[Baseline].Total
+		if j.Tuning.TailBin > 0 {
+			slow += s.Latency[Baseline].from(j.Tuning.TailBin)
+		}
+	}
+	trouble[0] = j.Troubles[0].add(requests, failures)
+	if j.Tuning.TailBin > 0 {
+		trouble[1] = j.Troubles[1].add(latencies, slow)
+	}
+	return trouble
+}
+
+// changeSplit takes up a change of the split that has come into force: what was gathered
+// under the old one is judged by itself.
+func (j *Judge) changeSplit(second int64) {
+	for len(j.Changes) > 0 && j.Changes[0].Second <= second {
+		if j.Changes[0].Share != j.Split.Share {
+			if j.Split.checks() {
+				j.closeErrors()
+				j.closeRank()
+				j.closeTail()
+			}
+			j.Split.set(j.Changes[0].Share, second)
+		}
+		j.Changes = slices.Delete(j.Changes, 0, 1)
+	}
+}
+
+func (j *Judge) gatherErrors(c *cell, trouble [2]bool) {
+	if j.policy.Errors == nil {
+		j.Errors.Block.reset()
+		return
+	}
+	b := &j.Errors.Block
+	b.Age++
+	b.Trouble = b.Trouble || trouble[0]
+	if c != nil {
+		for i := range c.Strata {
+			s := b.stratum(i)
+			for t, n := range c.Strata[i].Requests {
+				s.N[t] += n
+				b.N[t] += n
+			}
+		}
+	}
+	if b.due(j.Tuning.Errors) {
+		j.closeErrors()
+	}
+}
+
+func (j *Judge) gatherLatency(second int64, c *cell, trouble [2]bool) {
+	if j.policy.Latency == nil {
+		return
+	}
+	j.learnTail(second, c)
+	if second-j.Start < int64(j.policy.WarmUp/time.Second) {
+		return
+	}
+	gather := func(b *block) {
+		b.Age++
+		b.Trouble = b.Trouble || trouble[0] || trouble[1]
+	}
+	gather(&j.Rank.Block.block)
+	if j.Tuning.TailBin > 0 {
+		gather(&j.Tail.Block.block)
+	}
+	if c != nil {
+		for i := range c.Strata {
+			j.gatherLatencies(i, &c.Strata[i].Latency)
+		}
+	}
+	if j.Rank.Block.due(j.Tuning.Rank) {
+		j.closeRank()
+	}
+	if j.Tail.Block.due(j.Tuning.Tail) {
+		j.closeTail()
+	}
+}
+
+// gatherLatencies adds one route's latencies of a second to the blocks.
+func (j *Judge) gatherLatencies(stratum int, latency *[2]histogram) {
+	rank := j.Rank.Block.stratum(stratum)
+	for t := range latency {
+		rank[t].merge(&latency[t])
+		j.Rank.Block.N[t] += latency[t].Total
+	}
+	tail := j.Tuning.TailBin
+	if tail == 0 {
+		return
+	}
+	s := j.Tail.Block.stratum(stratum)
+	for t := range latency {
+		s.N[t] += latency[t].Total
+		j.Tail.Block.N[t] += latency[t].Total
+	}
+	base, canary := &latency[Baseline], &latency[Canary]
+	once, twiceOver := base.from(tail), base.from(tail+twice)
+	s.Events[tailOnce][Baseline] += once
+	s.Events[tailTwice][Baseline] += twiceOver
+	s.Events[tailPass][Baseline] += once
+	s.Events[tailOnce][Canary] += canary.from(tail + j.shifts[shiftMax])
+	s.Events[tailTwice][Canary] += canary.from(tail + twice + j.shifts[shiftMax])
+	s.Events[tailPass][Canary] += canary.from(tail + j.shifts[shiftPass])
+}
+
+// learnTail finds the tail's threshold in the run's first seconds when the history did
+// not tell it. It holds from the next second on, so that no bet rests on what it saw.
+func (j *Judge) learnTail(second int64, c *cell) {
+	if j.Tuning.TailBin > 0 || c == nil {
+		return
+	}
+	if second-j.Start >= warmSeconds && j.Warm.Total >= historySamples {
+		j.Tuning.TailBin = j.Warm.quantile(tailQuantile) + 1
+		j.Warm = histogram{}
+		return
+	}
+	for i := range c.Strata {
+		j.Warm.merge(&c.Strata[i].Latency[Baseline])
+	}
+}
+
+func (j *Judge) closeErrors() {
+	if j.policy.Errors != nil {
+		j.Errors.close(j.policy.Errors, j.startWeight(j.Tuning.Errors), j.Tuning.Phi)
+	}
+}
+func (j *Judge) closeRank() { j.Rank.close(&j.shifts, j.startWeight(j.Tuning.Rank)) }
+func (j *Judge) closeTail() { j.Tail.close(j.startWeight(j.Tuning.Tail)) }
+
+// startWeight is the weight of trouble that starts with a given block: the same for each
+// block up to the deadline.
+func (j *Judge) startWeight(length int) float64 {
+	return laterStarts * float64(length) / j.policy.Deadline.Seconds()
+}
+
+// evidence returns the logarithm of the evidence for a fail, and of each check's.
+func (j *Judge) evidence() (float64, [checkCount]float64) {
+	logs := [checkCount]float64{j.Errors.log(), j.Rank.Fail.Log(), j.Tail.Fail[tailOnce].Log(), j.Tail.Fail[tailTwice].Log()}
+	return stats.LogMean(logs[:], j.weights[:]), logs
+}
+
+// cautionLog: evidence for a fail that is more than 10 allows no pass.
+var cautionLog = math.Log(10)
+
+// decide fails or passes the run if the evidence suffices after this second.
+func (j *Judge) decide(second int64) {
+	log, _ := j.evidence()
+	j.Trail.add(second, log, j.passLog())
+	if j.FailedAt != 0 {
+		return
+	}
+	if _, large := j.Split.found(); large {
+		return
+	}
+	age := time.Duration(second+1-j.Start) * time.Second
+	switch {
+	case log >= -math.Log(j.policy.FalseAlarm):
+		j.FailedAt = second + 1
+	case j.PassedAt == 0 && age >= j.policy.MinDuration && age <= j.policy.Deadline && log < cautionLog && j.shown() && j.fresh(second):
+		j.PassedAt = second + 1
+	}
+}
+
+// passes returns the processes that must all speak for a pass.
+func (j *Judge) passes() []*passing {
+	var p []*passing
+	if j.policy.Errors != nil {
+		p = append(p, &j.Errors.Pass)
+	}
+	if j.policy.Latency != nil {
+		p = append(p, &j.Rank.Pass, &j.Tail.Pass)
+	}
+	return p
+}
+
+func (j *Judge) shown() bool {
+	for _, p := range j.passes() {
+		if !p.shown(-math.Log(j.policy.FalsePass)) {
+			return false
+		}
+	}
+	return true
+}
+
+// passLog returns the weakest evidence for a pass.
+func (j *Judge) passLog() float64 {
+	least := math.Inf(1)
+	for _, p := range j.passes() {
+		least = min(least, p.Mix.Log())
+	}
+	return least
+}
+
+// silence is after how many seconds without a request a track says nothing any more.
+const silence = 60
+
+// fresh reports whether both tracks have taken requests lately.
+func (j *Judge) fresh(second int64) bool {
+	return second-j.Newest[Canary] < silence && second-j.Newest[Baseline] < silence
+}

@@ -1,0 +1,118 @@
+package stats
+
+import "math"
+
+// Mixture is an e-process over alternatives and over the time that trouble may have
+// started: the weighted sum, over the lanes g of a grid and the blocks j, of the products
+//
+//	E_t = mean over g of [ 1/2 prod(i = 1..t) e_gi + sum(j <= t) w_j prod(i = j..t) e_gi ] + weight not yet spent
+//
+// where e_gi is the factor of lane g in block i. Each factor has a mean of at most 1, and
+// the weights sum to 1, so E_t is a non-negative supermartingale that starts at 1 and
+// exceeds 1/alpha with a probability of at most alpha, however often it is looked at
+// (Ville). It is an e-detector (Shin, Ramdas and Rinaldo) with a budget of false alarms
+// in total: trouble that starts late costs a factor of 2, not what was lost before it.
+//
+// It is kept in logarithms, and serialises as it is.
+type Mixture struct {
+	First []float64 `json:"first"`           // log of 1/2 prod from the first block on, by lane
+	Since []float64 `json:"since,omitempty"` // log of the sum over later starts, by lane; empty before the first block
+	Left  float64   `json:"left"`            // weight not yet spent on starts
+}
+
+// NewMixture returns a Mixture without evidence. The share of the weight, in [0, 1), is
+// kept for later starts.
+func NewMixture(lanes int, later float64) Mixture {
+	m := Mixture{First: make([]float64, lanes), Left: later}
+	for g := range m.First {
+		m.First[g] = math.Log1p(-later)
+	}
+	return m
+}
+
+// Next takes one block: the logarithm of each lane's factor, and the weight of the
+// possibility that trouble starts with this block.
+func (m *Mixture) Next(gains []float64, weight float64) {
+	weight = min(weight, m.Left)
+	m.Left -= weight
+	if m.Since == nil && weight > 0 {
+		m.Since = make([]float64, len(m.First))
+		for g := range m.Since {
+			m.Since[g] = math.Log(weight) + gains[g]
+			m.First[g] += gains[g]
+		}
+		return
+	}
+	logWeight := math.Log(weight)
+	for g := range m.First {
+		m.First[g] += gains[g]
+		if m.Since != nil {
+			m.Since[g] = addLogs(m.Since[g], logWeight) + gains[g]
+		}
+	}
+}
+
+// Log returns the natural logarithm of the evidence: 0 at the start.
+func (m *Mixture) Log() float64 {
+	top := math.Inf(-1)
+	for _, logs := range [2][]float64{m.First, m.Since} {
+		for _, x := range logs {
+			top = max(top, x)
+		}
+	}
+	prior := math.Log(float64(len(m.First)))
+	top = max(top-prior, math.Log(m.Left))
+	if math.IsInf(top, 0) {
+		return top
+	}
+	sum := m.Left * math.Exp(-top)
+	for _, logs := range [2][]float64{m.First, m.Since} {
+		for _, x := range logs {
+			sum += math.Exp(x - prior - top)
+		}
+	}
+	return top + math.Log(sum)
+}
+
+// Valid reports whether m is a state that a Mixture of so many lanes can be in.
+func (m *Mixture) Valid(lanes int) bool {
+	ok := len(m.First) == lanes && (m.Since == nil || len(m.Since) == lanes) && m.Left >= 0 && m.Left <= 1
+	for _, logs := range [2][]float64{m.First, m.Since} {
+		for _, x := range logs {
+			ok = ok && math.Abs(x) < 1e12
+		}
+	}
+	return ok
+}
+
+// addLogs returns log(exp(a) + exp(b)).
+func addLogs(a, b float64) float64 {
+	if b > a {
+		a, b = b, a
+	}
+	if math.IsInf(a, -1) {
+		return a
+	}
+	return a + math.Log1p(math.Exp(b-a))
+}
+
+// LogMean returns the logarithm of the weighted mean of numbers given by their
+// logarithms. Whatever depends on whatever, the weighted mean of e-processes is one.
+func LogMean(logs, weights []float64) float64 {
+	top, total := math.Inf(-1), 0.0
+	for i, x := range logs {
+		if weights[i] > 0 {
+			top, total = max(top, x), total+weights[i]
+		}
+	}
+	if math.IsInf(top, -1) {
+		return 0
+	}
+	var sum float64
+	for i, x := range logs {
+		if weights[i] > 0 {
+			sum += weights[i] / total * math.Exp(x-top)
+		}
+	}
+	return top + math.Log(sum)
+}
