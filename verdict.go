@@ -84,4 +84,9 @@ type AlertEvidence struct {
 	Probability float64    `json:"probability,omitempty"` // of so many bad events under the budget's own rate
 	Ratio       float64    `json:"ratio,omitempty"`       // outage line: the ratio that must not be exceeded
 	LogEvidence float64    `json:"log_evidence"`          // outage line: natural logarithm of the evidence
+
+	// Reason says why this alert fires, in the verdict with which it begins; the
+	// verdict's own Reason is about the most urgent one. It is not for printing: the
+	// event of the alert has it.
+	Reason string `json:"-"`
 }

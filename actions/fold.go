@@ -282,12 +282,19 @@ func (e *Engine) removeOrphansOnce(x OrphanRemover) error {
 	if err != nil {
 		return err
 	}
+	var again error   // what is worth another try
+	var final []error // what is not; it keeps no other orphan in place
 	for _, o := range orphans {
 		if e.accountsFor(o.Action) {
 			continue
 		}
 		if err := x.RemoveOrphan(ctx, o); err != nil {
-			return err
+			if retryable(err) {
+				again = err
+			} else {
+				final = append(final, err)
+			}
+			continue
 		}
 		name := o.Action
 		if name == "" {
@@ -303,7 +310,10 @@ func (e *Engine) removeOrphansOnce(x OrphanRemover) error {
 			return err
 		}
 	}
-	return nil
+	if again != nil {
+		return again
+	}
+	return errors.Join(final...)
 }
 
 // accountsFor reports whether a change that carries the id of an action is to stay:

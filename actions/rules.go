@@ -91,8 +91,14 @@ func triggerOf(v *gatewarden.Verdict, sev gatewarden.Severity) gatewarden.Trigge
 		return t
 	}
 	for _, a := range v.SLO.Alerts {
-		if a.Severity == sev && a.Firing && a.Since != nil && a.Since.Before(t.Since) {
+		if a.Severity != sev || !a.Firing {
+			continue
+		}
+		if a.Since != nil && a.Since.Before(t.Since) {
 			t.Since = *a.Since
+		}
+		if a.Reason != "" {
+			t.Reason = a.Reason
 		}
 	}
 	return t

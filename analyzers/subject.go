@@ -77,6 +77,7 @@ func (s *subject) announce(events []gatewarden.Event, a Analyzer, v *gatewarden.
 		switch {
 		case fires && (was == nil || again):
 			ev := newEvent(v, gatewarden.Breach, severity, explain(a, v, severity))
+			giveReason(v, severity, ev.Reason)
 			s.breaches[severity] = &ev
 			events = append(events, ev)
 		case !fires && was != nil:
@@ -116,6 +117,18 @@ func explain(a Analyzer, v *gatewarden.Verdict, severity gatewarden.Severity) st
 		return e.Explain(v, severity)
 	}
 	return v.Reason
+}
+
+// giveReason tells what is started by an alert of the given severity why it fires.
+func giveReason(v *gatewarden.Verdict, severity gatewarden.Severity, reason string) {
+	if v.SLO == nil {
+		return
+	}
+	for i := range v.SLO.Alerts {
+		if a := &v.SLO.Alerts[i]; a.Severity == severity && a.Firing {
+			a.Reason = reason
+		}
+	}
 }
 
 // began returns when the breach that ev announced began.

@@ -78,7 +78,7 @@ func TestCountsSurviveARestart(t *testing.T) {
 				err = k.snapshots.Put(ctx, snapshotName, blob)
 			}
 			if err != nil {
-				k.logger.Error(err.Error())
+				k.logger.Error("the snapshot failed", "error", err)
 			}
 		}, 5},
 		"but not what was never drained": {func(ctx context.Context, k *keeper) {

@@ -174,6 +174,9 @@ func (r *reloader) checkSteps(ctx context.Context, policies []gatewarden.ActionP
 	var refused, unknown []error
 	var texts []string
 	for _, p := range policies {
+		if p.Mode == gatewarden.ModeObserve {
+			continue // it will never be asked to work
+		}
 		for i, step := range p.Steps {
 			e, ok := r.executors[step.Kind].(preflighter)
 			if !ok {

@@ -54,7 +54,7 @@ type Kong struct {
 	AdminURL  string                       `yaml:"admin_url"`
 	Headers   map[string]gatewarden.Secret `yaml:"headers"`    // sent with every request
 	Token     gatewarden.Secret            `yaml:"token"`      // sent as Kong-Admin-Token
-	TokenFile string                       `yaml:"token_file"` // the same from a file, read when needed
+	TokenFile string                       `yaml:"token_file"` // the same from a file, read once at start
 	CAFile    string                       `yaml:"ca_file"`    // PEM; the system's roots when ""
 	Timeout   time.Duration                `yaml:"timeout"`    // of one call; default 5 s
 }

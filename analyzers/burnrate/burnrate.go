@@ -6,7 +6,7 @@
 //	pair.go        the multi-window alerts and the evidence that a page needs
 //	outage.go      the sequential detector over one-second cells
 //	budget.go      the error budget and its forecast
-//	slices.go   SLOs that count slices of time instead of requests
+//	timeslices.go  SLOs that count slices of time instead of requests
 //	reason.go      the verdict as a sentence
 //
 // No data is never good and never bad. An alert that fires goes on firing while
