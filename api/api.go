@@ -138,8 +138,7 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle("GET /metrics", MetricsHandler(s.gatherer))
 	}
 	mux.HandleFunc("GET /{$}", s.index)
-	mux.HandleFunc("/", s.nowhere)
-	return mux
+	return s.orNowhere(mux)
 }
 
 // MetricsHandler exposes gatherer to Prometheus, OpenMetrics included.
@@ -178,19 +177,22 @@ func (s *Server) answer(handle func(*http.Request) (any, error)) http.Handler {
 }
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	code := gatewarden.ErrorCode(err)
-	var body ErrorBody
-	body.Error.Code, body.Error.Message = code, err.Error()
-	if e := asError(err); e != nil {
-		body.Error.Hint = e.Hint
-		if e.Hint != "" {
-			body.Error.Message = strings.TrimSuffix(body.Error.Message, " ("+e.Hint+")")
-		}
-	}
-	if code == gatewarden.Internal {
+	body := errorBody(err)
+	if body.Error.Code == gatewarden.Internal {
 		s.logger.Error("the API met an internal error", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
-	writeJSON(w, statusOf[code], body)
+	writeJSON(w, statusOf[body.Error.Code], body)
+}
+
+// errorBody is an error as the API shows it, its hint apart from its message.
+func errorBody(err error) ErrorBody {
+	var body ErrorBody
+	body.Error.Code, body.Error.Message = gatewarden.ErrorCode(err), err.Error()
+	if e := asError(err); e != nil && e.Hint != "" {
+		body.Error.Hint = e.Hint
+		body.Error.Message = strings.TrimSuffix(body.Error.Message, " ("+e.Hint+")")
+	}
+	return body
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -126,6 +126,18 @@ func TestNotReadyIs503WithTheReason(t *testing.T) {
 	}
 }
 
+func TestTheWrongMethodIsToldTheRightOne(t *testing.T) {
+	for target, allowed := range map[string]string{"/api/v1/pause": "POST", "/-/reload": "POST"} {
+		w := do(serve(&guard{}), "GET", target, "", "")
+		if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != allowed {
+			t.Errorf("GET %s: %d, Allow %q, want 405 and %s", target, w.Code, w.Header().Get("Allow"), allowed)
+		}
+	}
+	if w := do(serve(&guard{}), "POST", "/api/v1/slos", "", ""); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET" {
+		t.Errorf("POST /api/v1/slos: %d, Allow %q", w.Code, w.Header().Get("Allow"))
+	}
+}
+
 func TestSteering(t *testing.T) {
 	const by = `{"by":"ada","reason":"drill"}`
 	for sentence, c := range map[string]struct {

@@ -172,9 +172,28 @@ func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprint(w, indexText)
 }
 
-func (s *Server) nowhere(w http.ResponseWriter, r *http.Request) {
-	s.fail(w, r, gatewarden.Errorf(gatewarden.NotFound, "nothing answers %s %s", r.Method, r.URL.Path).
-		WithHint("GET / lists what does"))
+// orNowhere answers what mux has no route for: with 405 and what is allowed when the
+// path has others, else with 404.
+func (s *Server) orNowhere(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			other := r.Clone(r.Context())
+			other.Method = method
+			if _, pattern := mux.Handler(other); pattern == "" {
+				continue
+			}
+			w.Header().Set("Allow", method)
+			err := gatewarden.Errorf(gatewarden.Invalid, "%s takes %s, not %s", r.URL.Path, method, r.Method)
+			writeJSON(w, http.StatusMethodNotAllowed, errorBody(err))
+			return
+		}
+		s.fail(w, r, gatewarden.Errorf(gatewarden.NotFound, "nothing answers %s %s", r.Method, r.URL.Path).
+			WithHint("GET / lists what does"))
+	})
 }
 
 func asError(err error) *gatewarden.Error {

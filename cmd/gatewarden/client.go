@@ -113,7 +113,7 @@ func (c *client) do(ctx context.Context, method, path string, body []byte) (*htt
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err // what is asked for, and where, stands before it
 		}
-		return nil, gatewarden.Errorf(gatewarden.Unavailable, "the guard at %s does not answer: %w", c.base, err).
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "the guard at %s does not answer: %w", c.shown(), err).
 			WithHint("is it running there? --server or $GATEWARDEN_SERVER says where it is")
 	}
 	if resp.StatusCode < 300 {
@@ -123,7 +123,19 @@ func (c *client) do(ctx context.Context, method, path string, body []byte) (*htt
 	raw, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	var e api.ErrorBody
 	if json.Unmarshal(raw, &e) != nil || e.Error.Message == "" {
-		return nil, fmt.Errorf("%s answers %s to %s %s: is that a gatewarden?", c.base, resp.Status, method, path)
+		if resp.StatusCode == http.StatusUnauthorized {
+			return nil, fmt.Errorf("%s wants a user and a password: write them into the address, http://USER:PASSWORD@HOST:PORT", c.shown())
+		}
+		return nil, fmt.Errorf("%s answers %s to %s %s: is that a gatewarden?", c.shown(), resp.Status, method, path)
 	}
 	return nil, &gatewarden.Error{Code: e.Error.Code, Message: e.Error.Message, Hint: e.Error.Hint}
+}
+
+// shown is where the guard is, as it may be printed: without the password.
+func (c *client) shown() string {
+	u, err := url.Parse(c.base)
+	if err != nil {
+		return "the given address" // addServer has parsed it already
+	}
+	return u.Redacted()
 }
