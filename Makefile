@@ -3,10 +3,10 @@ GO   ?= go
 LINT  = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test lint bench demo fuzz golden tidy clean
+.PHONY: help build test lint bench canary-table demo fuzz golden tidy clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/gatewarden
 	$(GO) build -trimpath -o bin/gatewarden ./cmd/gatewarden
@@ -22,6 +22,9 @@ lint: ## the pinned linters (the first run builds them)
 
 bench: ## the tables: decode, ingest, store, judge, detection
 	$(GO) run ./internal/bench
+
+canary-table: ## the canary judge beside oracles and today's tools, simulated
+	$(GO) run ./internal/canarysim
 
 demo: ## the whole story on this machine
 	$(GO) run ./cmd/gatewarden demo

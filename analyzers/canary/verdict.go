@@ -102,6 +102,17 @@ func (j *Judge) Verdict(at time.Time) Verdict {
 	return v
 }
 
+// Standing is the short form of Verdict for whoever looks often and reads seldom: it
+// closes the seconds that are over and returns the state and the evidence for a fail.
+func (j *Judge) Standing(at time.Time) (state gatewarden.State, evidence float64) {
+	j.Advance(at)
+	log, _ := j.evidence()
+	v := Verdict{At: at, Start: time.Unix(j.Start, 0)}
+	_, v.Split.Large = j.Split.found()
+	j.judge(&v)
+	return v.State, log / math.Ln10
+}
+
 // judge sets the state.
 func (j *Judge) judge(v *Verdict) {
 	second := j.Next - 1
