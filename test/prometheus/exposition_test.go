@@ -73,6 +73,12 @@ func TestPrometheusTakesTheMetrics(t *testing.T) {
 		})
 	}
 	t.Run("names", func(t *testing.T) { checkNaming(t, exposed) })
+	t.Run("dashboards", func(t *testing.T) {
+		// A rate needs two samples, also of what has been there since the last post only.
+		one := s.awaitScrape(t, "default", after, 1)
+		two := s.awaitScrape(t, "default", one.at, 1)
+		checkDashboards(t, two, "default")
+	})
 	if dropped := s.droppedSamples(t); len(dropped) > 0 {
 		t.Errorf("samples that Prometheus could not take: %v", dropped)
 	}
