@@ -20,7 +20,10 @@ lint: ## the pinned linters (the first run builds them)
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-clean:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(LINT) run ./...
 
-bench: ## the tables: decode, ingest, store, judge, detection
+bench: ## the tables: decode, ingest, detection, replay, weight, judge
+	$(GO) test -run "^$$" -bench "Decode" -benchtime 2s ./collector
+	$(GO) test -run "^$$" -bench "Tick" -benchtime 300x -cpu 1 ./app
+	$(GO) test -run "Month|LowTrafficPages|OutageIsFound|Ramp|PageComes" -table -v -timeout 30m ./analyzers/burnrate
 	$(GO) run ./internal/bench
 
 canary-table: ## the canary judge beside oracles and today's tools, simulated

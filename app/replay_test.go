@@ -76,7 +76,7 @@ func story(begin time.Time) []loglines.Line {
 	return lines
 }
 
-func loadText(t *testing.T, text string) *rules.Rules {
+func loadText(t testing.TB, text string) *rules.Rules {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "rules.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
