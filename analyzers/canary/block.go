@@ -109,8 +109,14 @@ func (b *rankBlock) reset() {
 }
 
 // ranks adds up, for each shift, how often a canary's latency is more than that many
-// bins above a baseline's, over the routes. Its cost is the baseline's span of bins,
-// plus the canary's bins in use times the shifts, whatever the number of requests.
+// bins above a baseline's, over the routes. What is in the same bin is a tie; it counts
+// against whoever wants to show something: as not above for the even shifts, which ask
+// whether the canary is slower, as above for the odd ones, which ask whether it is faster.
+// The count is then never on the better side of one with ties broken by lot, for which
+// stats.RankGain is exact: it holds with ties, too, however many they are.
+//
+// Its cost is the baseline's span of bins, plus the canary's bins in use times the
+// shifts, whatever the number of requests.
 func (b *rankBlock) ranks(shifts []int, into []stats.Ranks) {
 	clear(into)
 	for i := range b.Strata {
@@ -123,7 +129,8 @@ func (b *rankBlock) ranks(shifts []int, into []stats.Ranks) {
 			var w float64
 			for j, n := range canary.Counts {
 				if n > 0 {
-					w += float64(n) * pairs(below, canary.First+j-shift-base.First)
+					at := canary.First + j - shift - base.First + k&1 // with the ties: below the next bin
+					w += float64(n) * below[min(max(at, 0), len(below)-1)]
 				}
 			}
 			into[k].Add(w, float64(canary.Total), float64(base.Total))
@@ -142,15 +149,4 @@ func (b *rankBlock) cumulate(h *histogram) []float64 {
 		below[i+1] = below[i] + float64(n)
 	}
 	return below
-}
-
-// pairs returns how many values are below bin i, ties counted as halves.
-func pairs(below []float64, i int) float64 {
-	switch {
-	case i < 0:
-		return 0
-	case i >= len(below)-1:
-		return below[len(below)-1]
-	}
-	return (below[i] + below[i+1]) / 2
 }

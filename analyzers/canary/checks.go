@@ -30,7 +30,8 @@ var (
 	ladder     = [...]float64{1, 1.05, 1.1, 1.2, 1.35, 1.5, 2, 3} // latency ratios that an effect is placed between
 )
 
-// Shift lists: the two margins, then the ladder for "slower than" and "faster than".
+// Shift lists: the two margins, then the ladder. Even shifts ask "slower than", odd ones
+// "faster than".
 const (
 	shiftMax = iota
 	shiftPass

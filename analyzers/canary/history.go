@@ -105,7 +105,7 @@ type history struct {
 type dispersion struct {
 	Square [len(dispersionSpans)][schemes]float64 `json:"square"` // sum of (x_v - m n_v/n)^2
 	Chance [len(dispersionSpans)][schemes]float64 `json:"chance"` // sum of m (n_v/n) (1 - n_v/n)
-	Events float64                                `json:"events"` // sum over the longest spans of min(m, 8)
+	Events [len(dispersionSpans)]float64          `json:"events"` // sum over the spans of min(m, 8)
 }
 
 // add takes one closed second, c being nil when nothing happened in it.
@@ -163,8 +163,8 @@ func (d *dispersion) add(span int, n, x *[schemes][virtualArms]uint64) {
 			d.Square[span][s] += off * off
 			d.Chance[span][s] += m * share * (1 - share)
 		}
-		if span == len(dispersionSpans)-1 && s == 0 {
-			d.Events += min(m, 8)
+		if s == byTarget {
+			d.Events[span] += min(m, 8)
 		}
 	}
 }
@@ -181,16 +181,20 @@ func (d *dispersion) phi(span int) float64 {
 }
 
 // noise is the standard error of phi, relative.
-func (d *dispersion) noise() float64 { return math.Sqrt(2 / max(4, d.Events)) }
+func (d *dispersion) noise(span int) float64 { return math.Sqrt(2 / max(4, d.Events[span])) }
 
 // length returns the shortest block length at which dispersion has stopped growing:
-// then one block's events say nothing about the next one's.
+// then one block's events say nothing about the next one's. Ten seconds and a minute are
+// both asked: the one is known better, the other sees longer clusters.
 func (d *dispersion) length() int {
-	const minute = len(dispersionSpans) - 1
-	switch sd := d.noise(); {
-	case d.phi(minute) <= (1+sd)*d.phi(0):
+	const two, five, ten, minute = 0, 1, 2, 3
+	stopped := func(at int, errors float64) bool {
+		return d.phi(ten) <= (1+d.noise(ten))*d.phi(at) && d.phi(minute) <= (1+errors*d.noise(minute))*d.phi(at)
+	}
+	switch {
+	case stopped(two, 1):
 		return shortBlock
-	case d.phi(minute) <= (1+2*sd)*d.phi(1):
+	case stopped(five, 2):
 		return defaultBlock
 	}
 	return longBlock
@@ -199,7 +203,8 @@ func (d *dispersion) length() int {
 // inflation returns by how much evidence for passing is divided: the dispersion of
 // failures over ten seconds and a minute, and one standard error more.
 func (d *dispersion) inflation() float64 {
-	return max(1, d.phi(2), d.phi(3)) * (1 + d.noise())
+	const ten, minute = 2, 3
+	return max(1, d.phi(ten), d.phi(minute)) * (1 + d.noise(minute))
 }
 
 // tuning is what is chosen once, before the first second of the run is judged. It rests

@@ -243,6 +243,7 @@ const maxGap = 3600
 func (j *Judge) close(second int64, c *cell) {
 	if second < j.Start {
 		j.History.add(c.events(j, second, nil))
+		j.watch(c) // what is usual of the baseline
 		return
 	}
 	if !j.Tuning.Done {

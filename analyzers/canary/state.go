@@ -133,8 +133,8 @@ func (h *history) damaged() bool {
 	}
 	for k := range h.Dispersion {
 		d := &h.Dispersion[k]
-		bad = bad || !amount(d.Events)
 		for i := range d.Square {
+			bad = bad || !amount(d.Events[i])
 			for s := range d.Square[i] {
 				bad = bad || !amount(d.Square[i][s]) || !amount(d.Chance[i][s])
 			}

@@ -11,7 +11,7 @@ const (
 	troubleEvents  = 5 // and so many events above what chance makes of it
 	troubleSigmas  = 4
 	troubleLearn   = 60  // seconds with traffic before there is a long run
-	troubleNormal  = 120 // trouble that lasts so many seconds is how things are now
+	troubleNormal  = 300 // trouble that lasts so many seconds is how things are now
 )
 
 // trouble watches one kind of bad event of the baseline.

@@ -90,7 +90,9 @@ const rankCap = 0.95
 // the canary is slower. While the canary is stochastically at most as slow as the
 // baseline, z is stochastically below a variable that is symmetric about 0 (the two
 // samples are exchangeable at equality) and tanh is odd and rising, so the factor's
-// mean is at most 1 for independent requests. RankGain(c, -z) is the mirror image.
+// mean is at most 1 for independent requests without ties. With ties counted as halves
+// that need not hold; with ties counted against the bet it does. RankGain(c, -z) is the
+// mirror image.
 func RankGain(c, z float64) float64 { return math.Log1p(rankCap * math.Tanh(c*z)) }
 
 // Ranks sums up the Mann-Whitney statistics of strata: how often a canary's latency
@@ -102,8 +104,7 @@ type Ranks struct {
 }
 
 // Add takes a stratum of n canary and m baseline values, in which w of the n m pairs had
-// the canary above the baseline; a tie is half a pair. Ties make the true variance
-// smaller than the one used, which is the careful side.
+// the canary above the baseline.
 func (r *Ranks) Add(w, n, m float64) {
 	r.excess += w - n*m/2
 	r.variance += n * m * (n + m + 1) / 12

@@ -95,11 +95,7 @@ func (o *oracle1) see(s *second) bool {
 type oracle2 struct{ odds, log float64 }
 
 func (o *oracle2) see(s *second) bool {
-	n := s.n[0] + s.n[1]
-	if n == 0 || s.n[canary.Canary] == 0 {
-		return false
-	}
-	share := float64(s.n[canary.Canary]) / float64(n)
+	share := s.share
 	q := o.odds * share / (o.odds*share + 1 - share)
 	o.log += float64(s.primary[canary.Canary])*math.Log(q/share) + float64(s.primary[canary.Baseline])*math.Log((1-q)/(1-share))
 	return o.log >= bound
@@ -176,7 +172,7 @@ func (m *minute) see(s *second) bool {
 		if o.Failed {
 			m.failed[o.Track]++
 		} else {
-			m.latency[o.Track] = append(m.latency[o.Track], float64(o.Latency.Milliseconds()))
+			m.latency[o.Track] = append(m.latency[o.Track], s.millis[i])
 		}
 	}
 	return (s.t+1)%60 == 0

@@ -25,8 +25,9 @@ type second struct {
 	t        int // since the start, in seconds; negative before it
 	share    float64
 	requests []canary.Observation
-	likely   float64 // log likelihood ratio of "bad as it is" against "healthy", of the canary's requests
-	primary  [2]int  // failures that are no retries, by track
+	millis   []float64 // their latencies, exact: tools read quantiles that are interpolated, so rounding would wrong them
+	likely   float64   // log likelihood ratio of "bad as it is" against "healthy", of the canary's requests
+	primary  [2]int    // failures that are no retries, by track
 	n        [2]int
 	failed   [2]int
 }
@@ -77,7 +78,7 @@ func newRollout(s *scenario, seed uint64) *rollout {
 
 // next makes second t.
 func (r *rollout) next(t int) *second {
-	r.now = second{t: t, requests: r.now.requests[:0]}
+	r.now = second{t: t, requests: r.now.requests[:0], millis: r.now.millis[:0]}
 	if t >= 0 {
 		r.now.share = r.share(t)
 	}
@@ -165,18 +166,21 @@ func (r *rollout) request(user int, first bool) {
 		}
 	}
 	o.Failed = failed
+	ms := 0.0
 	if !failed {
-		o.Latency = r.latency(track, pod)
+		ms = r.latency(track, pod)
+		o.Latency = time.Duration(ms) * time.Millisecond // Kong logs whole milliseconds
 	}
-	r.add(o)
+	r.add(o, ms)
 }
 
-func (r *rollout) add(o canary.Observation) {
+func (r *rollout) add(o canary.Observation, ms float64) {
 	r.now.n[o.Track]++
 	if o.Failed {
 		r.now.failed[o.Track]++
 	}
 	r.now.requests = append(r.now.requests, o)
+	r.now.millis = append(r.now.millis, ms)
 }
 
 // retry lets a user who has failed try again, so that the failures of a run number
@@ -188,8 +192,8 @@ func (r *rollout) retry(user int) {
 	}
 }
 
-// latency draws a latency in whole milliseconds, as Kong logs them.
-func (r *rollout) latency(track canary.Track, pod int) time.Duration {
+// latency draws a latency in milliseconds.
+func (r *rollout) latency(track canary.Track, pod int) float64 {
 	z := r.rng.NormFloat64()
 	factor := math.Exp(r.drift)
 	if r.now.t < r.outage.until {
@@ -211,7 +215,7 @@ func (r *rollout) latency(track canary.Track, pod int) time.Duration {
 	if r.now.t < r.stalled[pod] {
 		ms += 400
 	}
-	return time.Duration(ms) * time.Millisecond
+	return ms
 }
 
 // poisonRequest is the request that one user's broken client sends each second.
@@ -223,7 +227,7 @@ func (r *rollout) poisonRequest() {
 	if r.now.t >= 0 && r.poison {
 		o.Track, o.Target = canary.Canary, r.pods[baselinePods]
 	}
-	r.add(o)
+	r.add(o, 0)
 }
 
 // poisson draws the number of requests of a second.
