@@ -224,6 +224,9 @@ type StatOptions struct {
 	JustifyMode   string        `json:"justifyMode"`
 	Orientation   string        `json:"orientation"`
 	TextMode      string        `json:"textMode"`
+	WideLayout    bool          `json:"wideLayout"`
+	ShowChange    bool          `json:"showPercentChange"`
+	ChangeColor   string        `json:"percentChangeColorMode"`
 	ReduceOptions ReduceOptions `json:"reduceOptions"`
 }
 

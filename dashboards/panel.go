@@ -91,6 +91,7 @@ func stat(title, description, unit string, thresholds Thresholds, q query) Panel
 		FieldConfig: config(unit, "thresholds"),
 		Options: StatOptions{
 			ColorMode: "background", GraphMode: "none", JustifyMode: "auto", Orientation: "auto", TextMode: "auto",
+			WideLayout: true, ChangeColor: "standard",
 			ReduceOptions: ReduceOptions{Calcs: []string{"lastNotNull"}},
 		},
 	}
