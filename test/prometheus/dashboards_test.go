@@ -148,11 +148,9 @@ func expressionProblem(expression string) (rule string, problem error) {
 		return "target-promql-rule", err
 	}
 	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
-		selector, ok := node.(*parser.VectorSelector)
-		if !ok || problem != nil {
-			return nil
+		if selector, ok := node.(*parser.VectorSelector); ok && rule == "" {
+			rule, problem = selectorProblem(selector, path, rateInterval)
 		}
-		rule, problem = selectorProblem(selector, path, rateInterval)
 		return nil
 	})
 	return rule, problem
