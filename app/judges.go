@@ -2,6 +2,7 @@ package app
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/analyzers"
@@ -16,6 +17,23 @@ type judges struct {
 	windows burnrate.Windows
 	blind   burnrate.Blind
 	kept    map[string]analyzers.Analyzer // by the SLO's text
+}
+
+// blindOnce answers blind once for each instant, however many judges ask: it goes
+// through all sources and may write a sentence.
+func blindOnce(blind burnrate.Blind) burnrate.Blind {
+	var (
+		asked time.Time
+		is    bool
+		why   string
+	)
+	return func(at time.Time) (bool, string) {
+		if !at.Equal(asked) {
+			asked = at
+			is, why = blind(at)
+		}
+		return is, why
+	}
 }
 
 func (j *judges) of(slos []gatewarden.SLO) []analyzers.Analyzer {

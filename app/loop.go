@@ -65,7 +65,7 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	if err := engine.Start(ctx, p.started); err != nil {
 		return nil, nil, fmt.Errorf("taking up what was under way: %w", err)
 	}
-	j := &judges{windows: p.store, blind: p.intake.Blind}
+	j := &judges{windows: p.store, blind: blindOnce(p.intake.Blind)}
 	evaluator := analyzers.NewEvaluator(j.of(p.rules.SLOs))
 	past, err := p.journal.Events(ctx, journal.Query{Type: gatewarden.EventSLO})
 	if err != nil {

@@ -33,7 +33,7 @@ func BenchmarkTick(b *testing.B) {
 	s := store.New(store.Config{}, reg)
 	s.Configure(meters(set))
 	now := noon
-	in := newIntake(s, func() time.Time { return now }, time.Minute, reg)
+	in := newIntake(s, func() time.Time { return now }, 24*time.Hour, reg)
 	for range 3600 {
 		var records []gatewarden.Record
 		for i := range 250 {

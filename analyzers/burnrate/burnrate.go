@@ -15,6 +15,7 @@
 package burnrate
 
 import (
+	"hash/fnv"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
@@ -41,8 +42,13 @@ type counter interface {
 // minEvidence is how improbable a page's bad count must be unless the SLO says.
 const minEvidence = 1e-4
 
-// Analyzer judges one SLO. It remembers since when alerts fire and the evidence of
-// the outage line, and nothing else; its methods must not be called concurrently.
+// wholeEvery is how often all of an SLO is judged. Who asks more often than that gets
+// the outage line judged anew, which is what half a second matters to, and the rest
+// as it was.
+const wholeEvery = time.Second
+
+// Analyzer judges one SLO. It remembers since when alerts fire, the evidence of the
+// outage line and its last verdict; its methods must not be called concurrently.
 type Analyzer struct {
 	slo    gatewarden.SLO
 	blind  Blind
@@ -52,6 +58,10 @@ type Analyzer struct {
 	pairs  []pair
 	outage *outage                                   // nil when the SLO has no outage line
 	since  [gatewarden.SeverityOutage + 1]*time.Time // since when each severity fires, nil when it does not; never changed in place
+
+	last  gatewarden.Verdict // the last whole one
+	blank bool               // whether it was blind
+	next  time.Time          // when the next whole one is due
 }
 
 var (
@@ -99,6 +109,46 @@ func (a *Analyzer) Name() string { return a.slo.Name }
 func (a *Analyzer) Analyze(at time.Time) gatewarden.Verdict {
 	at = at.Round(0) // without the monotonic clock, which no journal keeps
 	blind, why := a.blind(at)
+	if a.unchanged(at, blind) {
+		v := a.last
+		v.At = at
+		return v
+	}
+	v := a.whole(at, blind, why)
+	a.next = a.due(at)
+	a.last, a.blank = v, blind
+	return v
+}
+
+// unchanged reports whether the last whole verdict is recent enough, and the outage
+// line says what it said then.
+func (a *Analyzer) unchanged(at time.Time, blind bool) bool {
+	if !at.Before(a.next) || at.Before(a.last.At) || blind != a.blank {
+		return false
+	}
+	if a.outage == nil {
+		return true
+	}
+	fired := a.outage.firing
+	a.outage.judge(at, blind)
+	return a.outage.firing == fired
+}
+
+// due returns when the next whole verdict is. Half of the SLOs wait half as long for
+// their second one, so that of many not all fall due at the same tick.
+func (a *Analyzer) due(at time.Time) time.Time {
+	if a.last.At.IsZero() {
+		h := fnv.New32a()
+		h.Write([]byte(a.slo.Name))
+		if h.Sum32()%2 == 1 {
+			return at.Add(wholeEvery / 2)
+		}
+	}
+	return at.Add(wholeEvery)
+}
+
+// whole judges everything.
+func (a *Analyzer) whole(at time.Time, blind bool, why string) gatewarden.Verdict {
 	look := newLook(a.events, at)
 	ev := &gatewarden.SLOEvidence{
 		Objective: a.slo.Objective,
