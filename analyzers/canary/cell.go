@@ -36,9 +36,7 @@ func (t *binTable) bin(d time.Duration) int {
 }
 
 func exactBin(d time.Duration) int {
-	if d < 0 {
-		d = 0
-	}
+	d = min(max(d, 0), 2*time.Hour)
 	x := math.Log(float64(d+binShift)/float64(binShift)) / binWidth
 	return int(min(x, bins-1))
 }

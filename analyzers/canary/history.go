@@ -184,17 +184,15 @@ func (d *dispersion) phi(span int) float64 {
 func (d *dispersion) noise(span int) float64 { return math.Sqrt(2 / max(4, d.Events[span])) }
 
 // length returns the shortest block length at which dispersion has stopped growing:
-// then one block's events say nothing about the next one's. Ten seconds and a minute are
-// both asked: the one is known better, the other sees longer clusters.
+// then one block's events say nothing about the next one's. The shortest blocks must
+// stand against ten seconds, which are known better, and against a minute, which sees
+// longer clusters.
 func (d *dispersion) length() int {
 	const two, five, ten, minute = 0, 1, 2, 3
-	stopped := func(at int, errors float64) bool {
-		return d.phi(ten) <= (1+d.noise(ten))*d.phi(at) && d.phi(minute) <= (1+errors*d.noise(minute))*d.phi(at)
-	}
 	switch {
-	case stopped(two, 1):
+	case d.phi(ten) <= (1+2*d.noise(ten))*d.phi(two) && d.phi(minute) <= (1+d.noise(minute))*d.phi(two):
 		return shortBlock
-	case stopped(five, 2):
+	case d.phi(minute) <= (1+2*d.noise(minute))*d.phi(five):
 		return defaultBlock
 	}
 	return longBlock

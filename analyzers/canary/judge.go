@@ -166,7 +166,7 @@ func (j *Judge) cell(o *Observation) *cell {
 		return j.last
 	}
 	switch {
-	case o.Track > Canary || second < j.Start && (o.Track != Baseline || j.Tuning.Done):
+	case o.Track > Canary || second < j.Start && (o.Track != Baseline || j.Tuning.Done || second < j.Start-maxHistory):
 		j.Dropped++
 		return nil
 	case j.Next > 0 && second < j.Next:
@@ -220,12 +220,9 @@ func (j *Judge) Advance(at time.Time) {
 		if len(j.Open) == 0 {
 			return
 		}
-		j.Next = slices.Min(slices.Collect(maps.Keys(j.Open)))
+		j.begin(limit)
 	}
 	for ; j.Next < limit; j.Next++ {
-		if len(j.Open) == 0 && j.Next < j.Start && j.Next+maxGap < min(limit, j.Start) {
-			j.Next = min(limit, j.Start) - maxGap // a long silence before the start is no history
-		}
 		c := j.Open[j.Next]
 		j.close(j.Next, c)
 		if c != nil {
@@ -236,8 +233,23 @@ func (j *Judge) Advance(at time.Time) {
 	j.last = nil
 }
 
-// maxGap is how much silence before the start is walked through, in seconds.
-const maxGap = 3600
+// begin finds the first second to close. What lies too far ahead of it is dropped now
+// that it can be told.
+func (j *Judge) begin(limit int64) {
+	j.Next = limit
+	for second := range j.Open {
+		j.Next = min(j.Next, second)
+	}
+	for second := range j.Open {
+		if second >= j.Next+maxOpen {
+			delete(j.Open, second)
+			j.Ahead++
+		}
+	}
+}
+
+// maxHistory is how much of the baseline before the start is looked at, in seconds.
+const maxHistory = 3600
 
 // close judges a second; c is nil when nothing happened in it.
 func (j *Judge) close(second int64, c *cell) {

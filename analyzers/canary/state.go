@@ -55,6 +55,8 @@ func (s *state) damaged() string {
 	switch {
 	case !second(s.Start) || !second(s.Next) || !second(s.Newest[0]) || !second(s.Newest[1]) || !second(s.FailedAt) || !second(s.PassedAt):
 		return "its times"
+	case s.Next != 0 && s.Next < s.Start-maxHistory:
+		return "its times"
 	case len(s.Routes) >= maxStrata || s.openDamaged():
 		return "the open seconds"
 	case s.Tuning.Done == (s.History != nil) || s.Tuning.damaged() || s.History != nil && s.History.damaged():
