@@ -190,7 +190,7 @@ func (d *dispersion) noise(span int) float64 { return math.Sqrt(2 / max(4, d.Eve
 func (d *dispersion) length() int {
 	const two, five, ten, minute = 0, 1, 2, 3
 	switch {
-	case d.phi(ten) <= (1+2*d.noise(ten))*d.phi(two) && d.phi(minute) <= (1+d.noise(minute))*d.phi(two):
+	case d.phi(ten) <= (1+2*d.noise(ten))*d.phi(two) && d.phi(minute) <= (1+1.5*d.noise(minute))*d.phi(two):
 		return shortBlock
 	case d.phi(minute) <= (1+2*d.noise(minute))*d.phi(five):
 		return defaultBlock

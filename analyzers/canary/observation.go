@@ -26,7 +26,10 @@ func (t Track) String() string {
 // Observation is what the judge needs to know of one request, or of Weight identical
 // ones. Its strings are not kept unless they become part of the state, and are cloned then.
 type Observation struct {
-	At      time.Time // when the request completed
+	// At is when the request completed, as everywhere in gatewarden. By its start it
+	// would be lost when it took longer than a second stays open, and a canary that hangs
+	// would look as if it had no traffic.
+	At      time.Time
 	Track   Track
 	Route   string        // the stratum: only requests of the same route are compared
 	Client  string        // consumer, else address; "" when not known

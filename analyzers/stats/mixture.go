@@ -18,6 +18,9 @@ type Mixture struct {
 	First []float64 `json:"first"`           // log of 1/2 prod from the first block on, by lane
 	Since []float64 `json:"since,omitempty"` // log of the sum over later starts, by lane; empty before the first block
 	Left  float64   `json:"left"`            // weight not yet spent on starts
+
+	log   float64 // what Log returns, while known
+	known bool
 }
 
 // NewMixture returns a Mixture without evidence. The share of the weight, in [0, 1), is
@@ -33,6 +36,7 @@ func NewMixture(lanes int, later float64) Mixture {
 // Next takes one block: the logarithm of each lane's factor, and the weight of the
 // possibility that trouble starts with this block.
 func (m *Mixture) Next(gains []float64, weight float64) {
+	m.known = false
 	weight = min(weight, m.Left)
 	m.Left -= weight
 	if m.Since == nil && weight > 0 {
@@ -52,8 +56,16 @@ func (m *Mixture) Next(gains []float64, weight float64) {
 	}
 }
 
-// Log returns the natural logarithm of the evidence: 0 at the start.
+// Log returns the natural logarithm of the evidence: 0 at the start. Asked again between
+// two blocks it costs nothing.
 func (m *Mixture) Log() float64 {
+	if !m.known {
+		m.log, m.known = m.sum(), true
+	}
+	return m.log
+}
+
+func (m *Mixture) sum() float64 {
 	top := math.Inf(-1)
 	for _, logs := range [2][]float64{m.First, m.Since} {
 		for _, x := range logs {
