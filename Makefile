@@ -23,7 +23,7 @@ lint: ## the pinned linters (the first run builds them)
 bench: ## the tables: decode, ingest, detection, replay, weight, judge
 	$(GO) test -run "^$$" -bench "Decode" -benchtime 2s ./collector
 	$(GO) test -run "^$$" -bench "Tick" -benchtime 300x -cpu 1 ./app
-	$(GO) test -run "Month|LowTrafficPages|OutageIsFound|Ramp|PageComes" -table -v -timeout 30m ./analyzers/burnrate
+	$(GO) test ./analyzers/burnrate -run "Month|LowTrafficPages|OutageIsFound|Ramp|PageComes" -table -v -timeout 30m
 	$(GO) run ./internal/bench
 
 canary-table: ## the canary judge beside oracles and today's tools, simulated
@@ -39,7 +39,8 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 	  done; done
 
 golden: ## write the golden files anew; look at the diff
-	$(GO) test ./... -update
+	@grep -rlE --include='*_test.go' 'flag\.Bool\("update"' . | xargs -n1 dirname | sort -u | while read -r pkg; do \
+	  $(GO) test "$$pkg" -update || exit 1; done
 
 tidy: ## go.mod as it should be
 	$(GO) mod tidy
