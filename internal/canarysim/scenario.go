@@ -24,7 +24,7 @@ type scenario struct {
 // The splits.
 func ninetyTen(int) float64 { return 0.1 }
 
-func steps(t int) float64 { return [...]float64{0.05, 0.1, 0.25, 0.5}[min(max(t, 0)/450, 3)] }
+func steps(t int) float64 { return [...]float64{0.05, 0.1, 0.25, 0.5}[min(max(t, 0)/300, 3)] }
 
 func constant(p float64) func(int) float64 { return func(int) float64 { return p } }
 
