@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
@@ -161,8 +162,8 @@ func (e *Engine) observeOnly(ctx context.Context, a *action, at time.Time, reaso
 // expire takes back what nobody has renewed in time.
 func (e *Engine) expire(ctx context.Context, l *ladder, at time.Time) error {
 	var errs []error
-	for i := len(l.rungs) - 1; i >= 0; i-- {
-		a := l.rungs[i].current
+	for _, r := range slices.Backward(l.rungs) {
+		a := r.current
 		if a == nil || !a.revertible() || a.LeaseUntil == nil || at.Before(*a.LeaseUntil) {
 			continue
 		}
@@ -201,12 +202,12 @@ func (e *Engine) renew(ctx context.Context, l *ladder, at time.Time) error {
 // at least been tried: one that fails is tried on, but does not keep the others in
 // place. With Stepwise each Revert.After takes back one.
 func (e *Engine) descend(ctx context.Context, l *ladder, at time.Time) error {
-	for i := len(l.rungs) - 1; i >= 0; i-- {
-		a := l.rungs[i].current
+	for _, r := range slices.Backward(l.rungs) {
+		a := r.current
 		switch {
 		case a == nil || !a.Spec.Kind.Reversible():
 			continue
-		case a.busy && a.tries == 0 && !(l.closed && a.revertible()):
+		case a.busy && a.tries == 0 && (!l.closed || !a.revertible()):
 			return nil // its call comes to an end first
 		case !a.revertible():
 			continue

@@ -79,6 +79,7 @@ func stamp(a *gatewarden.Action, from gatewarden.ActionStatus, at time.Time, lea
 	case gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionReverted, gatewarden.ActionLeft:
 		a.EndedAt = &at
 		a.LeaseUntil = nil
+	default: // waiting, skipped and reverting have no time of their own
 	}
 }
 

@@ -159,7 +159,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.Run("gatewarden-batch100", func(b *testing.B) { benchmarkOurBatch(b, all) })
 	b.Run("encoding-json", func(b *testing.B) { benchmarkStruct(b, all, want, json.Unmarshal) })
 	b.Run("goccy-go-json", func(b *testing.B) {
-		benchmarkStruct(b, all, want, func(line []byte, into any) error { return gojson.Unmarshal(line, into) })
+		benchmarkStruct(b, all, want, func(line []byte, into any) error { return gojson.UnmarshalWithOption(line, into) })
 	})
 	b.Run("fastjson", func(b *testing.B) { benchmarkFastjson(b, all, want) })
 }

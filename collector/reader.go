@@ -206,12 +206,15 @@ func (r *Reader) broken() error {
 			return nil
 		}
 		r.advance(len(r.buf))
-		if over := r.ended != nil; over {
+		if r.over() {
 			return nil
 		}
 		r.fill()
 	}
 }
+
+// over reports whether there is nothing more to read.
+func (r *Reader) over() bool { return r.ended != nil }
 
 // end is where the input ends.
 func (r *Reader) end() error {

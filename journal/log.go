@@ -158,8 +158,8 @@ func (l *log) passLost(ctx context.Context, wrongLast error) error {
 	}
 	_, number, _ := strings.Cut(wrongLast.Error(), "wrong last sequence: ")
 	var expected uint64
-	if _, err := fmt.Sscan(number, &expected); err != nil || expected <= l.last {
-		return nil
+	if n, _ := fmt.Sscan(number, &expected); n == 0 || expected <= l.last {
+		return nil // the text is another than it was: the next try will show
 	}
 	l.journal.cfg.Logger.Error("the newest events of the journal were damaged on disk and are lost", "first", l.last+1, "last", expected)
 	l.last = expected

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -208,7 +209,7 @@ func TestReadingCellsStopsWithTheVisitor(t *testing.T) {
 		}
 	}
 	visits, stop := 0, fmt.Errorf("enough")
-	if err := cells.Read(t.Context(), 0, func(uint64, []byte) error { visits++; return stop }); err != stop || visits != 1 {
+	if err := cells.Read(t.Context(), 0, func(uint64, []byte) error { visits++; return stop }); !errors.Is(err, stop) || visits != 1 {
 		t.Errorf("%d visits, %v", visits, err)
 	}
 }

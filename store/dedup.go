@@ -93,7 +93,7 @@ func (d *dedup) turn(now time.Time) {
 	if age < 0 || age >= generations*full {
 		d.began = now // the clock was set back, or everything is older than promised
 	} else {
-		d.began = d.began.Add(age / full * full)
+		d.began = d.began.Add(age - age%full)
 	}
 }
 
