@@ -29,8 +29,8 @@ func newBinTable() *binTable {
 
 // bin returns the bin of d.
 func (t *binTable) bin(d time.Duration) int {
-	if ms := d / time.Millisecond; ms < time.Duration(len(t)) && ms*time.Millisecond == d {
-		return int(t[ms])
+	if d >= 0 && d%time.Millisecond == 0 && d.Milliseconds() < int64(len(t)) {
+		return int(t[d.Milliseconds()])
 	}
 	return exactBin(d)
 }
@@ -83,11 +83,11 @@ func (h *histogram) merge(o *histogram) {
 func (h *histogram) span(lo, hi int) {
 	const spare = 64
 	if len(h.Counts) > 0 {
-		if last := h.First + len(h.Counts) - 1; lo >= h.First && hi <= last {
+		last := h.First + len(h.Counts) - 1
+		if lo >= h.First && hi <= last {
 			return
-		} else {
-			lo, hi = min(lo, h.First), max(hi, last)
 		}
+		lo, hi = min(lo, h.First), max(hi, last)
 	}
 	lo, hi = max(lo-spare, 0), min(hi+spare, bins-1)
 	grown := make([]uint64, hi-lo+1)

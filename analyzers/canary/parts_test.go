@@ -29,7 +29,7 @@ func TestBinsAreEvenOnALogarithmicScale(t *testing.T) {
 			t.Errorf("bin %d of %s has its middle at %s", table.bin(d), d, binLatency(table.bin(d)))
 		}
 	})
-	for _, d := range []time.Duration{-1, math.MinInt64, math.MaxInt64} {
+	for _, d := range []time.Duration{-1, -time.Second, math.MinInt64, math.MaxInt64} {
 		if b := table.bin(d); b < 0 || b >= bins {
 			t.Errorf("%d ns is in bin %d", d, b)
 		}
@@ -387,4 +387,63 @@ func TestDamagedStatesAreRefused(t *testing.T) {
 			t.Errorf("%s is taken", text)
 		}
 	}
+}
+
+// binomials returns the distribution of the number of events among n requests.
+func binomials(n int, p float64) []float64 {
+	d := []float64{1}
+	for range n {
+		next := make([]float64, len(d)+1)
+		for k, x := range d {
+			next[k] += x * (1 - p)
+			next[k+1] += x * p
+		}
+		d = next
+	}
+	return d
+}
+
+// The share bet over two routes with different splits and error rates, the canary's odds
+// at the margin in each: given how many events each route had, its mean is at most 1.
+func TestTheShareBetIsFairOverRoutes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rho := rapid.SampledFrom([]float64{1, 1.1, 1.5}).Draw(t, "rho")
+		var n [2][2]int // by route, by track
+		var events [2][2][]float64
+		for r := range n {
+			n[r] = [2]int{rapid.IntRange(0, 12).Draw(t, "baseline"), rapid.IntRange(0, 6).Draw(t, "canary")}
+			p := rapid.Float64Range(0.001, 0.8).Draw(t, "p")
+			events[r] = [2][]float64{binomials(n[r][Baseline], p), binomials(n[r][Canary], rho*p/(rho*p+1-p))}
+		}
+		type given struct{ first, second int }
+		mean, all := map[given]float64{}, map[given]float64{}
+		for b0, p0 := range events[0][Baseline] {
+			for c0, q0 := range events[0][Canary] {
+				for b1, p1 := range events[1][Baseline] {
+					for c1, q1 := range events[1][Canary] {
+						var b shareBlock
+						for r, e := range [2][2]int{{b0, c0}, {b1, c1}} {
+							s := b.stratum(r)
+							for track := range e {
+								s.N[track], s.Events[0][track] = uint64(n[r][track]), uint64(e[track])
+								b.N[track] += s.N[track]
+							}
+						}
+						m, canary := b.events(0)
+						if m == 0 {
+							continue
+						}
+						key, w := given{b0 + c0, b1 + c1}, p0*q0*p1*q1
+						mean[key] += w * math.Exp(stats.ShareGain(b.nullShare(0, rho), 6, m, canary/m))
+						all[key] += w
+					}
+				}
+			}
+		}
+		for key, w := range all {
+			if mean[key]/w > 1+1e-9 {
+				t.Errorf("rho %v, %v: mean factor %v given %v events", rho, n, mean[key]/w, key)
+			}
+		}
+	})
 }

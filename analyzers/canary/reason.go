@@ -39,7 +39,7 @@ func (j *Judge) reason(v *Verdict) string {
 func (j *Judge) effect(v *Verdict) string {
 	var parts []string
 	latency := strings.HasPrefix(v.Leading, "latency")
-	if j.policy.Errors != nil && !(v.State == gatewarden.Breach && latency) {
+	if j.policy.Errors != nil && (v.State != gatewarden.Breach || !latency) {
 		s := fmt.Sprintf("%s of its %s requests failed, the baseline's %s", percent(v.Canary.Ratio), grouped(v.Canary.Requests), percent(v.Baseline.Ratio))
 		if v.State == gatewarden.Breach && v.ErrorRatio.Low > 1 {
 			s += ", at least " + number(v.ErrorRatio.Low) + " times the odds"

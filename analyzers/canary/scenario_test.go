@@ -97,6 +97,7 @@ func by(baseline, canary float64) func(int, Track) float64 {
 }
 
 func TestHealthyCanariesAreNeverFailed(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*traffic){
 		"plain": func(*traffic) {},
 		"an outage of both tracks": func(tr *traffic) {
@@ -145,6 +146,7 @@ func TestHealthyCanariesAreNeverFailed(t *testing.T) {
 }
 
 func TestBadCanariesAreFound(t *testing.T) {
+	t.Parallel()
 	onlyCanary := func(f float64) func(int, Track) float64 {
 		return func(_ int, t Track) float64 { return [2]float64{1, f}[t] }
 	}

@@ -108,7 +108,7 @@ func (c *cell) damaged() bool {
 			return true
 		}
 	}
-	return c.Virtual != nil && (!bin(c.Virtual.Median) || !bin(c.Virtual.Tail) || c.Virtual.counts.damaged())
+	return c.Virtual != nil && (!bin(c.Virtual.Median) || !bin(c.Virtual.Tail) || c.Virtual.damaged())
 }
 
 func (c *counts) damaged() bool {

@@ -47,7 +47,7 @@ func mergeSuspects(known, more []Suspect) []Suspect {
 		return known
 	}
 	all := slices.Concat(more, known)
-	slices.SortStableFunc(all, func(a, b Suspect) int { return compareFailed(a, b) })
+	slices.SortStableFunc(all, compareFailed)
 	return slices.Clip(all[:min(len(all), maxSuspect)])
 }
 

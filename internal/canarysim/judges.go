@@ -39,11 +39,10 @@ func entries(p canary.Policy) []entry {
 
 // shipped is the project's own judge.
 type shipped struct {
-	judge   *canary.Judge
-	share   float64
-	pass    int // the second of the pass, 0 for none
-	loose   int // when the evidence reached 20, the threshold of a false alarm of 5 %
-	reached bool
+	judge *canary.Judge
+	share float64
+	pass  int // the second of the pass, 0 for none
+	loose int // when the evidence reached 20, the threshold of a false alarm of 5 %
 }
 
 func newShipped(p canary.Policy, s *scenario) *shipped {
