@@ -21,6 +21,7 @@
 //	checks.go       the bets: errors, latency, tails; for failing and for passing
 //	split.go        does the split agree with the configured weights?
 //	trouble.go      is the baseline in trouble itself?
+//	plan.go         how long a decision will take, before there is a run
 //	verdict.go      the judgement with its figures
 //	reason.go       the judgement as a sentence
 //	state.go        the state as JSON: a run survives a restart and a hand-over
