@@ -42,7 +42,10 @@ func newTraffic(seed uint64) *traffic {
 }
 
 // second adds one second's requests to the judge. Seconds count from the start.
-func (tr *traffic) second(j *Judge, second int) {
+func (tr *traffic) second(j *Judge, second int) { tr.requests(second, j.Add) }
+
+// requests makes one second's requests.
+func (tr *traffic) requests(second int, add func(*Observation)) {
 	n := int(tr.rate)
 	if tr.rng.Float64() < tr.rate-float64(n) {
 		n++
@@ -65,7 +68,7 @@ func (tr *traffic) second(j *Judge, second int) {
 		if tr.observe != nil {
 			tr.observe(second, &o)
 		}
-		j.Add(&o)
+		add(&o)
 	}
 }
 
