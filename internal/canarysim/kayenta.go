@@ -60,8 +60,11 @@ func high(experiment, control []float64, confidence, tolerance float64) bool {
 		return experiment[0] > control[0] // the original adds noise to tell such samples apart
 	}
 	w := newWilcoxon(experiment, control)
+	if mean(experiment) < mean(control) || w.notAbove(confidence) {
+		return false
+	}
 	lower, _, estimate := w.interval(confidence)
-	return lower > tolerance*math.Abs(estimate) && mean(experiment) >= mean(control)
+	return lower > tolerance*math.Abs(estimate)
 }
 
 func mean(x []float64) float64 {
@@ -128,6 +131,12 @@ func (w wilcoxon) interval(confidence float64) (lower, upper, estimate float64) 
 	upper = root(low, high, func(d float64) float64 { return w.z(d, -1) + quantile })
 	estimate = root(low, high, func(d float64) float64 { return w.z(d, 0) })
 	return lower, upper, estimate
+}
+
+// notAbove reports whether the interval's lower end is at most 0, without finding it:
+// nearly always it is.
+func (w wilcoxon) notAbove(confidence float64) bool {
+	return slices.Min(w.x) <= slices.Max(w.y) && w.z(0, 1) <= math.Sqrt2*math.Erfinv(confidence)
 }
 
 // root finds where the falling step function f crosses 0 in [low, high], an end when it
