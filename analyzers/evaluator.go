@@ -9,7 +9,8 @@
 // a clock, a log or a socket: the instant is an argument, so that live, replay and
 // tests are the same code and the same input gives the same events, byte for byte.
 //
-// Subpackage burnrate judges SLOs; subpackage stats is its mathematics.
+// Subpackage burnrate judges SLOs, and canary judges releases, which nothing asks it
+// for yet; subpackage stats is the mathematics of both.
 package analyzers
 
 import (
