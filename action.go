@@ -148,12 +148,13 @@ func (s ActionStatus) InPlace() bool {
 // Action is one planned change. Its ID is its idempotency key: everything it does
 // outside carries it, and is looked up by it before it is done again.
 type Action struct {
-	ID      string       `json:"id"` // policy, episode and step: "protect-orders-5f3a9c21-1"
+	ID      string       `json:"id"` // policy, episode and step: "protect-orders-5f3a9c21d0-1"
 	Policy  string       `json:"policy"`
 	Ladder  string       `json:"ladder"` // policy and episode: all steps of one answer to one breach
 	Step    int          `json:"step"`   // from 1
 	Spec    Step         `json:"spec"`
 	Trigger Trigger      `json:"trigger"`
+	Mode    Mode         `json:"mode,omitempty"` // of the policy when the ladder began; it keeps it, over a reload and a restart
 	Status  ActionStatus `json:"status"`
 
 	PlannedAt  time.Time  `json:"planned_at"`

@@ -119,7 +119,7 @@ func (e *Engine) plan(l *ladder, i int, at time.Time) *action {
 	if r.current == nil || r.current.ID != id {
 		r.current = newAction(l, gatewarden.Action{
 			ID: id, Policy: l.policy.Name, Ladder: l.id, Step: i + 1,
-			Spec: l.policy.Steps[i], Trigger: l.trigger,
+			Spec: l.policy.Steps[i], Trigger: l.trigger, Mode: l.policy.Mode,
 		})
 	}
 	r.current.PlannedAt = at

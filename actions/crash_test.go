@@ -452,3 +452,32 @@ func TestObservingIsTheSameEveryTime(t *testing.T) {
 		t.Errorf("%d steps were observed, want 3 in each of 3 breaches:\n%s", n, first)
 	}
 }
+
+// A person turns observe into enforce while a breach lasts: a running guard goes on
+// observing it, and so must one that was restarted.
+func TestARestartDoesNotDoWhatWasOnlyObserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, []gatewarden.ActionPolicy{policyWith(func(p *gatewarden.ActionPolicy) { p.Mode = gatewarden.ModeObserve })}, slo("orders", "protect"))
+		defer w.close(t)
+		breach := map[string]string{"orders": "outage"}
+		for range 90 {
+			tick(t, w, breach)
+		}
+		seen := w.story()
+		if !strings.Contains(seen, "skipped") {
+			t.Fatalf("nothing was observed:\n%s", seen)
+		}
+		w.kill()
+		w.config.Policies = []gatewarden.ActionPolicy{policyWith(func(p *gatewarden.ActionPolicy) { p.Mode = gatewarden.ModeEnforce })}
+		if err := w.boot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 90 {
+			tick(t, w, breach)
+		}
+		after := w.story()
+		if strings.Contains(after, "started") || len(w.outside.ran) > 0 || len(w.outside.left()) > 0 {
+			t.Errorf("the restart made of what was observed:\n%s", strings.TrimPrefix(after, seen))
+		}
+	})
+}

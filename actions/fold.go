@@ -171,6 +171,9 @@ func (e *Engine) rebuild(p *past, old *pastLadder) *ladder {
 			}
 		}
 	}
+	if first.Mode != "" {
+		policy.Mode = first.Mode // what was only observed is not done because of a restart
+	}
 	l := newLadder(policy, first.Trigger)
 	l.id, l.frozen, l.closed, l.recorded = old.id, !known, old.closed, true
 	for _, id := range old.actions {

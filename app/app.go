@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/oklog/run"
@@ -62,6 +65,7 @@ type App struct {
 	closers   []closer
 	started   time.Time
 	ready     atomic.Bool
+	hup       chan os.Signal // SIGHUP, from the first moment on: it must never end a guard
 }
 
 // closer is something to end at a stop, in the reverse order of its beginning.
@@ -80,7 +84,9 @@ func New(ctx context.Context, opts Options) (*App, error) {
 	a := &App{
 		opts: opts, logger: opts.Logger, started: time.Now(),
 		registry: prometheus.NewRegistry(), ingest: http.NewServeMux(), listeners: map[string]net.Listener{},
+		hup: make(chan os.Signal, 1),
 	}
+	signal.Notify(a.hup, syscall.SIGHUP)
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(context.Context, settings) error{
 		a.openListeners, a.openState, a.openStore, a.openEngine, a.openSources,

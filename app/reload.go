@@ -12,7 +12,6 @@ import (
 	"reflect"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +36,8 @@ type reloader struct {
 	executors map[gatewarden.StepKind]actions.Executor
 	logger    *slog.Logger
 
-	reloading sync.Mutex // one reload at a time
+	began     *rules.Config // what this process was started with
+	reloading sync.Mutex    // one reload at a time
 
 	mu        sync.Mutex
 	inForce   settings
@@ -52,7 +52,7 @@ type reloader struct {
 
 func newReloader(a *App, set settings, j *judges, byKind map[gatewarden.StepKind]actions.Executor) *reloader {
 	r := &reloader{
-		app: a, judges: j, executors: byKind, logger: a.logger.With("component", "reload"), inForce: set, loadedAt: a.started,
+		app: a, judges: j, executors: byKind, logger: a.logger.With("component", "reload"), inForce: set, began: set.config, loadedAt: a.started,
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gatewarden_config_last_reload_successful", Help: "Whether the newest configuration and rules are in force.",
 		}),
@@ -89,9 +89,7 @@ func (r *reloader) status() api.ConfigStatus {
 // Run looks at the steps once, and then reloads on SIGHUP and when a file changes,
 // until ctx ends.
 func (r *reloader) Run(ctx context.Context) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+	defer signal.Stop(r.app.hup)
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	seen := r.current().prints // not of now: a file may have changed since it was read
@@ -103,7 +101,7 @@ func (r *reloader) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hup:
+		case <-r.app.hup:
 			r.logger.Info("reloading", "because", "SIGHUP")
 		case <-look.C:
 			now := takeFingerprint(r.app.opts.ConfigFile, r.current().config.Rules)
@@ -144,13 +142,17 @@ func (r *reloader) build(ctx context.Context) (settings, error) {
 	if err := problems.Err(); err != nil {
 		return next, err
 	}
+	if len(next.rules.SLOs) == 0 && len(r.current().rules.SLOs) > 0 {
+		return next, gatewarden.Errorf(gatewarden.Invalid, "the new rules have no slo at all, so there would be nothing to guard").
+			WithHint("a folder that is being replaced? stop the guard to stop guarding")
+	}
 	if err := r.checkSteps(ctx, next.rules.Policies); err != nil && gatewarden.ErrorCode(err) != gatewarden.Unavailable {
 		return next, err
 	}
 	for _, p := range problems {
 		r.logger.Warn("the files can be used, but look at this", "problem", p.String(), "hint", p.Hint)
 	}
-	for _, part := range needRestart(r.current().config, next.config) {
+	for _, part := range needRestart(r.began, next.config) {
 		r.logger.Warn("this part of the configuration changed, but only a restart brings it into force", "part", part)
 	}
 	return next, nil
@@ -158,9 +160,9 @@ func (r *reloader) build(ctx context.Context) (settings, error) {
 
 // swap brings next into force; it cannot fail. r.mu is held.
 func (r *reloader) swap(next settings) {
+	r.app.loop.mu.Lock() // no tick sees half of it
 	r.app.store.Configure(meters(next.rules))
 	r.app.loop.engine.SetRules(next.rules.Policies, next.rules.SLOs)
-	r.app.loop.mu.Lock()
 	r.app.loop.evaluator.Replace(r.judges.of(next.rules.SLOs))
 	r.app.loop.mu.Unlock()
 	r.inForce, r.loadedAt = next, time.Now()
@@ -178,11 +180,7 @@ func (r *reloader) checkSteps(ctx context.Context, policies []gatewarden.ActionP
 			continue // it will never be asked to work
 		}
 		for i, step := range p.Steps {
-			e, ok := r.executors[step.Kind].(preflighter)
-			if !ok {
-				continue
-			}
-			err := e.Preflight(ctx, step)
+			err := r.checkStep(ctx, step)
 			if err == nil {
 				continue
 			}
@@ -204,6 +202,19 @@ func (r *reloader) checkSteps(ctx context.Context, policies []gatewarden.ActionP
 	}
 	if len(unknown) > 0 {
 		return gatewarden.Errorf(gatewarden.Unavailable, "%w", errors.Join(unknown...))
+	}
+	return nil
+}
+
+// checkStep asks the executor of a step whether it would work.
+func (r *reloader) checkStep(ctx context.Context, step gatewarden.Step) error {
+	e, ok := r.executors[step.Kind]
+	if !ok {
+		return gatewarden.Errorf(gatewarden.Invalid, "this guard was started without a way to do that").
+			WithHint("the address of the peer is new in the configuration: restart the guard")
+	}
+	if p, ok := e.(preflighter); ok {
+		return p.Preflight(ctx, step)
 	}
 	return nil
 }

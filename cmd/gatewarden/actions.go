@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"os/user"
 	"strings"
 	"time"
 
@@ -78,7 +79,8 @@ func newOrder(connect func() (*client, error), o order) *cobra.Command {
 	if takesID {
 		cmd.Args = between(1, 1, "one ID of an action, or of a ladder of them")
 	}
-	cmd.Flags().StringVar(&by, "by", cmp.Or(os.Getenv("GATEWARDEN_USER"), os.Getenv("USER")), "`NAME` of who decides this, for the timeline")
+	cmd.Flags().StringVar(&by, "by", whoami(), "`NAME` of who decides this, for the timeline ($GATEWARDEN_USER, else the user)")
+	cmd.Flags().Lookup("by").DefValue = "" // the help is the same for everybody
 	if o.takesReason {
 		cmd.Flags().StringVar(&reason, "reason", "", "why, a `TEXT` for the timeline")
 	}
@@ -152,4 +154,16 @@ func showAction(cmd *cobra.Command, c *client, id string, output outputFormat) e
 		fmt.Fprintf(w, "\n%s\n", a.Details)
 	}
 	return nil
+}
+
+// whoami is who uses the command line, as far as the machine knows; "" when it does
+// not.
+func whoami() string {
+	if name := cmp.Or(os.Getenv("GATEWARDEN_USER"), os.Getenv("USER")); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
 }

@@ -355,7 +355,7 @@ var leftOut = map[string]string{
 var shapeOnly = []string{"001-root", "002-status", "401-dbdown-status"}
 
 func TestAnswersAsTheCapturedKongWithAPostgres(t *testing.T) {
-	r := newReplay(t, Config{})
+	r := newReplay(t, Config{Seed: 1})
 	k := r.kong
 	seed(t, k)
 	// What was done to the captured Kong between exchanges, by other clients.
@@ -394,7 +394,7 @@ func TestAnswersAsTheCapturedKongWithAPostgres(t *testing.T) {
 }
 
 func TestAnswersAsTheCapturedKongWithoutDatabase(t *testing.T) {
-	r := newReplay(t, Config{DBLess: true})
+	r := newReplay(t, Config{DBLess: true, Seed: 1})
 	for _, x := range readTranscripts(t, "dbless") {
 		if x.name == "033-config-post-yaml-in-json" {
 			if rec := r.send(x); rec.Code != http.StatusCreated {
