@@ -105,23 +105,24 @@ func newReplay(ctx context.Context, opts ReplayOptions) (*replay, error) {
 // run feeds the records and judges each second once the clock is past it.
 func (r *replay) run(ctx context.Context) error {
 	inputs := openInputs(r.opts.Inputs, r.opts.Broken)
-	for {
-		batch, err := inputs.next()
-		if errors.Is(err, io.EOF) {
+	var ended error
+	for ended == nil {
+		var batch []gatewarden.Record
+		if batch, ended = inputs.next(); ended != nil {
 			break
-		}
-		if err != nil {
-			return err
 		}
 		if err := r.feed(ctx, batch); err != nil {
 			return err
 		}
 	}
+	if errors.Is(ended, io.EOF) {
+		ended = nil // otherwise a log was cut off; what came before it counts
+	}
 	r.summary.Broken, r.summary.Rejected = inputs.stats()
 	if r.summary.Records == 0 {
-		return nil
+		return ended
 	}
-	return r.judge(ctx, r.now.Truncate(time.Second).Add(time.Second)) // the end of the last second
+	return errors.Join(ended, r.judge(ctx, r.now.Truncate(time.Second).Add(time.Second))) // to the end of the last second
 }
 
 // feed counts a batch in the order of the log. An instant is judged when the first

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -129,16 +130,16 @@ func replay(cmd *cobra.Command, set *rules.Rules, inputs []app.ReplayInput, outp
 	if progress {
 		fmt.Fprintln(complain)
 	}
-	if err != nil {
+	if summary.Records == 0 && err != nil {
 		return err
 	}
 	if summary.Records == 0 {
 		return fmt.Errorf("there is no record of Kong's in the input (%d places could not be read, %d were other JSON)", summary.Broken, summary.Rejected)
 	}
 	if output == outputJSON {
-		return printJSON(out, summaryLine(set, summary))
+		return errors.Join(err, printJSON(out, summaryLine(set, summary)))
 	}
-	return printSummary(out, set, summary)
+	return errors.Join(err, printSummary(out, set, summary))
 }
 
 // replaySummary is the last line of a replay's JSON: it has what every event has.
