@@ -270,7 +270,6 @@ func (a *App) Run(ctx context.Context) error {
 	addActor(ctx, &g, a.reloader.Run)
 	addActor(ctx, &g, a.tick)
 	addActor(ctx, &g, a.trim)
-	a.ready.Store(true)
 	a.logger.Info("guarding", "version", version.Get().Version, "api", a.Addr("api"), "ingest", a.Addr("ingest"),
 		"slos", len(a.reloader.current().rules.SLOs), "policies", len(a.reloader.current().rules.Policies))
 	err := g.Run()
@@ -301,6 +300,7 @@ func (a *App) tick(ctx context.Context) error {
 		if err := a.loop.Tick(ctx, next); err != nil && ctx.Err() == nil {
 			a.logger.Error("a tick was not all it should be", "error", err)
 		}
+		a.ready.Store(true) // from the first tick on there are verdicts to be asked for
 	}
 }
 

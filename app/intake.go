@@ -182,7 +182,11 @@ func (in *intake) views(at time.Time) []api.Source {
 	defer in.mu.Unlock()
 	list := make([]api.Source, 0, len(in.sources))
 	for name, h := range in.sources {
-		v := api.Source{Name: name, Kind: h.kind, Records: h.records, LagSeconds: h.lag.Seconds(), Silent: at.Sub(h.arrived) > in.blindAfter}
+		heard := h.arrived
+		if heard.Before(in.started) {
+			heard = in.started // there was no time yet to be silent
+		}
+		v := api.Source{Name: name, Kind: h.kind, Records: h.records, LagSeconds: h.lag.Seconds(), Silent: at.Sub(heard) > in.blindAfter}
 		if !h.arrived.IsZero() {
 			arrived := h.arrived // a copy: whoever shows it holds no lock
 			v.LastRecord = &arrived

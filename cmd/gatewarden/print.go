@@ -121,9 +121,13 @@ func (p *eventPrinter) print(e gatewarden.Event) error {
 		return printJSON(p.w, e)
 	}
 	p.widen(e.Name)
+	reason := e.Reason
+	if e.By != "" && !strings.Contains(reason, e.By) {
+		reason += " (" + e.By + ")"
+	}
 	_, err := fmt.Fprintf(p.w, "%s  %-6s  %s  %-6s  %s  %s\n", e.At.Local().Format(time.DateTime), e.Type,
 		padded(p.paint.state(e.State), e.State, len("inconclusive")), e.Severity,
-		padded(p.paint.paint(bold, e.Name), e.Name, p.name), e.Reason)
+		padded(p.paint.paint(bold, e.Name), e.Name, p.name), reason)
 	return err
 }
 
