@@ -23,13 +23,14 @@ const (
 	StepPlugin  StepKind = "plugin"  // put a Kong plugin in place
 	StepWeight  StepKind = "weight"  // set the weight of upstream targets
 	StepDrain   StepKind = "drain"   // set it to 0
+	StepShare   StepKind = "share"   // divide an upstream's requests between two tracks
 	StepJenkins StepKind = "jenkins" // run a Jenkins job
 	StepWebhook StepKind = "webhook" // call anything else
 )
 
 // Reversible reports whether the guard can take a step of this kind back.
 func (k StepKind) Reversible() bool {
-	return k == StepPlugin || k == StepWeight || k == StepDrain
+	return k == StepPlugin || k == StepWeight || k == StepDrain || k == StepShare
 }
 
 // ActionPolicy is what the rules files call an action: a ladder of steps, climbed
@@ -63,6 +64,7 @@ type Step struct {
 	After   Duration     `json:"after,omitempty"` // since the ladder began, and only if it is still in breach
 	Plugin  *PluginStep  `json:"plugin,omitempty"`
 	Weight  *WeightStep  `json:"weight,omitempty"`
+	Share   *ShareStep   `json:"share,omitempty"`
 	Jenkins *JenkinsStep `json:"jenkins,omitempty"`
 	Webhook *WebhookStep `json:"webhook,omitempty"`
 }
@@ -84,6 +86,14 @@ type WeightStep struct {
 	Target    string `json:"target,omitempty"`
 	TargetTag string `json:"target_tag,omitempty"`
 	Weight    int    `json:"weight"` // 0 to 65535
+}
+
+// ShareStep divides the requests of an upstream between a canary and its baseline, by the
+// weights of their targets. Both tracks are sets of targets.
+type ShareStep struct {
+	Upstream string      `json:"upstream"`
+	Tracks   [2]Selector `json:"tracks"`  // indexed by Track
+	Percent  float64     `json:"percent"` // the canary's share; at 100 the baseline's weights are 0
 }
 
 // JenkinsStep runs a job and follows it to its end.

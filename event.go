@@ -29,4 +29,5 @@ type Event struct {
 
 	SLO    *SLOEvidence `json:"slo,omitempty"`
 	Action *Action      `json:"action,omitempty"`
+	Run    *Run         `json:"run,omitempty"` // of a gate or a canary; without its trail
 }

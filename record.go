@@ -44,6 +44,13 @@ type Try struct {
 	Code   int    // the code of a failed try, 0 when there is none
 }
 
+// Header is a header of a request or of its response, one of those that were asked for.
+type Header struct {
+	Response bool
+	Name     string // in lower case
+	Value    string // the first one, when Kong logged several
+}
+
 // Record is one request as Kong saw it, or Weight identical ones when the source
 // is a counter.
 //
@@ -65,8 +72,20 @@ type Record struct {
 	Origin    Origin
 	Latency   Latency
 	Tries     []Try
-	LastTry   int    // the status of the last try (last item of upstream_status), 0 when there is none
-	Weight    uint32 // how many identical requests this stands for; a log line is 1
+	LastTry   int      // the status of the last try (last item of upstream_status), 0 when there is none
+	Headers   []Header // those that were asked for and that there are; in no order that means something
+	Weight    uint32   // how many identical requests this stands for; a log line is 1
+}
+
+// Header returns the value of a header that was asked for, by its name in lower case,
+// and whether the record has it.
+func (r *Record) Header(response bool, name string) (value string, ok bool) {
+	for i := range r.Headers {
+		if h := &r.Headers[i]; h.Response == response && h.Name == name {
+			return h.Value, true
+		}
+	}
+	return "", false
 }
 
 // Failed reports whether the request counts as an error of the service: a status

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/bits"
 	"time"
+
+	"github.com/gatewarden/gatewarden"
 )
 
 // Latencies are kept in bins that are evenly wide on a logarithmic scale, ten to a
@@ -139,11 +141,11 @@ const maxCount = 1 << 53
 
 // cell is one second of both tracks while it is open.
 type cell struct {
-	Second  int64              `json:"second"` // Unix
-	Strata  []cellStratum      `json:"strata"`
-	Failed  map[uint64]failure `json:"failed,omitempty"` // by client: its first failure of the second
-	Suspect []Suspect          `json:"suspects,omitempty"`
-	Virtual *virtualCell       `json:"virtual,omitempty"` // before the start only
+	Second  int64                `json:"second"` // Unix
+	Strata  []cellStratum        `json:"strata"`
+	Failed  map[uint64]failure   `json:"failed,omitempty"` // by client: its first failure of the second
+	Suspect []gatewarden.Suspect `json:"suspects,omitempty"`
+	Virtual *virtualCell         `json:"virtual,omitempty"` // before the start only
 }
 
 // cellStratum is what one route did within the second, by track.
@@ -156,10 +158,10 @@ type cellStratum struct {
 
 // failure is a client's first failure within a second.
 type failure struct {
-	Nanos   int64 `json:"t"` // since the second began
-	Track   Track `json:"track"`
-	Stratum int   `json:"stratum"`
-	Target  uint8 `json:"target"` // virtual arm
+	Nanos   int64            `json:"t"` // since the second began
+	Track   gatewarden.Track `json:"track"`
+	Stratum int              `json:"stratum"`
+	Target  uint8            `json:"target"` // virtual arm
 }
 
 const (

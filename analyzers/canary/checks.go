@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/analyzers/stats"
 )
 
@@ -105,7 +106,7 @@ func (e *errorCheck) met(client uint64) {
 }
 
 // close judges the block and begins the next.
-func (e *errorCheck) close(m *ErrorMargins, weight, phi float64) {
+func (e *errorCheck) close(m *gatewarden.ErrorMargins, weight, phi float64) {
 	b := &e.Block
 	if b.both() {
 		e.Closed++
@@ -117,7 +118,7 @@ func (e *errorCheck) close(m *ErrorMargins, weight, phi float64) {
 	b.reset()
 }
 
-func (e *errorCheck) bet(margins *ErrorMargins, weight float64) {
+func (e *errorCheck) bet(margins *gatewarden.ErrorMargins, weight float64) {
 	b := &e.Block
 	m, canary := b.events(0)
 	q0 := b.nullShare(0, margins.MaxRatio)
@@ -138,7 +139,7 @@ func (e *errorCheck) bet(margins *ErrorMargins, weight float64) {
 }
 
 // betPass takes the counts of all routes together: the mirror bet is about the mean.
-func (e *errorCheck) betPass(margins *ErrorMargins, phi float64) {
+func (e *errorCheck) betPass(margins *gatewarden.ErrorMargins, phi float64) {
 	b := &e.Block
 	m, canary := b.events(0)
 	var gains [len(rareGrid)]float64
@@ -175,7 +176,7 @@ func newRankCheck() rankCheck {
 }
 
 // rankShifts returns the shifts, in bins, that a rank block is asked about.
-func rankShifts(m *LatencyMargins) [shiftCount]int {
+func rankShifts(m *gatewarden.LatencyMargins) [shiftCount]int {
 	var s [shiftCount]int
 	s[shiftMax], s[shiftPass] = shiftAtLeast(m.MaxRatio), shiftAtMost(m.PassRatio)
 	for i, ratio := range ladder {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/analyzers/stats"
 )
 
@@ -48,14 +49,14 @@ type state struct {
 	Rank   rankCheck  `json:"rank"`
 	Tail   tailCheck  `json:"tail"`
 
-	Totals   [2]totals `json:"totals"`
-	Suspects []Suspect `json:"suspects,omitempty"`
-	Trail    trail     `json:"trail"`
-	FailedAt int64     `json:"failed_at,omitempty"` // the second from which on the run has failed
-	PassedAt int64     `json:"passed_at,omitempty"`
-	Late     uint64    `json:"late"`    // observations of a second that was closed already
-	Ahead    uint64    `json:"ahead"`   // too far in the future
-	Dropped  uint64    `json:"dropped"` // before the start and not the baseline's, or of a far past
+	Totals   [2]totals            `json:"totals"`
+	Suspects []gatewarden.Suspect `json:"suspects,omitempty"`
+	Trail    trail                `json:"trail"`
+	FailedAt int64                `json:"failed_at,omitempty"` // the second from which on the run has failed
+	PassedAt int64                `json:"passed_at,omitempty"`
+	Late     uint64               `json:"late"`    // observations of a second that was closed already
+	Ahead    uint64               `json:"ahead"`   // too far in the future
+	Dropped  uint64               `json:"dropped"` // before the start and not the baseline's, or of a far past
 }
 
 // change is a change of the configured split.
@@ -128,7 +129,7 @@ func (j *Judge) SetSplit(at time.Time, share float64) {
 
 // Add takes an observation. It counts when its second is closed, Policy.Delay after the
 // second's end; what comes later is counted as late and does not count.
-func (j *Judge) Add(o *Observation) {
+func (j *Judge) Add(o *gatewarden.Observation) {
 	c := j.cell(o)
 	if c == nil {
 		return
@@ -160,7 +161,7 @@ func (j *Judge) Add(o *Observation) {
 }
 
 // cell returns the open second that o belongs to, nil when it does not count.
-func (j *Judge) cell(o *Observation) *cell {
+func (j *Judge) cell(o *gatewarden.Observation) *cell {
 	second := o.At.Unix()
 	if j.last != nil && j.last.Second == second && (second >= j.Start || o.Track == Baseline) {
 		return j.last
@@ -306,7 +307,7 @@ func (c *cell) events(j *Judge, second int64, into *shareBlock) *cell {
 		for t, n := range c.Strata[i].Anonymous {
 			into.stratum(i).Events[0][t] += n
 			j.Totals[t].Episodes += n
-			if Track(t) == Canary {
+			if gatewarden.Track(t) == Canary {
 				j.Errors.Unknown = int(min(uint64(j.Errors.Unknown)+n, enoughClients))
 			}
 		}

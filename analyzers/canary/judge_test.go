@@ -21,7 +21,7 @@ func erratic(seed uint64) *traffic {
 	tr.rate, tr.history, tr.clients = 12, 20, 20
 	rng := rand.New(rand.NewPCG(seed, 2))
 	tr.failing = by(0.02, 0.05)
-	tr.observe = func(s int, o *Observation) {
+	tr.observe = func(s int, o *gatewarden.Observation) {
 		switch rng.IntN(20) {
 		case 0:
 			o.Route = fmt.Sprint("route-", rng.IntN(90)) // more than there are strata
@@ -41,9 +41,9 @@ func erratic(seed uint64) *traffic {
 }
 
 // collect gathers a second's observations instead of judging them.
-func collect(tr *traffic, second int) []Observation {
-	var all []Observation
-	tr.requests(second, func(o *Observation) { all = append(all, *o) })
+func collect(tr *traffic, second int) []gatewarden.Observation {
+	var all []gatewarden.Observation
+	tr.requests(second, func(o *gatewarden.Observation) { all = append(all, *o) })
 	return all
 }
 
@@ -117,7 +117,7 @@ func TestTheOrderOfArrivalDoesNotMatter(t *testing.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
 		tr := erratic(seed)
 		observe := tr.observe
-		tr.observe = func(s int, o *Observation) {
+		tr.observe = func(s int, o *gatewarden.Observation) {
 			observe(s, o)
 			o.Route = "list"
 		}
@@ -150,9 +150,9 @@ func TestRetriesAreNoMoreEvidence(t *testing.T) {
 		many, _ := New(prompt(), epoch)
 		for s := range 20 {
 			for i := range 50 {
-				o := Observation{
+				o := gatewarden.Observation{
 					At: epoch.Add(time.Duration(s)*time.Second + time.Duration(i)*time.Millisecond), Route: "list",
-					Track: Track(min(i%10, 1) ^ 1), Client: fmt.Sprint(s, "-", i), Latency: 20 * time.Millisecond,
+					Track: gatewarden.Track(min(i%10, 1) ^ 1), Client: fmt.Sprint(s, "-", i), Latency: 20 * time.Millisecond,
 				}
 				if i == 0 {
 					o.Client, o.Failed, o.Latency = "again", true, gatewarden.NoLatency
@@ -161,7 +161,7 @@ func TestRetriesAreNoMoreEvidence(t *testing.T) {
 				many.Add(&o)
 			}
 			for range times - 1 { // the same client, good requests elsewhere: request counts stay equal
-				o := Observation{At: epoch.Add(time.Duration(s)*time.Second + 900*time.Millisecond), Route: "list", Track: Canary, Client: "again", Latency: gatewarden.NoLatency}
+				o := gatewarden.Observation{At: epoch.Add(time.Duration(s)*time.Second + 900*time.Millisecond), Route: "list", Track: Canary, Client: "again", Latency: gatewarden.NoLatency}
 				one.Add(&o)
 				o.Failed = true
 				many.Add(&o)
@@ -198,14 +198,14 @@ func TestOneMomentFailsNoRun(t *testing.T) {
 func TestWhatDoesNotBelongIsCounted(t *testing.T) {
 	j, _ := New(prompt(), epoch)
 	at := func(seconds int) time.Time { return epoch.Add(time.Duration(seconds) * time.Second) }
-	j.Add(&Observation{At: at(-5), Track: Canary})
-	j.Add(&Observation{At: at(1), Track: 7})
-	j.Add(&Observation{At: at(1), Track: Canary, Latency: gatewarden.NoLatency})
+	j.Add(&gatewarden.Observation{At: at(-5), Track: Canary})
+	j.Add(&gatewarden.Observation{At: at(1), Track: 7})
+	j.Add(&gatewarden.Observation{At: at(1), Track: Canary, Latency: gatewarden.NoLatency})
 	j.Advance(at(5))
-	j.Add(&Observation{At: at(2)})
-	j.Add(&Observation{At: at(5 + 2*maxOpen)})
-	j.Add(&Observation{At: time.Unix(1<<40, 0)})
-	j.Add(&Observation{})
+	j.Add(&gatewarden.Observation{At: at(2)})
+	j.Add(&gatewarden.Observation{At: at(5 + 2*maxOpen)})
+	j.Add(&gatewarden.Observation{At: time.Unix(1<<40, 0)})
+	j.Add(&gatewarden.Observation{})
 	v := j.Verdict(at(6))
 	if v.Dropped != 3 || v.Late != 1 || v.Ahead != 2 || v.Canary.Requests != 1 {
 		t.Errorf("dropped %d, late %d, ahead %d, %d requests; want 3, 1, 2, 1", v.Dropped, v.Late, v.Ahead, v.Canary.Requests)
@@ -217,11 +217,11 @@ func TestWhatDoesNotBelongIsCounted(t *testing.T) {
 func TestStrangeFirstObservations(t *testing.T) {
 	j, _ := New(prompt(), epoch)
 	for _, at := range []time.Time{{}, time.Unix(1<<40, 0), time.Unix(-1<<40, 0), epoch.Add(-24 * time.Hour), epoch.Add(24 * time.Hour)} {
-		j.Add(&Observation{At: at, Latency: gatewarden.NoLatency})
+		j.Add(&gatewarden.Observation{At: at, Latency: gatewarden.NoLatency})
 	}
 	j.Advance(epoch)
-	j.Add(&Observation{At: epoch, Track: Canary, Latency: gatewarden.NoLatency})
-	j.Add(&Observation{At: epoch, Latency: gatewarden.NoLatency})
+	j.Add(&gatewarden.Observation{At: epoch, Track: Canary, Latency: gatewarden.NoLatency})
+	j.Add(&gatewarden.Observation{At: epoch, Latency: gatewarden.NoLatency})
 	v := j.Verdict(epoch.Add(time.Second))
 	if v.Canary.Requests != 1 || v.Baseline.Requests != 1 || v.Dropped != 3 || v.Ahead != 2 {
 		t.Errorf("%d and %d requests, %d dropped, %d ahead; want 1, 1, 3, 2", v.Canary.Requests, v.Baseline.Requests, v.Dropped, v.Ahead)
@@ -233,12 +233,12 @@ func TestStateIsBounded(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for s := range 4 {
 		for i := range 3 * maxFailing {
-			j.Add(&Observation{
-				At: epoch.Add(time.Duration(s)*time.Second + time.Duration(i)*time.Microsecond), Track: Track(i % 2), Route: fmt.Sprint(i),
+			j.Add(&gatewarden.Observation{
+				At: epoch.Add(time.Duration(s)*time.Second + time.Duration(i)*time.Microsecond), Track: gatewarden.Track(i % 2), Route: fmt.Sprint(i),
 				Client: fmt.Sprint(s, i), Failed: true, Latency: gatewarden.NoLatency, ID: strings.Repeat("x", 1000),
 			})
-			j.Add(&Observation{
-				At: epoch.Add(time.Duration(s) * time.Second), Track: Track(i % 2), Route: fmt.Sprint(i),
+			j.Add(&gatewarden.Observation{
+				At: epoch.Add(time.Duration(s) * time.Second), Track: gatewarden.Track(i % 2), Route: fmt.Sprint(i),
 				Latency: time.Duration(rng.Int64N(int64(2 * time.Hour))),
 			})
 		}
@@ -302,7 +302,7 @@ func FuzzState(f *testing.F) {
 		for s := range 90 {
 			at := start.Add(time.Duration(s) * time.Second)
 			for i := range 50 {
-				j.Add(&Observation{At: at, Track: Track(i % 2), Route: fmt.Sprint(i % 3), Client: fmt.Sprint(i), Failed: i%7 == 0, Latency: time.Duration(i) * time.Millisecond})
+				j.Add(&gatewarden.Observation{At: at, Track: gatewarden.Track(i % 2), Route: fmt.Sprint(i % 3), Client: fmt.Sprint(i), Failed: i%7 == 0, Latency: time.Duration(i) * time.Millisecond})
 			}
 			j.Advance(at)
 		}
@@ -333,7 +333,7 @@ func BenchmarkSecond(b *testing.B) {
 	tr := newTraffic(1)
 	j, _ := New(DefaultPolicy(), epoch)
 	j.SetSplit(epoch, 0.1)
-	var all [16][]Observation
+	var all [16][]gatewarden.Observation
 	for s := range all {
 		all[s] = collect(tr, s)
 	}

@@ -156,52 +156,6 @@ func every(step, from, to int64) []int64 {
 	return s
 }
 
-func TestTheFirstTryOwnsTheRequest(t *testing.T) {
-	track := func(target string) (Track, bool) {
-		t, ok := map[string]Track{"10.0.0.1:80": Baseline, "10.0.0.2:80": Canary}[target]
-		return t, ok
-	}
-	const old, fresh = "10.0.0.1:80", "10.0.0.2:80"
-	good := gatewarden.Latency{Request: 12 * time.Millisecond, Upstream: 10 * time.Millisecond}
-	for name, c := range map[string]struct {
-		record gatewarden.Record
-		ok     bool
-		want   Observation
-	}{
-		"an answer of the canary": {
-			gatewarden.Record{Status: 200, Latency: good, Tries: []gatewarden.Try{{Target: fresh}}, ClientIP: "1.2.3.4"}, true,
-			Observation{Track: Canary, Target: fresh, Client: "1.2.3.4", Latency: 10 * time.Millisecond},
-		},
-		"a dead canary rescued by the baseline": {
-			gatewarden.Record{Status: 200, Latency: good, Tries: []gatewarden.Try{{Target: fresh, Failed: true, Code: 502}, {Target: old}}}, true,
-			Observation{Track: Canary, Target: fresh, Failed: true, Latency: gatewarden.NoLatency},
-		},
-		"a dead baseline rescued by the canary": {
-			gatewarden.Record{Status: 200, Latency: good, Tries: []gatewarden.Try{{Target: old, Failed: true}, {Target: fresh}}}, true,
-			Observation{Track: Baseline, Target: old, Failed: true, Latency: gatewarden.NoLatency},
-		},
-		"a later try that fails is not the first one's": {
-			gatewarden.Record{Status: 502, Latency: good, Tries: []gatewarden.Try{{Target: old}, {Target: fresh, Failed: true}}}, true,
-			Observation{Track: Baseline, Target: old, Latency: gatewarden.NoLatency},
-		},
-		"an error of the canary's own": {
-			gatewarden.Record{Status: 503, Latency: good, Tries: []gatewarden.Try{{Target: fresh}}, Consumer: "ann", ClientIP: "1.2.3.4"}, true,
-			Observation{Track: Canary, Target: fresh, Client: "ann", Failed: true, Latency: gatewarden.NoLatency},
-		},
-		"a connection that no try could make": {
-			gatewarden.Record{Status: 502, Latency: good, Tries: []gatewarden.Try{{Target: fresh, Failed: true}}}, true,
-			Observation{Track: Canary, Target: fresh, Failed: true, Latency: gatewarden.NoLatency},
-		},
-		"no try at all is nobody's":    {gatewarden.Record{Status: 401, Latency: good}, false, Observation{}},
-		"a target of neither track is": {gatewarden.Record{Status: 500, Tries: []gatewarden.Try{{Target: "10.0.0.9:80"}}}, false, Observation{}},
-	} {
-		got, ok := ByTries(&c.record, track)
-		if diff := cmp.Diff(c.want, got); ok != c.ok || diff != "" {
-			t.Errorf("%s: ok %v, want %v, -want +got:\n%s", name, ok, c.ok, diff)
-		}
-	}
-}
-
 func TestPoliciesAreChecked(t *testing.T) {
 	d := DefaultPolicy()
 	if err := d.Validate(); err != nil {
@@ -286,7 +240,7 @@ func TestDispersionOfClustersIsSeen(t *testing.T) {
 func TestTheThresholdStandsAnOutage(t *testing.T) {
 	threshold := func(outage bool) time.Duration {
 		tr := newTraffic(5)
-		tr.slowness = func(s int, _ Track) float64 {
+		tr.slowness = func(s int, _ gatewarden.Track) float64 {
 			if outage && s > -200 && s < -120 {
 				return 10
 			}

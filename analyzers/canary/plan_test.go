@@ -23,7 +23,7 @@ func TestPlansAreOfTheRightOrder(t *testing.T) {
 		"three times the errors": {p.TimeToFailErrors(shop, 3), func(tr *traffic) { tr.failing = by(0.001, 0.003) }, gatewarden.Breach},
 		"half of them fail":      {p.TimeToFailErrors(shop, 1000), func(tr *traffic) { tr.failing = by(0.001, 0.5) }, gatewarden.Breach},
 		"a fifth slower": {p.TimeToFailLatency(shop, 1.2), func(tr *traffic) {
-			tr.slowness = func(_ int, k Track) float64 { return 1 + 0.2*float64(k) }
+			tr.slowness = func(_ int, k gatewarden.Track) float64 { return 1 + 0.2*float64(k) }
 		}, gatewarden.Breach},
 		"healthy": {p.TimeToPass(shop), func(*traffic) {}, gatewarden.Healthy},
 	} {

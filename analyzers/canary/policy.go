@@ -9,8 +9,8 @@ import (
 // Policy says what is promised about the judgement and what counts as worse. Ratios are
 // in (0, 1), not per cent.
 type Policy struct {
-	Errors  *ErrorMargins   `json:"errors,omitempty"`  // nil: failures are not judged
-	Latency *LatencyMargins `json:"latency,omitempty"` // nil: latencies are not judged
+	Errors  *gatewarden.ErrorMargins   `json:"errors,omitempty"`  // nil: failures are not judged
+	Latency *gatewarden.LatencyMargins `json:"latency,omitempty"` // nil: latencies are not judged
 
 	FalseAlarm float64 `json:"false_alarm"` // probability of ever failing a canary that is within its margins
 	FalsePass  float64 `json:"false_pass"`  // probability of passing one that is beyond a pass margin, for each
@@ -23,26 +23,11 @@ type Policy struct {
 	Delay time.Duration `json:"delay"`
 }
 
-// ErrorMargins bound how much more often the canary may fail than the baseline. A
-// canary within Max is not failed; one is passed only when it is shown to be within Pass.
-type ErrorMargins struct {
-	MaxRatio       float64 `json:"max_ratio"`       // of the odds, at least 1
-	MaxDifference  float64 `json:"max_difference"`  // of the ratios, in addition
-	PassRatio      float64 `json:"pass_ratio"`      // at least MaxRatio
-	PassDifference float64 `json:"pass_difference"` // at least MaxDifference, and above 0
-}
-
-// LatencyMargins bound how much slower the canary may be.
-type LatencyMargins struct {
-	MaxRatio  float64 `json:"max_ratio"`  // 1.1: ten per cent slower is tolerated
-	PassRatio float64 `json:"pass_ratio"` // above MaxRatio
-}
-
 // DefaultPolicy returns the defaults.
 func DefaultPolicy() Policy {
 	return Policy{
-		Errors:      &ErrorMargins{MaxRatio: 1.1, MaxDifference: 1e-4, PassRatio: 1.5, PassDifference: 1e-3},
-		Latency:     &LatencyMargins{MaxRatio: 1.1, PassRatio: 1.25},
+		Errors:      &gatewarden.ErrorMargins{MaxRatio: 1.1, MaxDifference: 1e-4, PassRatio: 1.5, PassDifference: 1e-3},
+		Latency:     &gatewarden.LatencyMargins{MaxRatio: 1.1, PassRatio: 1.25},
 		FalseAlarm:  0.01,
 		FalsePass:   0.05,
 		MinDuration: 5 * time.Minute,

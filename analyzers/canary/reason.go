@@ -10,7 +10,7 @@ import (
 )
 
 // reason says in one plain sentence why the verdict is what it is.
-func (j *Judge) reason(v *Verdict) string {
+func (j *Judge) reason(v *gatewarden.CanaryVerdict) string {
 	switch {
 	case v.State == gatewarden.Breach:
 		return "the canary is worse than the baseline: " + j.effect(v) + sure(v)
@@ -36,7 +36,7 @@ func (j *Judge) reason(v *Verdict) string {
 }
 
 // effect says how the tracks differ in what matters most.
-func (j *Judge) effect(v *Verdict) string {
+func (j *Judge) effect(v *gatewarden.CanaryVerdict) string {
 	var parts []string
 	latency := strings.HasPrefix(v.Leading, "latency")
 	if j.policy.Errors != nil && (v.State != gatewarden.Breach || !latency) {
@@ -52,7 +52,7 @@ func (j *Judge) effect(v *Verdict) string {
 	return strings.Join(parts, "; ")
 }
 
-func (j *Judge) latencyEffect(v *Verdict) string {
+func (j *Judge) latencyEffect(v *gatewarden.CanaryVerdict) string {
 	s := fmt.Sprintf("latency at p50 %s, the baseline's %s; at p99 %s, the baseline's %s", v.Canary.P50, v.Baseline.P50, v.Canary.P99, v.Baseline.P99)
 	if v.State == gatewarden.Breach && v.LatencyRatio.Low > 1 {
 		s += ", at least " + percent(v.LatencyRatio.Low-1) + " slower"
@@ -61,12 +61,12 @@ func (j *Judge) latencyEffect(v *Verdict) string {
 }
 
 // sure says how strong the evidence was when the run failed.
-func sure(v *Verdict) string {
+func sure(v *gatewarden.CanaryVerdict) string {
 	return fmt.Sprintf("; evidence 10^%.1f at %s, 10^%s was needed", v.Evidence, v.At.UTC().Format(time.TimeOnly), number(v.Needed))
 }
 
 // missing says what a pass waits for.
-func (j *Judge) missing(v *Verdict) string {
+func (j *Judge) missing(v *gatewarden.CanaryVerdict) string {
 	if v.Evidence >= 1 {
 		return fmt.Sprintf("evidence for a fail is 10^%.1f of 10^%s", v.Evidence, number(v.Needed))
 	}

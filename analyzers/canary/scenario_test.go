@@ -22,10 +22,10 @@ type traffic struct {
 	share    float64 // the canary's
 	clients  int
 	names    []string
-	failing  func(second int, t Track) float64 // probability of a failure
-	slowness func(second int, t Track) float64 // factor on latency
-	observe  func(second int, o *Observation)  // a last change, nil for none
-	history  int                               // seconds before the start
+	failing  func(second int, t gatewarden.Track) float64 // probability of a failure
+	slowness func(second int, t gatewarden.Track) float64 // factor on latency
+	observe  func(second int, o *gatewarden.Observation)  // a last change, nil for none
+	history  int                                          // seconds before the start
 }
 
 func newTraffic(seed uint64) *traffic {
@@ -36,8 +36,8 @@ func newTraffic(seed uint64) *traffic {
 	return &traffic{
 		names: names,
 		rng:   rand.New(rand.NewPCG(seed, 1)), rate: 200, share: 0.1, clients: 500, history: 300,
-		failing:  func(int, Track) float64 { return 0.001 },
-		slowness: func(int, Track) float64 { return 1 },
+		failing:  func(int, gatewarden.Track) float64 { return 0.001 },
+		slowness: func(int, gatewarden.Track) float64 { return 1 },
 	}
 }
 
@@ -45,13 +45,13 @@ func newTraffic(seed uint64) *traffic {
 func (tr *traffic) second(j *Judge, second int) { tr.requests(second, j.Add) }
 
 // requests makes one second's requests.
-func (tr *traffic) requests(second int, add func(*Observation)) {
+func (tr *traffic) requests(second int, add func(*gatewarden.Observation)) {
 	n := int(tr.rate)
 	if tr.rng.Float64() < tr.rate-float64(n) {
 		n++
 	}
 	for range n {
-		o := Observation{
+		o := gatewarden.Observation{
 			At:    epoch.Add(time.Duration(second)*time.Second + time.Duration(tr.rng.IntN(1000))*time.Millisecond),
 			Route: "list", Latency: gatewarden.NoLatency, ID: "request",
 		}
@@ -74,7 +74,7 @@ func (tr *traffic) requests(second int, add func(*Observation)) {
 
 // run judges for so many seconds or until the run is decided, and returns the last
 // verdict and its second.
-func (tr *traffic) run(t *testing.T, p Policy, seconds int) (Verdict, int) {
+func (tr *traffic) run(t *testing.T, p Policy, seconds int) (gatewarden.CanaryVerdict, int) {
 	t.Helper()
 	j := begin(t, tr, p)
 	for s := range seconds {
@@ -95,8 +95,8 @@ func prompt() Policy {
 }
 
 // by returns a probability of failing for each track.
-func by(baseline, canary float64) func(int, Track) float64 {
-	return func(_ int, t Track) float64 { return [2]float64{baseline, canary}[t] }
+func by(baseline, canary float64) func(int, gatewarden.Track) float64 {
+	return func(_ int, t gatewarden.Track) float64 { return [2]float64{baseline, canary}[t] }
 }
 
 func TestHealthyCanariesAreNeverFailed(t *testing.T) {
@@ -104,13 +104,13 @@ func TestHealthyCanariesAreNeverFailed(t *testing.T) {
 	for name, change := range map[string]func(*traffic){
 		"plain": func(*traffic) {},
 		"an outage of both tracks": func(tr *traffic) {
-			tr.failing = func(s int, _ Track) float64 {
+			tr.failing = func(s int, _ gatewarden.Track) float64 {
 				if s >= 100 && s < 130 {
 					return 0.7
 				}
 				return 0.001
 			}
-			tr.slowness = func(s int, _ Track) float64 {
+			tr.slowness = func(s int, _ gatewarden.Track) float64 {
 				if s >= 200 && s < 240 {
 					return 6
 				}
@@ -122,7 +122,7 @@ func TestHealthyCanariesAreNeverFailed(t *testing.T) {
 		},
 		"one client of the canary whose requests all fail": func(tr *traffic) {
 			last := -1
-			tr.observe = func(s int, o *Observation) {
+			tr.observe = func(s int, o *gatewarden.Observation) {
 				if s > last && o.Track == Canary {
 					last = s
 					o.Client, o.Failed, o.Latency = "broken", true, gatewarden.NoLatency
@@ -150,8 +150,8 @@ func TestHealthyCanariesAreNeverFailed(t *testing.T) {
 
 func TestBadCanariesAreFound(t *testing.T) {
 	t.Parallel()
-	onlyCanary := func(f float64) func(int, Track) float64 {
-		return func(_ int, t Track) float64 { return [2]float64{1, f}[t] }
+	onlyCanary := func(f float64) func(int, gatewarden.Track) float64 {
+		return func(_ int, t gatewarden.Track) float64 { return [2]float64{1, f}[t] }
 	}
 	for name, c := range map[string]struct {
 		change  func(*traffic)
@@ -165,7 +165,7 @@ func TestBadCanariesAreFound(t *testing.T) {
 		"five addresses, ten times as much": {func(tr *traffic) { tr.clients, tr.failing = 5, by(0.001, 0.01) }, 140, "errors"},
 		"a few requests hang": {func(tr *traffic) {
 			n := 0
-			tr.observe = func(s int, o *Observation) {
+			tr.observe = func(s int, o *gatewarden.Observation) {
 				if n++; s >= 0 && o.Track == Canary && !o.Failed && n%50 == 0 {
 					o.Latency += time.Second
 				}
@@ -198,7 +198,7 @@ func TestBadCanariesAreFound(t *testing.T) {
 func TestLateTroubleIsFoundAfterAPass(t *testing.T) {
 	tr := newTraffic(3)
 	const onset = 600
-	tr.failing = func(s int, k Track) float64 {
+	tr.failing = func(s int, k gatewarden.Track) float64 {
 		if s >= onset && k == Canary {
 			return 0.02
 		}
@@ -237,7 +237,7 @@ func TestAPassNeedsEvidence(t *testing.T) {
 		tr := newTraffic(1)
 		tr.failing = by(0.001, 0.01) // bad, and hidden by outages most of the time
 		worse := tr.failing
-		tr.failing = func(s int, k Track) float64 {
+		tr.failing = func(s int, k gatewarden.Track) float64 {
 			if s >= 0 && s%90 >= 10 && s%90 < 70 {
 				return 0.5
 			}
@@ -261,7 +261,7 @@ func TestWarmUpIsForLatenciesOnly(t *testing.T) {
 	p := prompt()
 	p.WarmUp = time.Minute
 	slow := newTraffic(1)
-	slow.slowness = func(s int, k Track) float64 {
+	slow.slowness = func(s int, k gatewarden.Track) float64 {
 		if s < 60 && k == Canary {
 			return 5
 		}
@@ -278,7 +278,7 @@ func TestWarmUpIsForLatenciesOnly(t *testing.T) {
 }
 
 func TestTheSplitIsChecked(t *testing.T) {
-	run := func(actual func(s int) float64) Verdict {
+	run := func(actual func(s int) float64) gatewarden.CanaryVerdict {
 		tr := newTraffic(1)
 		j := begin(t, tr, prompt())
 		j.SetSplit(epoch.Add(50*time.Second), 0.25)
@@ -341,9 +341,9 @@ func TestSilenceIsNoPass(t *testing.T) {
 
 // A canary with more of the slow route is not slower.
 func TestRoutesAreComparedWithThemselves(t *testing.T) {
-	mixed := func(canarySlow float64) func(int, *Observation) {
+	mixed := func(canarySlow float64) func(int, *gatewarden.Observation) {
 		rng := rand.New(rand.NewPCG(9, 9))
-		return func(s int, o *Observation) {
+		return func(s int, o *gatewarden.Observation) {
 			share := 0.1
 			if o.Track == Canary {
 				share = canarySlow

@@ -4,31 +4,20 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gatewarden/gatewarden"
 )
-
-// Suspect is a request of the canary to look at first.
-type Suspect struct {
-	At      time.Time           `json:"at"`
-	ID      string              `json:"id,omitempty"`
-	TraceID string              `json:"trace_id,omitempty"`
-	Route   string              `json:"route,omitempty"`
-	Failed  bool                `json:"failed"`
-	Latency gatewarden.Duration `json:"latency,omitempty"` // of one that was slow instead
-}
 
 // maxText bounds the strings of a suspect: they come from outside.
 const maxText = 256
 
 // addSuspect remembers o if it is among the first of its second: failures before slow
 // requests, then by time and id, so that the order of arrival does not matter.
-func addSuspect(list []Suspect, o *Observation) []Suspect {
+func addSuspect(list []gatewarden.Suspect, o *gatewarden.Observation) []gatewarden.Suspect {
 	if o.ID == "" && o.TraceID == "" {
 		return list
 	}
-	s := Suspect{At: o.At.UTC(), ID: o.ID, TraceID: o.TraceID, Route: o.Route, Failed: o.Failed}
+	s := gatewarden.Suspect{At: o.At.UTC(), ID: o.ID, TraceID: o.TraceID, Route: o.Route, Failed: o.Failed}
 	if !o.Failed {
 		s.Latency = gatewarden.Duration(o.Latency)
 	}
@@ -42,7 +31,7 @@ func addSuspect(list []Suspect, o *Observation) []Suspect {
 }
 
 // mergeSuspects keeps the latest ones of a run, those that failed before others.
-func mergeSuspects(known, more []Suspect) []Suspect {
+func mergeSuspects(known, more []gatewarden.Suspect) []gatewarden.Suspect {
 	if len(more) == 0 {
 		return known
 	}
@@ -51,11 +40,11 @@ func mergeSuspects(known, more []Suspect) []Suspect {
 	return slices.Clip(all[:min(len(all), maxSuspect)])
 }
 
-func compareSuspects(a, b Suspect) int {
+func compareSuspects(a, b gatewarden.Suspect) int {
 	return cmp.Or(compareFailed(a, b), a.At.Compare(b.At), cmp.Compare(a.ID, b.ID), cmp.Compare(a.TraceID, b.TraceID))
 }
 
-func compareFailed(a, b Suspect) int {
+func compareFailed(a, b gatewarden.Suspect) int {
 	switch {
 	case a.Failed == b.Failed:
 		return 0

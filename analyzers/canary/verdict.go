@@ -7,91 +7,16 @@ import (
 	"github.com/gatewarden/gatewarden"
 )
 
-// Verdict says how a run stands at one instant. Healthy is a pass, Breach a fail;
-// Inconclusive is everything else. Evidence is given as a common logarithm: 2 is what a
-// false alarm of 1 % needs.
-type Verdict struct {
-	At     time.Time        `json:"at"`
-	Start  time.Time        `json:"start"`
-	State  gatewarden.State `json:"state"`
-	Since  *time.Time       `json:"since,omitempty"` // when it was decided
-	Over   bool             `json:"over"`            // the deadline has passed without a decision
-	Reason string           `json:"reason"`          // one plain sentence
-
-	Baseline Counts `json:"baseline"`
-	Canary   Counts `json:"canary"`
-
-	Evidence float64         `json:"evidence"` // for a fail, all checks together
-	Needed   float64         `json:"needed"`
-	Leading  string          `json:"leading,omitempty"` // the check that contributes most, when there is evidence
-	Checks   []CheckEvidence `json:"checks"`
-
-	ErrorRatio   Interval `json:"error_ratio"`   // of the odds of a failure, canary over baseline
-	LatencyRatio Interval `json:"latency_ratio"` // of latencies
-
-	Split           SplitEvidence       `json:"split"`
-	BaselineTrouble bool                `json:"baseline_trouble"`   // the baseline has an outage of its own
-	History         gatewarden.Duration `json:"history"`            // how much of the baseline was seen before the start
-	Expected        gatewarden.Duration `json:"expected,omitempty"` // until a decision, an order of magnitude; 0 unknown
-	Suspects        []Suspect           `json:"suspects,omitempty"`
-
-	Late    uint64 `json:"late"`    // observations that came too late to count
-	Ahead   uint64 `json:"ahead"`   // that lie too far in the future
-	Dropped uint64 `json:"dropped"` // that belong to no part of the run
-}
-
-// Counts are the figures of a track since the start.
-type Counts struct {
-	Requests uint64              `json:"requests"`
-	Failures uint64              `json:"failures"`
-	Episodes uint64              `json:"episodes"` // failures, a client's run of them counted once
-	Ratio    float64             `json:"ratio"`    // of failures, 0 without requests
-	P50      gatewarden.Duration `json:"p50"`
-	P99      gatewarden.Duration `json:"p99"`
-	Newest   *time.Time          `json:"newest,omitempty"` // the newest second with requests
-}
-
-// CheckEvidence is how one check stands.
-type CheckEvidence struct {
-	Name       string              `json:"name"`
-	Weight     float64             `json:"weight"`         // of the false alarm probability
-	Evidence   float64             `json:"evidence"`       // log10, for a fail
-	Pass       *float64            `json:"pass,omitempty"` // log10, for a pass; absent when the check has no part in it
-	Shown      bool                `json:"shown"`          // the evidence for a pass suffices
-	Blocks     int                 `json:"blocks"`
-	Block      gatewarden.Duration `json:"block"`                // the length of one
-	Dispersion float64             `json:"dispersion,omitempty"` // of failures, by which evidence for a pass is divided
-	Threshold  gatewarden.Duration `json:"threshold,omitempty"`  // of the tail
-}
-
-// Interval holds a ratio at all times together with 95 % probability. High is 0 when it
-// has no upper bound.
-type Interval struct {
-	Low      float64 `json:"low"`
-	High     float64 `json:"high,omitempty"`
-	Estimate float64 `json:"estimate,omitempty"` // 0 when there is none
-}
-
-// SplitEvidence compares the share of requests that the canary takes with the configured
-// weights.
-type SplitEvidence struct {
-	Configured float64 `json:"configured,omitempty"` // 0 when not known
-	Observed   float64 `json:"observed"`             // since it was configured so
-	Evidence   float64 `json:"evidence"`             // log10, against a mismatch of up to a quarter
-	Mismatch   bool    `json:"mismatch"`
-	Large      bool    `json:"large"` // so large that the run is not judged
-}
-
 // Verdict closes the seconds that are over and says how the run stands.
-func (j *Judge) Verdict(at time.Time) Verdict {
+func (j *Judge) Verdict(at time.Time) gatewarden.CanaryVerdict {
 	j.Advance(at)
 	log, logs := j.evidence()
-	v := Verdict{
+	v := gatewarden.CanaryVerdict{
 		At: at, Start: time.Unix(j.Start, 0).UTC(), Evidence: log / math.Ln10, Needed: -math.Log10(j.policy.FalseAlarm),
 		Baseline: j.counts(Baseline), Canary: j.counts(Canary), Split: j.splitEvidence(),
-		BaselineTrouble: j.Troubles[0].Lasting > 0 || j.Troubles[1].Lasting > 0,
-		History:         gatewarden.Duration(time.Duration(j.Tuning.History) * time.Second),
-		Suspects:        j.Suspects, Late: j.Late, Ahead: j.Ahead, Dropped: j.Dropped,
+		PassNeeded: -math.Log10(j.policy.FalsePass), BaselineTrouble: j.Troubles[0].Lasting > 0 || j.Troubles[1].Lasting > 0,
+		History:  gatewarden.Duration(time.Duration(j.Tuning.History) * time.Second),
+		Suspects: j.Suspects, Late: j.Late, Ahead: j.Ahead, Dropped: j.Dropped,
 	}
 	v.Checks = j.checkEvidence(logs)
 	v.Leading = j.leading(log, logs)
@@ -107,14 +32,14 @@ func (j *Judge) Verdict(at time.Time) Verdict {
 func (j *Judge) Standing(at time.Time) (state gatewarden.State, evidence float64) {
 	j.Advance(at)
 	log, _ := j.evidence()
-	v := Verdict{At: at, Start: time.Unix(j.Start, 0)}
+	v := gatewarden.CanaryVerdict{At: at, Start: time.Unix(j.Start, 0)}
 	_, v.Split.Large = j.Split.found()
 	j.judge(&v)
 	return v.State, log / math.Ln10
 }
 
 // judge sets the state.
-func (j *Judge) judge(v *Verdict) {
+func (j *Judge) judge(v *gatewarden.CanaryVerdict) {
 	second := j.Next - 1
 	switch {
 	case j.FailedAt != 0:
@@ -132,9 +57,9 @@ func instant(second int64) *time.Time {
 	return &t
 }
 
-func (j *Judge) counts(t Track) Counts {
+func (j *Judge) counts(t gatewarden.Track) gatewarden.TrackCounts {
 	k := &j.Totals[t]
-	c := Counts{Requests: k.Requests, Failures: k.Failures, Episodes: k.Episodes}
+	c := gatewarden.TrackCounts{Requests: k.Requests, Failures: k.Failures, Episodes: k.Episodes}
 	if k.Requests > 0 {
 		c.Ratio = float64(k.Failures) / float64(k.Requests)
 		c.Newest = instant(j.Newest[t])
@@ -146,9 +71,9 @@ func (j *Judge) counts(t Track) Counts {
 	return c
 }
 
-func (j *Judge) splitEvidence() SplitEvidence {
+func (j *Judge) splitEvidence() gatewarden.SplitEvidence {
 	s := &j.Split
-	e := SplitEvidence{Configured: s.Share}
+	e := gatewarden.SplitEvidence{Configured: s.Share}
 	if n := s.Seen[Baseline] + s.Seen[Canary]; n > 0 {
 		e.Observed = float64(s.Seen[Canary]) / float64(n)
 	}
@@ -159,17 +84,17 @@ func (j *Judge) splitEvidence() SplitEvidence {
 	return e
 }
 
-func (j *Judge) checkEvidence(logs [checkCount]float64) []CheckEvidence {
+func (j *Judge) checkEvidence(logs [checkCount]float64) []gatewarden.CheckEvidence {
 	var total float64
 	for _, w := range j.weights {
 		total += w
 	}
-	var list []CheckEvidence
+	var list []gatewarden.CheckEvidence
 	for i, w := range j.weights {
 		if w == 0 {
 			continue
 		}
-		c := CheckEvidence{Name: checkNames[i], Weight: w / total, Evidence: logs[i] / math.Ln10}
+		c := gatewarden.CheckEvidence{Name: checkNames[i], Weight: w / total, Evidence: logs[i] / math.Ln10}
 		var pass *passing
 		seconds := 0
 		switch i {
@@ -216,12 +141,12 @@ func (j *Judge) leading(log float64, logs [checkCount]float64) string {
 }
 
 // effects returns the intervals of both ratios.
-func (j *Judge) effects() (failures, latency Interval) {
-	bounded := func(low, high float64) Interval {
+func (j *Judge) effects() (failures, latency gatewarden.Interval) {
+	bounded := func(low, high float64) gatewarden.Interval {
 		if math.IsInf(high, 1) {
 			high = 0
 		}
-		return Interval{Low: low, High: high}
+		return gatewarden.Interval{Low: low, High: high}
 	}
 	failures = bounded(j.Errors.Ratio.Bounds())
 	latency = bounded(j.Rank.bounds())
@@ -239,7 +164,7 @@ func odds(events, of uint64) float64 { return float64(events) / float64(of-event
 
 // expected returns the time to a decision: a fail once half of its evidence is there,
 // else a pass.
-func (j *Judge) expected(v *Verdict, log float64) time.Duration {
+func (j *Judge) expected(v *gatewarden.CanaryVerdict, log float64) time.Duration {
 	need := -math.Log(j.policy.FalseAlarm)
 	switch {
 	case v.State != gatewarden.Inconclusive || v.Over || v.Split.Large:

@@ -182,7 +182,7 @@ func (m *minute) reset() {
 	m.latency[0], m.latency[1] = m.latency[0][:0], m.latency[1][:0]
 }
 
-func (m *minute) quantiles(track canary.Track, qs ...float64) []float64 {
+func (m *minute) quantiles(track gatewarden.Track, qs ...float64) []float64 {
 	l := m.latency[track]
 	if len(l) == 0 {
 		return nil

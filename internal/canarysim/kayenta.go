@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/analyzers/canary"
 )
 
@@ -33,7 +34,7 @@ func (k *kayenta) see(s *second) bool {
 		if k.n[t] > 0 {
 			k.samples[0][t] = append(k.samples[0][t], k.failed[t]/k.n[t])
 		}
-		if q := k.quantiles(canary.Track(t), 0.5, 0.99); q != nil {
+		if q := k.quantiles(gatewarden.Track(t), 0.5, 0.99); q != nil {
 			k.samples[1][t] = append(k.samples[1][t], q[0])
 			k.samples[2][t] = append(k.samples[2][t], q[1])
 		}

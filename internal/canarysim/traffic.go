@@ -24,7 +24,7 @@ var epoch = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
 type second struct {
 	t        int // since the start, in seconds; negative before it
 	share    float64
-	requests []canary.Observation
+	requests []gatewarden.Observation
 	millis   []float64 // their latencies, exact: tools read quantiles that are interpolated, so rounding would wrong them
 	likely   float64   // log likelihood ratio of "bad as it is" against "healthy", of the canary's requests
 	primary  [2]int    // failures that are no retries, by track
@@ -115,7 +115,7 @@ func (r *rollout) events(t int) {
 }
 
 // track says where a user's request goes.
-func (r *rollout) track(user int) canary.Track {
+func (r *rollout) track(user int) gatewarden.Track {
 	at := r.users[user]
 	if r.clients > 0 { // a few addresses with many people behind each: the balancer decides by request
 		at = r.rng.Float64()
@@ -128,7 +128,7 @@ func (r *rollout) track(user int) canary.Track {
 
 // failing returns the probability that a request fails, and what it would be if the
 // canary were healthy.
-func (r *rollout) failing(track canary.Track, pod int) (p, healthy float64) {
+func (r *rollout) failing(track gatewarden.Track, pod int) (p, healthy float64) {
 	p, healthy = r.errors(r.now.t), r.errors(r.now.t)
 	if track == canary.Canary && r.now.t >= r.onset {
 		p = r.badErrors(r.now.t, p)
@@ -146,7 +146,7 @@ func (r *rollout) request(user int, first bool) {
 	if track == canary.Canary {
 		pod = baselinePods
 	}
-	o := canary.Observation{
+	o := gatewarden.Observation{
 		At: epoch.Add(time.Duration(r.now.t)*time.Second + time.Duration(r.rng.IntN(1000))*time.Millisecond), Track: track,
 		Route: "list", Client: r.names[user], Target: r.pods[pod], Latency: gatewarden.NoLatency,
 	}
@@ -174,7 +174,7 @@ func (r *rollout) request(user int, first bool) {
 	r.add(o, ms)
 }
 
-func (r *rollout) add(o canary.Observation, ms float64) {
+func (r *rollout) add(o gatewarden.Observation, ms float64) {
 	r.now.n[o.Track]++
 	if o.Failed {
 		r.now.failed[o.Track]++
@@ -193,7 +193,7 @@ func (r *rollout) retry(user int) {
 }
 
 // latency draws a latency in milliseconds.
-func (r *rollout) latency(track canary.Track, pod int) float64 {
+func (r *rollout) latency(track gatewarden.Track, pod int) float64 {
 	z := r.rng.NormFloat64()
 	factor := math.Exp(r.drift)
 	if r.now.t < r.outage.until {
@@ -220,7 +220,7 @@ func (r *rollout) latency(track canary.Track, pod int) float64 {
 
 // poisonRequest is the request that one user's broken client sends each second.
 func (r *rollout) poisonRequest() {
-	o := canary.Observation{
+	o := gatewarden.Observation{
 		At: epoch.Add(time.Duration(r.now.t)*time.Second + 500*time.Millisecond), Route: "list", Client: "10.9.9.9",
 		Target: r.pods[0], Failed: true, Latency: gatewarden.NoLatency,
 	}
