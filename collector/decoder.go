@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"slices"
 	"strconv"
 	"sync"
 
@@ -38,8 +39,8 @@ func (l Limits) orDefault() Limits {
 
 // Batch is what a body held.
 type Batch struct {
-	// Records are in the body's order. They, their Tags and their Tries belong to the
-	// Decoder and are valid until it is used again. Their strings stay valid, and do
+	// Records are in the body's order. They, their Tags, Tries and Headers belong to
+	// the Decoder and are valid until it is used again. Their strings stay valid, and do
 	// not hold on to the body.
 	Records []gatewarden.Record
 	// Rejected counts the elements that are valid JSON but no record of Kong's.
@@ -59,15 +60,25 @@ type Batch struct {
 // keys holds. Strings of a Record are always valid UTF-8: each wrong byte has become
 // U+FFFD.
 type Decoder struct {
+	// Headers, if set, names the headers that the records are to carry.
+	Headers *Headers
+
 	scanner
 	limits Limits
 	memo   memo
 
-	draft    draft
-	records  []gatewarden.Record
-	details  []details // one for each record
-	texts    []byte    // the strings of all records, one after the other
-	tries    []gatewarden.Try
+	draft   draft
+	records []gatewarden.Record
+	details []details // one for each record
+	texts   []byte    // the strings of all records, one after the other
+	tries   []gatewarden.Try
+	headers []gatewarden.Header
+	// where each of headers ends in texts
+	headerEnds []int
+	// the headers that are asked for, and what the record at hand has of them
+	wanted []gatewarden.Header
+	found  []headerValue
+
 	elements int
 	rejected int
 	reason   string
@@ -107,8 +118,11 @@ func (d *Decoder) Decode(body []byte) (Batch, error) {
 // begin forgets the last batch.
 func (d *Decoder) begin() {
 	d.records, d.details, d.texts, d.tries = d.records[:0], d.details[:0], d.texts[:0], d.tries[:0]
+	d.headers, d.headerEnds = d.headers[:0], d.headerEnds[:0]
 	d.elements, d.rejected, d.reason = 0, 0, ""
 	d.depth, d.fault = 0, fault{}
+	d.wanted = d.Headers.names()
+	d.found = slices.Grow(d.found[:0], len(d.wanted))[:len(d.wanted)]
 }
 
 // array reads the elements of the array at i and returns where it ends.
@@ -138,6 +152,7 @@ func (d *Decoder) element(i int) int {
 	}
 	tries := len(d.tries)
 	d.draft = draft{latency: noLatencies(), session: gatewarden.NoLatency}
+	clear(d.found)
 	end := d.record(i)
 	if end >= 0 {
 		reason := d.unfit()
@@ -162,10 +177,12 @@ func (d *Decoder) reject(reason string) {
 
 // details is what a record needs until its batch is finished: where its strings end
 // in Decoder.texts, in the order ID, Path, ClientIP, TraceID, and which of
-// Decoder.tries are its own.
+// Decoder.tries and Decoder.headers are its own. Its headers' values are behind its
+// TraceID.
 type details struct {
 	id, path, clientIP, traceID int
 	firstTry, endTry            int
+	firstHeader, endHeader      int
 }
 
 // finish gives the records their strings and tries. It is done once a batch, so that
@@ -183,25 +200,35 @@ func (d *Decoder) finish() Batch {
 		if x.endTry > x.firstTry {
 			r.Tries = d.tries[x.firstTry:x.endTry:x.endTry]
 		}
+		if x.endHeader > x.firstHeader {
+			for k := x.firstHeader; k < x.endHeader; k++ {
+				d.headers[k].Value = cut(d.headerEnds[k])
+			}
+			r.Headers = d.headers[x.firstHeader:x.endHeader:x.endHeader]
+		}
 	}
 	return Batch{Records: d.records, Rejected: d.rejected, Reason: d.reason}
 }
 
 // Pool hands out decoders of the same limits to many goroutines.
 type Pool struct {
-	limits Limits
-	pool   sync.Pool
+	limits  Limits
+	headers *Headers
+	pool    sync.Pool
 }
 
-// NewPool returns a pool of decoders.
-func NewPool(limits Limits) *Pool { return &Pool{limits: limits} }
+// NewPool returns a pool of decoders, whose records carry the headers asked for; nil
+// for none.
+func NewPool(limits Limits, headers *Headers) *Pool { return &Pool{limits: limits, headers: headers} }
 
 // Get returns a decoder that nobody else uses.
 func (p *Pool) Get() *Decoder {
 	if d, ok := p.pool.Get().(*Decoder); ok {
 		return d
 	}
-	return NewDecoder(p.limits)
+	d := NewDecoder(p.limits)
+	d.Headers = p.headers
+	return d
 }
 
 // Put gives a decoder back, whose last batch nobody uses any more.

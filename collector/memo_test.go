@@ -122,7 +122,7 @@ func TestAllocations(t *testing.T) {
 }
 
 func TestPoolKeepsNoGiants(t *testing.T) {
-	p := NewPool(Limits{})
+	p := NewPool(Limits{}, nil)
 	d := p.Get()
 	if _, err := d.Decode(bytes.Repeat([]byte(minimal), 10_000)); err != nil {
 		t.Fatal(err)

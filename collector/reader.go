@@ -23,6 +23,8 @@ type Reader struct {
 	// Report, if set, is called for each broken or rejected element with an error that
 	// says file and line.
 	Report func(error)
+	// Headers, if set, names the headers that the records are to carry.
+	Headers *Headers
 
 	name    string
 	in      *bufio.Reader
@@ -75,6 +77,7 @@ func (r *Reader) Stats() ReaderStats {
 // After the last ones it returns io.EOF. Any other error is final: r cannot be read
 // (Unavailable), its gzip is damaged or, with Strict, its JSON is (Invalid).
 func (r *Reader) Next() ([]gatewarden.Record, error) {
+	r.decoder.Headers = r.Headers
 	r.decoder.begin()
 	for r.err == nil {
 		err := r.step()

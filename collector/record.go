@@ -93,9 +93,9 @@ func (d *Decoder) record(i int) int {
 		case "request":
 			i = d.request(i)
 		case "response":
-			i = d.statusOf(i, &r.responseStatus)
+			i = d.response(i)
 		case "session":
-			i = d.statusOf(i, &r.sessionStatus)
+			i = d.session(i)
 		case "latencies":
 			i = d.latencies(i)
 		case "tries":
@@ -147,6 +147,7 @@ func (d *Decoder) inside(i int) (_ int, more bool) {
 func (d *Decoder) request(i int) int {
 	r := &d.draft
 	r.id, r.uri, r.method = text{}, text{}, text{}
+	d.forgetHeaders(false)
 	i, more := d.inside(i)
 	for more {
 		var key text
@@ -160,6 +161,8 @@ func (d *Decoder) request(i int) int {
 			r.uri, i = d.textAt(i)
 		case "method":
 			r.method, i = d.textAt(i)
+		case "headers":
+			i = d.headersOf(i, false)
 		default:
 			i = d.skip(i)
 		}
@@ -168,9 +171,33 @@ func (d *Decoder) request(i int) int {
 	return i
 }
 
-// statusOf reads the status of a response or of a TCP session.
-func (d *Decoder) statusOf(i int, status *int) int {
-	*status = 0
+func (d *Decoder) response(i int) int {
+	r := &d.draft
+	r.responseStatus = 0
+	d.forgetHeaders(true)
+	i, more := d.inside(i)
+	for more {
+		var key text
+		if key, i = d.key(i); i < 0 {
+			return i
+		}
+		switch string(d.name(key)) {
+		case "status":
+			r.responseStatus, i = d.statusAt(i)
+		case "headers":
+			i = d.headersOf(i, true)
+		default:
+			i = d.skip(i)
+		}
+		i, more = d.next(i, '}')
+	}
+	return i
+}
+
+// session reads the status of a TCP session.
+func (d *Decoder) session(i int) int {
+	r := &d.draft
+	r.sessionStatus = 0
 	i, more := d.inside(i)
 	for more {
 		var key text
@@ -178,7 +205,7 @@ func (d *Decoder) statusOf(i int, status *int) int {
 			return i
 		}
 		if string(d.name(key)) == "status" {
-			*status, i = d.statusAt(i)
+			r.sessionStatus, i = d.statusAt(i)
 		} else {
 			i = d.skip(i)
 		}
@@ -352,7 +379,7 @@ func (d *Decoder) keep(firstTry int) {
 		LastTry:   r.lastTry,
 		Weight:    1,
 	})
-	x := details{firstTry: firstTry, endTry: len(d.tries)}
+	x := details{firstTry: firstTry, endTry: len(d.tries), firstHeader: len(d.headers)}
 	d.texts = d.appendText(d.texts, r.id)
 	x.id = len(d.texts)
 	d.texts = d.appendText(d.texts, r.uri)
@@ -364,5 +391,7 @@ func (d *Decoder) keep(firstTry int) {
 	x.clientIP = len(d.texts)
 	d.texts = d.appendTrace(d.texts, &r.trace)
 	x.traceID = len(d.texts)
+	d.keepHeaders()
+	x.endHeader = len(d.headers)
 	d.details = append(d.details, x)
 }

@@ -21,7 +21,7 @@ type Source interface {
 type Sink interface {
 	// Accept counts all of records, or none of them and says why. It returns nil only
 	// when they are counted: the source then tells its sender that they need not
-	// come again. The records, their Tags and their Tries are valid until Accept
+	// come again. The records, their Tags, Tries and Headers are valid until Accept
 	// returns; their strings for as long as they are wanted.
 	Accept(ctx context.Context, source string, records []gatewarden.Record) error
 }
@@ -39,6 +39,7 @@ type Env struct {
 	Mux     Mux
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
+	Headers *Headers // the headers that records are to carry; nil for none
 }
 
 // Factory makes sources of one kind.

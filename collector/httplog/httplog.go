@@ -54,7 +54,7 @@ func New(env collector.Env, settings Settings) (collector.Source, error) {
 		sink:     env.Sink,
 		log:      env.Log,
 		metrics:  metrics,
-		decoders: collector.NewPool(collector.Limits{MaxRecords: settings.MaxBatch}),
+		decoders: collector.NewPool(collector.Limits{MaxRecords: settings.MaxBatch}, env.Headers),
 		now:      time.Now,
 	}
 	if err := handle(env.Mux, settings.Path, s); err != nil {
