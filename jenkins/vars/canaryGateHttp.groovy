@@ -1,0 +1,119 @@
+import gatewarden.Gate
+import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
+
+/**
+ * Asks the guard whether a canary may go on, over HTTP, and holds no executor while it waits: call it outside of node.
+ * Returns [canary, state, reason, run, overriddenBy, key]. See canaryGateHttp.txt.
+ */
+Map call(Map options = [:]) {
+    Map s = canaryGate.settle('canaryGateHttp', options, Gate.COMMON + ['poll', 'webhook', 'authentication'])
+    s.deadline = currentBuild.duration + Gate.millis(s.timeout) // by the build's clock, which goes on while the controller is down
+    String id = ''
+    Map run
+    try {
+        String secret = s.webhook ? UUID.randomUUID().toString() : ''
+        def hook = s.webhook ? registerWebhook(authToken: secret) : null
+        run = request(s, 'POST', '/api/v1/canaries/' + Gate.segment(s.canary) + '/runs', Gate.startBody(s, by(), hook?.url, secret))
+        id = run.id
+        while (run.state == 'running' && currentBuild.duration < s.deadline) {
+            rest(s, hook)
+            run = request(s, 'GET', '/api/v1/runs/' + Gate.segment(id), '')
+        }
+        if (run.state == 'running') {
+            run = expire(s, id)
+        }
+    } catch (FlowInterruptedException aborted) {
+        cancel(s, id, 'the build was aborted')
+        canaryGate.describe(s, Gate.answer(s, 'aborted', '', [id: id]))
+        throw aborted
+    }
+    return canaryGate.conclude(s, Gate.ended(s, run))
+}
+
+/** Waits a while. A webhook only wakes the build up: what counts is what the guard answers afterwards. */
+private void rest(Map s, def hook) {
+    long left = Math.min(Gate.millis(s.poll), s.deadline - currentBuild.duration)
+    long seconds = Math.max(1L, (left + 999L).intdiv(1000L))
+    if (hook == null) {
+        sleep time: seconds, unit: 'SECONDS'
+        return
+    }
+    try {
+        timeout(time: seconds, unit: 'SECONDS') {
+            waitForWebhook hook
+        }
+    } catch (FlowInterruptedException stopped) {
+        if (stopped.actualInterruption) { // a person, or a timeout further out
+            throw stopped
+        }
+    }
+}
+
+/** Asks until the guard answers with a run. One that stays away is an error, never a pass. */
+private Map request(Map s, String mode, String path, String body) {
+    while (true) {
+        Map answer = ask(s, mode, path, body)
+        Map run = answer.status == 200 || answer.status == 201 ? Gate.decode(answer.content) : [:]
+        if (run.id && run.state) {
+            return run
+        }
+        String refused = Gate.refused(answer)
+        if (refused) {
+            error "canaryGateHttp: ${mode} ${s.server}${path}: ${refused}"
+        }
+        if (currentBuild.duration >= s.deadline) {
+            error "canaryGateHttp: no answer of a guard at ${s.server} (the last was ${answer.status}); is it running, and is the address right as seen from Jenkins?"
+        }
+        sleep time: 5, unit: 'SECONDS'
+    }
+}
+
+/** One request; what goes wrong on the way is status 0. */
+private Map ask(Map s, String mode, String path, String body) {
+    if (!s.credentialsId) {
+        return send(s, mode, path, body, [])
+    }
+    Map answer
+    withCredentials([string(credentialsId: s.credentialsId, variable: 'GATEWARDEN_TOKEN')]) {
+        answer = send(s, mode, path, body, [[name: 'Authorization', value: 'Bearer ' + env.GATEWARDEN_TOKEN, maskValue: true]])
+    }
+    return answer
+}
+
+private Map send(Map s, String mode, String path, String body, List headers) {
+    Map request = [url: s.server.replaceAll('/+$', '') + path, httpMode: mode, acceptType: 'APPLICATION_JSON', customHeaders: headers,
+                   timeout: 30, validResponseCodes: '100:599', quiet: true, consoleLogResponseBody: false]
+    if (body) {
+        request.contentType = 'APPLICATION_JSON'
+        request.requestBody = body
+    }
+    if (s.authentication) {
+        request.authentication = s.authentication
+    }
+    try {
+        def answer = httpRequest(request)
+        return [status: answer.status, content: answer.content]
+    } catch (FlowInterruptedException aborted) {
+        throw aborted
+    } catch (Exception failed) { // no connection, or the controller was restarted in between
+        return [status: 0, content: '']
+    }
+}
+
+/** Ends a run that had its time; a verdict that was faster than this counts. */
+private Map expire(Map s, String id) {
+    Map run = cancel(s, id, "no verdict within ${s.timeout}".toString())
+    return run.state in ['pass', 'fail', 'inconclusive'] ? run : [id: id, state: 'inconclusive', reason: "no verdict within ${s.timeout}".toString()]
+}
+
+/** Cancels the run, once: if that does not reach the guard, the run ends at its own deadline. */
+private Map cancel(Map s, String id, String reason) {
+    if (!id) {
+        return [:]
+    }
+    return Gate.decode(ask(s, 'POST', '/api/v1/runs/' + Gate.segment(id) + '/cancel', Gate.whyBody(by(), reason)).content)
+}
+
+private String by() {
+    return env.BUILD_TAG ?: 'jenkins'
+}
