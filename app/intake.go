@@ -83,7 +83,7 @@ func (in *intake) Accept(_ context.Context, source string, records []gatewarden.
 // count counts the records and says what became of them.
 func (in *intake) count(source string, records []gatewarden.Record) store.Added {
 	now := in.now()
-	added := in.store.Add(records, now)
+	added := in.store.Add(records, now, nil)
 	for fate, n := range fates(added) {
 		in.records.WithLabelValues(source, fate).Add(float64(n))
 	}

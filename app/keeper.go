@@ -28,8 +28,8 @@ const (
 // log of cells, now and then a snapshot makes the log short again.
 type keeper struct {
 	store     *store.Store
-	cells     *state.Cells
-	snapshots *state.Snapshots
+	cells     *state.Log
+	snapshots *state.Blobs
 	logger    *slog.Logger
 
 	pending [][]byte // drained and not yet durable, the oldest first

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -129,6 +130,40 @@ func TestSnapshots(t *testing.T) {
 	}
 }
 
+func TestRunsAreListedAndForgotten(t *testing.T) {
+	ctx := t.Context()
+	runs, err := open(t, Config{Dir: t.TempDir()}).Runs(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(want ...string) {
+		t.Helper()
+		got, err := runs.Names(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+	names()
+	for _, name := range []string{"orders-2", "orders-1"} {
+		if err := runs.Put(ctx, name, []byte(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names("orders-1", "orders-2")
+	for range 2 {
+		if err := runs.Delete(ctx, "orders-1"); err != nil {
+			t.Error("deleting what is gone already must be no error:", err)
+		}
+	}
+	names("orders-2")
+	if _, err := runs.Get(ctx, "orders-1"); gatewarden.ErrorCode(err) != gatewarden.NotFound {
+		t.Error("a forgotten run is still there:", err)
+	}
+}
+
 func TestChunksOfASnapshotThatWasCutShortAreSwept(t *testing.T) {
 	s := open(t, Config{Dir: t.TempDir()})
 	snapshots, err := s.Snapshots(t.Context())
@@ -138,17 +173,17 @@ func TestChunksOfASnapshotThatWasCutShortAreSwept(t *testing.T) {
 	if err := snapshots.Put(t.Context(), "store", []byte("whole")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.js.Publish(t.Context(), "$O."+snapshotBucket+".C.left-by-a-crash", []byte("half")); err != nil {
+	if _, err := s.js.Publish(t.Context(), "$O."+"gatewarden_snapshots"+".C.left-by-a-crash", []byte("half")); err != nil {
 		t.Fatal(err)
 	}
 	if snapshots, err = s.Snapshots(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	stream, err := s.js.Stream(t.Context(), "OBJ_"+snapshotBucket)
+	stream, err := s.js.Stream(t.Context(), "OBJ_"+"gatewarden_snapshots")
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter("$O."+snapshotBucket+".C.>"))
+	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter("$O."+"gatewarden_snapshots"+".C.>"))
 	if err != nil || len(info.State.Subjects) != 1 {
 		t.Errorf("chunks left: %v, %v", info.State.Subjects, err)
 	}
@@ -214,7 +249,7 @@ func TestReadingCellsStopsWithTheVisitor(t *testing.T) {
 	}
 }
 
-func readCells(t *testing.T, cells *Cells, after uint64) map[uint64]string {
+func readCells(t *testing.T, cells *Log, after uint64) map[uint64]string {
 	t.Helper()
 	got := make(map[uint64]string)
 	err := cells.Read(t.Context(), after, func(seq uint64, data []byte) error {

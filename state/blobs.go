@@ -1,0 +1,134 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+const (
+	// chunkSize keeps a chunk under the 1 MiB that a NATS server takes by default. Each
+	// chunk is an fsync, so a small one makes a large snapshot slow.
+	chunkSize = 512 << 10
+)
+
+// Blobs keeps the latest blob by name. Blobs may be tens of megabytes.
+type Blobs struct {
+	js     jetstream.JetStream
+	bucket jetstream.ObjectStore
+	name   string // of the bucket
+}
+
+// Snapshots opens the place for what the store has counted.
+func (s *State) Snapshots(ctx context.Context) (*Blobs, error) {
+	return s.blobs(ctx, "gatewarden_snapshots", "what the store has counted")
+}
+
+// Runs opens the place for the runs of canaries, with their judges.
+func (s *State) Runs(ctx context.Context) (*Blobs, error) {
+	return s.blobs(ctx, "gatewarden_runs", "runs of canaries, with their judges")
+}
+
+// blobs opens a bucket and clears away what a crash in the middle of a Put may have
+// left there.
+func (s *State) blobs(ctx context.Context, name, description string) (*Blobs, error) {
+	bucket, err := s.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		Bucket:      name,
+		Description: "gatewarden: " + description,
+	})
+	if err != nil {
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "opening the bucket %s: %w", name, err)
+	}
+	b := &Blobs{js: s.js, bucket: bucket, name: name}
+	if err := b.sweep(ctx); err != nil {
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "clearing half-written blobs out of the bucket %s: %w", name, err)
+	}
+	return b, nil
+}
+
+// Put replaces the blob of that name. It becomes visible as a whole when it is
+// durable; a crash meanwhile leaves the old one.
+func (b *Blobs) Put(ctx context.Context, name string, blob []byte) error {
+	meta := jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}
+	if _, err := b.bucket.Put(ctx, meta, bytes.NewReader(blob)); err != nil {
+		return gatewarden.Errorf(gatewarden.Unavailable, "writing the blob %s: %w", name, err).
+			WithHint("is the disk of the state folder full?")
+	}
+	return nil
+}
+
+// Get returns the blob of that name, checked against its digest. The error is
+// not_found when there is none, and internal when what is there is damaged.
+func (b *Blobs) Get(ctx context.Context, name string) ([]byte, error) {
+	blob, err := b.bucket.GetBytes(ctx, name)
+	switch {
+	case err == nil:
+		return blob, nil
+	case errors.Is(err, jetstream.ErrObjectNotFound):
+		return nil, gatewarden.Errorf(gatewarden.NotFound, "there is no blob %s", name)
+	case errors.Is(err, jetstream.ErrDigestMismatch):
+		return nil, gatewarden.Errorf(gatewarden.Internal, "the blob %s is damaged: %w", name, err)
+	default:
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "reading the blob %s: %w", name, err)
+	}
+}
+
+// Delete forgets the blob of that name; one that is not there is no error.
+func (b *Blobs) Delete(ctx context.Context, name string) error {
+	if err := b.bucket.Delete(ctx, name); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+		return gatewarden.Errorf(gatewarden.Unavailable, "deleting the blob %s: %w", name, err)
+	}
+	return nil
+}
+
+// Names returns the names of all blobs, sorted.
+func (b *Blobs) Names(ctx context.Context) ([]string, error) {
+	list, err := b.bucket.List(ctx)
+	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "listing the bucket %s: %w", b.name, err)
+	}
+	names := make([]string, len(list))
+	for i, o := range list {
+		names[i] = o.Name
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// sweep purges chunks that no object names. A Put that died before its last write
+// leaves them, and nothing else would ever remove them.
+func (b *Blobs) sweep(ctx context.Context) error {
+	chunks := "$O." + b.name + ".C."
+	stream, err := b.js.Stream(ctx, "OBJ_"+b.name)
+	if err != nil {
+		return err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(chunks+">"))
+	if err != nil {
+		return err
+	}
+	objects, err := b.bucket.List(ctx)
+	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
+		return err
+	}
+	named := make(map[string]bool, len(objects))
+	for _, o := range objects {
+		named[o.NUID] = true
+	}
+	for subject := range info.State.Subjects {
+		if named[strings.TrimPrefix(subject, chunks)] {
+			continue
+		}
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+			return fmt.Errorf("purging %s: %w", subject, err)
+		}
+	}
+	return nil
+}
