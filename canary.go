@@ -2,6 +2,7 @@ package gatewarden
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -92,30 +93,37 @@ const (
 type Selector struct {
 	Kind   SelectorKind `json:"kind"`
 	Header string       `json:"header,omitempty"` // the header's name in lower case
-	Value  string       `json:"value"`
+	Values []string     `json:"values"`           // any of them
 }
+
+// Has reports whether value is one of those that s selects.
+func (s Selector) Has(value string) bool { return slices.Contains(s.Values, value) }
 
 // Targets reports whether the track is a set of an upstream's targets.
 func (s Selector) Targets() bool { return s.Kind == ByTarget || s.Kind == ByTargetTag }
 
 // String returns s as the rules files write it.
 func (s Selector) String() string {
+	value := strings.Join(s.Values, ", ")
 	if s.Header != "" {
-		return fmt.Sprintf(`%s: "%s: %s"`, s.Kind, s.Header, s.Value)
+		return fmt.Sprintf(`%s: "%s: %s"`, s.Kind, s.Header, value)
 	}
-	return fmt.Sprintf("%s: %s", s.Kind, s.Value)
+	if len(s.Values) > 1 {
+		value = "[" + value + "]"
+	}
+	return fmt.Sprintf("%s: %s", s.Kind, value)
 }
 
 // matches reports whether r belongs to the track by what is in the record itself.
 func (s Selector) matches(r *Record) bool {
 	switch s.Kind {
 	case ByService:
-		return r.Service == s.Value
+		return s.Has(r.Service)
 	case ByRoute:
-		return r.Route == s.Value
+		return s.Has(r.Route)
 	case ByResponseHeader, ByRequestHeader:
 		value, ok := r.Header(s.Kind == ByResponseHeader, s.Header)
-		return ok && strings.TrimSpace(value) == s.Value
+		return ok && s.Has(strings.TrimSpace(value))
 	}
 	return false
 }

@@ -62,7 +62,7 @@ func TestTracksOfServicesRoutesAndHeaders(t *testing.T) {
 		return []gatewarden.Header{{Response: true, Name: "x-app-version", Value: v}, {Name: "x-canary", Value: "1"}}
 	}
 	by := func(kind gatewarden.SelectorKind, header, value string) gatewarden.Selector {
-		return gatewarden.Selector{Kind: kind, Header: header, Value: value}
+		return gatewarden.Selector{Kind: kind, Header: header, Values: []string{value}}
 	}
 	for name, c := range map[string]struct {
 		baseline, canary gatewarden.Selector
@@ -116,7 +116,7 @@ func TestTracksOfServicesRoutesAndHeaders(t *testing.T) {
 func TestOnlyTheSeriesOfACanaryIsObserved(t *testing.T) {
 	release := gatewarden.Canary{
 		Series: gatewarden.Series{Route: "list"},
-		Tracks: [2]gatewarden.Selector{{Kind: gatewarden.ByService, Value: "orders"}, {Kind: gatewarden.ByService, Value: "orders-v2"}},
+		Tracks: [2]gatewarden.Selector{{Kind: gatewarden.ByService, Values: []string{"orders"}}, {Kind: gatewarden.ByService, Values: []string{"orders-v2"}}},
 	}
 	for route, want := range map[string]bool{"list": true, "cart": false} {
 		if _, ok := release.Observe(&gatewarden.Record{Service: "orders", Route: route}, nil); ok != want {
