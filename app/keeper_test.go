@@ -42,7 +42,7 @@ var noon = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 func add(k *keeper, second, n int) {
 	for i := range n {
 		at := noon.Add(time.Duration(second+i) * time.Second)
-		k.store.Add([]gatewarden.Record{{ID: fmt.Sprint(second, i), At: at, Service: "orders", Status: 200, Weight: 1}}, at)
+		k.store.Add([]gatewarden.Record{{ID: fmt.Sprint(second, i), At: at, Service: "orders", Status: 200, Weight: 1}}, at, nil)
 	}
 }
 

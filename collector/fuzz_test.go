@@ -22,6 +22,7 @@ func addSeeds(f *testing.F) {
 		minimal, "[" + minimal + "]", minimal + "\r\n" + minimal, "[]", "{}", "[[]]", `{"a":"\ud83d\ude00\u0000"}`, "1 2 true", "truefalse", "-0.0e+1",
 		`{"latencies":{"request":"5"},"started_at":"1","session":{"status":1e2},"tries":[{"ip":"::1","port":1,"state":null}],"upstream_status":"1 : 2"}`,
 		`{"latencies":[],"started_at":0,"response":{"status":"\u0032"},"service":{"tags":["a","a",1]},"route":{"tags":["a"]},"service":{}}`,
+		`{"latencies":{},"started_at":1,"response":{"status":1,"headers":{"server":"a","Server":"b","SERVER":1,"x-a":[-1.5e3,2]}},"request":{"headers":{"host":null,"\u0068OST":"\u00e9"}}}`,
 		`{"trace_id":{"datadog":"18446744073709551615","aws":"1-00000000-000000000000000000000000"},"latencies":{},"started_at":1,"response":{"status":1}}`,
 	} {
 		f.Add([]byte(s))
@@ -34,6 +35,8 @@ func FuzzDecode(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		d := NewDecoder(Limits{})
+		d.Headers = &Headers{}
+		d.Headers.Set([]string{"Host", "x-a"}, []string{"server", "x-a"})
 		sameAsOracle(t, d, body)
 		sameAsOracle(t, d, body)
 	})

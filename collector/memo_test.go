@@ -94,7 +94,7 @@ func TestStringsOutliveTheBody(t *testing.T) {
 	if _, err := d.Decode([]byte(minimal)); err != nil {
 		t.Fatal(err)
 	}
-	records, _, err := oracle(readFile(t, "testdata/kong/http-log.jsonl"))
+	records, _, err := oracle(readFile(t, "testdata/kong/http-log.jsonl"), nil)
 	if err != nil || len(records) != len(kept) {
 		t.Fatal(len(records), len(kept), err)
 	}

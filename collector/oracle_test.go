@@ -14,7 +14,7 @@ import (
 
 // oracle decodes a body by encoding/json into maps: slow, and too simple to be wrong
 // in the same way as the scanner.
-func oracle(body []byte) (records []gatewarden.Record, rejected int, err error) {
+func oracle(body []byte, wanted []gatewarden.Header) (records []gatewarden.Record, rejected int, err error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
 	values := 0
@@ -31,7 +31,7 @@ func oracle(body []byte) (records []gatewarden.Record, rejected int, err error) 
 			elements = []any{v}
 		}
 		for _, e := range elements {
-			if r, ok := oracleRecord(e); ok {
+			if r, ok := oracleRecord(e, wanted); ok {
 				records = append(records, r)
 			} else {
 				rejected++
@@ -46,7 +46,7 @@ func oracle(body []byte) (records []gatewarden.Record, rejected int, err error) 
 
 type object = map[string]any
 
-func oracleRecord(v any) (gatewarden.Record, bool) {
+func oracleRecord(v any, wanted []gatewarden.Header) (gatewarden.Record, bool) {
 	o, ok := v.(object)
 	if !ok {
 		return gatewarden.Record{}, false
@@ -74,6 +74,7 @@ func oracleRecord(v any) (gatewarden.Record, bool) {
 		Latency:   gatewarden.Latency{Request: millis(latencies["request"]), Upstream: millis(latencies["proxy"]), Kong: millis(latencies["kong"])},
 		Tries:     oracleTries(o["tries"]),
 		LastTry:   oracleLast(o["upstream_status"]),
+		Headers:   oracleHeaders(o, wanted),
 		Weight:    1,
 	}
 	r.Path, _, _ = strings.Cut(str(request["uri"]), "?")
@@ -179,6 +180,38 @@ func oracleTries(v any) (tries []gatewarden.Try) {
 		tries = append(tries, t)
 	}
 	return tries
+}
+
+func oracleHeaders(o object, wanted []gatewarden.Header) (headers []gatewarden.Header) {
+	for _, w := range wanted {
+		side := "request"
+		if w.Response {
+			side = "response"
+		}
+		logged := sub(sub(o, side), "headers")
+		// Of several spellings, the one that sorts last.
+		var spelling string
+		for name := range logged {
+			// strings.EqualFold would take the Kelvin sign for a K.
+			if len(name) == len(w.Name) && strings.EqualFold(name, w.Name) && name > spelling {
+				spelling = name
+			}
+		}
+		v := logged[spelling]
+		if list, ok := v.([]any); ok && len(list) > 0 {
+			v = list[0]
+		}
+		switch v := v.(type) {
+		case string:
+			w.Value = v
+		case json.Number:
+			w.Value = v.String()
+		default:
+			continue
+		}
+		headers = append(headers, w)
+	}
+	return headers
 }
 
 func oracleLast(v any) int {

@@ -22,6 +22,7 @@ func readAll(r *Reader) (records []gatewarden.Record, reports []string, err erro
 		batch, err := r.Next()
 		for _, rec := range batch {
 			rec.Tries = append([]gatewarden.Try(nil), rec.Tries...)
+			rec.Headers = append([]gatewarden.Header(nil), rec.Headers...)
 			records = append(records, rec)
 		}
 		if errors.Is(err, io.EOF) {

@@ -51,7 +51,11 @@ type link struct {
 
 // Add counts records; now is the time of their arrival. A batch becomes visible to
 // readers as a whole. Strings of the records are not kept.
-func (s *Store) Add(records []gatewarden.Record, now time.Time) Added {
+//
+// each, if set, is then called for every record that counts as good or bad, in their
+// order: not for repeats, not for those too late or of the future, and not for what a
+// change of the guard answered. No lock is held.
+func (s *Store) Add(records []gatewarden.Record, now time.Time, each func(*gatewarden.Record)) Added {
 	f := s.folds.Get().(*fold)
 	defer s.folds.Put(f)
 	head := s.advance(now)
@@ -66,6 +70,13 @@ func (s *Store) Add(records []gatewarden.Record, now time.Time) Added {
 		}
 		if s.apply(f, era) {
 			break
+		}
+	}
+	if each != nil {
+		for i := range records {
+			if f.fates[i] == counted {
+				each(&records[i])
+			}
 		}
 	}
 	return s.report(f)

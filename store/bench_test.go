@@ -123,7 +123,7 @@ func BenchmarkAdd(b *testing.B) {
 					began = cpuTime()
 					b.StartTimer()
 				}
-				n += s.Add(batches[i], batches[i][c.batch-1].At.Add(time.Second)).Counted
+				n += s.Add(batches[i], batches[i][c.batch-1].At.Add(time.Second), nil).Counted
 				if i%10 == 9 && c.deltas {
 					s.Drain()
 				}
@@ -158,7 +158,7 @@ func history(services, routes int) (*Store, []Meter, time.Time) {
 			}
 			batch = append(batch, r)
 		}
-		s.Add(batch, at)
+		s.Add(batch, at, nil)
 	}
 	at := noon.Add(-72 * time.Hour)
 	for ; at.Before(noon.Add(-26 * time.Hour)); at = at.Add(5 * time.Minute) {

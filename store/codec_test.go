@@ -21,12 +21,12 @@ func filled() (s *Store, message []byte) {
 	shop := newShop(2, 5)
 	for age := 30 * time.Hour; age >= 0; age -= 47 * time.Minute {
 		at := noon.Add(-age)
-		s.Add(shop.batch(5, at, time.Minute), at)
+		s.Add(shop.batch(5, at, time.Minute), at, nil)
 		s.Watched(at.Add(-time.Minute), at)
 	}
 	s.SetSheds([]gatewarden.Shed{{Status: 503}})
-	s.Add([]gatewarden.Record{{At: noon, Service: "orders", Status: 503, Origin: gatewarden.OriginKong, Weight: 5}}, noon)
-	s.Add([]gatewarden.Record{{At: noon, Service: "orders", Route: "list", Method: "GET", Status: 500, Weight: 1 << 31}}, noon)
+	s.Add([]gatewarden.Record{{At: noon, Service: "orders", Status: 503, Origin: gatewarden.OriginKong, Weight: 5}}, noon, nil)
+	s.Add([]gatewarden.Record{{At: noon, Service: "orders", Route: "list", Method: "GET", Status: 500, Weight: 1 << 31}}, noon, nil)
 	return s, s.Drain()
 }
 
@@ -117,7 +117,7 @@ func TestAFollowerJudgesLatenciesThatTheSenderDidNot(t *testing.T) {
 	sender := New(Config{KeepDeltas: true}, prometheus.NewRegistry())
 	fast, late := request("", "orders", "", noon), request("", "orders", "", noon)
 	late.Latency.Request, late.Weight = 100*time.Millisecond, 3
-	sender.Add([]gatewarden.Record{fast, late}, noon)
+	sender.Add([]gatewarden.Record{fast, late}, noon, nil)
 	follower := New(Config{}, prometheus.NewRegistry())
 	orders, sli := gatewarden.Series{Service: "orders"}, slow(50*time.Millisecond)
 	upstream := gatewarden.SLI{Kind: gatewarden.SLILatency, Of: gatewarden.OfUpstream, Threshold: time.Second}
@@ -171,7 +171,7 @@ func TestAGapThatNeverClosesIsGivenUp(t *testing.T) {
 func little() (s *Store, message []byte) {
 	s = New(Config{KeepDeltas: true}, prometheus.NewRegistry())
 	s.Configure([]Meter{{Series: gatewarden.Series{Service: "orders"}, SLI: slow(time.Second)}})
-	s.Add([]gatewarden.Record{request("", "orders", "list", noon.Add(-20*time.Hour)), request("", "orders", "", noon)}, noon)
+	s.Add([]gatewarden.Record{request("", "orders", "list", noon.Add(-20*time.Hour)), request("", "orders", "", noon)}, noon, nil)
 	s.Watched(noon.Add(-time.Minute), noon)
 	return s, s.Drain()
 }
@@ -192,7 +192,7 @@ func FuzzApply(f *testing.F) {
 			return
 		}
 		answers(s)
-		s.Add([]gatewarden.Record{request("", "orders", "list", noon)}, noon)
+		s.Add([]gatewarden.Record{request("", "orders", "list", noon)}, noon, nil)
 		snapshot, err := s.Snapshot()
 		if err != nil {
 			t.Fatal(err)
@@ -227,8 +227,8 @@ func FuzzRestore(f *testing.F) {
 			return
 		}
 		answers(s)
-		s.Add([]gatewarden.Record{request("", "orders", "list", noon)}, noon)
-		s.Add(nil, noon.Add(50*time.Hour))
+		s.Add([]gatewarden.Record{request("", "orders", "list", noon)}, noon, nil)
+		s.Add(nil, noon.Add(50*time.Hour), nil)
 		answers(s)
 		if s.Drain() == nil {
 			t.Error("nothing to drain after Add")

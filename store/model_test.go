@@ -247,7 +247,7 @@ func (p *play) add() {
 	for range rapid.IntRange(0, 12).Draw(p.t, "records") {
 		batch = append(batch, p.record())
 	}
-	if got, want := p.store.Add(batch, p.now), p.model.add(batch, p.now); got != want {
+	if got, want := p.store.Add(batch, p.now, nil), p.model.add(batch, p.now); got != want {
 		p.t.Fatalf("Add at %s returned %+v, want %+v", p.now, got, want)
 	}
 }
@@ -332,7 +332,7 @@ func (p *play) feed(s *Store, log [][]byte) {
 			p.t.Fatal(err)
 		}
 	}
-	s.Add(nil, p.now)
+	s.Add(nil, p.now, nil)
 }
 
 // compare asks s and the model the same questions.

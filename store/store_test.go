@@ -44,7 +44,7 @@ func TestRecordsBeyondTheLimitOnSeriesCountInTheOverflowSeries(t *testing.T) {
 		request("3", "c", "x", noon), // no room for either: counts once
 		request("4", "late", "x", noon),
 	}
-	s.Add(batch, noon)
+	s.Add(batch, noon, nil)
 	for _, c := range []struct {
 		series gatewarden.Series
 		want   uint64
@@ -78,7 +78,7 @@ gatewarden_store_series 6
 func TestASeriesThatOverflowedSaysWhatItDidNotCount(t *testing.T) {
 	s := New(Config{MaxSeries: 1}, prometheus.NewRegistry())
 	s.Watched(noon.Add(-time.Minute), noon.Add(time.Minute))
-	s.Add([]gatewarden.Record{request("", "a", "", noon), request("", "b", "", noon)}, noon)
+	s.Add([]gatewarden.Record{request("", "a", "", noon), request("", "b", "", noon)}, noon, nil)
 	b := gatewarden.Series{Service: "b"}
 	if got := s.Window(b, noon.Add(-time.Minute), noon.Add(time.Minute)).Coverage; math.Abs(got-59.0/120) > 1e-9 {
 		t.Errorf("coverage of a series without room = %v, want the 59 s after the overflow: %v", got, 59.0/120)
@@ -89,7 +89,7 @@ func TestTenThousandServiceNamesAreBoundedInMemoryAndAllCounted(t *testing.T) {
 	s := New(Config{MaxSeries: 100, KeepDeltas: true}, prometheus.NewRegistry())
 	const names = 10_000
 	for i := range names {
-		s.Add([]gatewarden.Record{request(fmt.Sprint(i), fmt.Sprintf("service-%d", i), "route", noon)}, noon)
+		s.Add([]gatewarden.Record{request(fmt.Sprint(i), fmt.Sprintf("service-%d", i), "route", noon)}, noon, nil)
 	}
 	if got := s.seriesCount(); got != 102 {
 		t.Errorf("%d series, want 100, the overflow and the gateway", got)
@@ -117,16 +117,16 @@ func TestTenThousandServiceNamesAreBoundedInMemoryAndAllCounted(t *testing.T) {
 
 func TestASeriesGoesWhenNothingOfItIsKeptAnyMore(t *testing.T) {
 	s := New(Config{}, prometheus.NewRegistry())
-	s.Add([]gatewarden.Record{request("1", "old", "", noon)}, noon)
+	s.Add([]gatewarden.Record{request("1", "old", "", noon)}, noon, nil)
 	later := noon.Add(93 * 24 * time.Hour)
 	for range 3 {
-		s.Add([]gatewarden.Record{request("", "new", "", later)}, later)
+		s.Add([]gatewarden.Record{request("", "new", "", later)}, later, nil)
 	}
 	want := []SeriesInfo{{Series: gatewarden.Series{}, Last: later}, {Series: gatewarden.Series{Service: "new"}, Last: later}}
 	if diff := cmp.Diff(want, s.List()); diff != "" {
 		t.Errorf("List(), -want +got:\n%s", diff)
 	}
-	s.Add([]gatewarden.Record{request("", "old", "", later)}, later)
+	s.Add([]gatewarden.Record{request("", "old", "", later)}, later, nil)
 	if w := s.Window(gatewarden.Series{Service: "old"}, noon, later.Add(time.Second)); w.Requests() != 1 {
 		t.Errorf("a series that came back counts %d, want 1", w.Requests())
 	}
@@ -140,7 +140,7 @@ func TestANewLatencyMeterIsAnsweredFromTheDistributions(t *testing.T) {
 		at := noon.Add(-age)
 		fast, slow := request("", "orders", "", at), request("", "orders", "", at)
 		slow.Latency.Request, slow.Weight = 100*time.Millisecond, 2
-		s.Add([]gatewarden.Record{fast, slow}, at)
+		s.Add([]gatewarden.Record{fast, slow}, at, nil)
 	}
 	orders := gatewarden.Series{Service: "orders"}
 	sli := slow(50 * time.Millisecond)
@@ -174,7 +174,7 @@ func TestANewLatencyMeterIsAnsweredFromTheDistributions(t *testing.T) {
 func TestAnSLIThatIsNotConfiguredHasNoCoverage(t *testing.T) {
 	s := New(Config{}, prometheus.NewRegistry())
 	s.Watched(noon.Add(-time.Hour), noon)
-	s.Add([]gatewarden.Record{request("", "orders", "", noon.Add(-time.Minute))}, noon)
+	s.Add([]gatewarden.Record{request("", "orders", "", noon.Add(-time.Minute))}, noon, nil)
 	sli := slow(time.Second)
 	for _, series := range []gatewarden.Series{{Service: "orders"}, {Service: "unheard-of"}, {Tag: "core"}} {
 		if got := s.Count(series, &sli, noon.Add(-time.Hour), noon); got != (gatewarden.Count{}) {
@@ -239,8 +239,8 @@ func TestOneBatchIsSeenAsAWhole(t *testing.T) {
 				for i := range size {
 					batch = append(batch, request(fmt.Sprint(w, b, i), "orders", fmt.Sprint("route-", i), noon.Add(time.Duration(b%7)*time.Second)))
 				}
-				s.Add(batch, noon)
-				if got := s.Add(batch, noon); got.Duplicate != size {
+				s.Add(batch, noon, nil)
+				if got := s.Add(batch, noon, nil); got.Duplicate != size {
 					t.Errorf("the same batch again: %+v, want %d duplicates", got, size)
 				}
 			}
@@ -258,14 +258,14 @@ func TestIDsAreForgottenEarlyOnlyAtTheLimitAndThatIsCounted(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s := New(Config{DedupLimit: 300}, reg)
 	for i := range 1000 {
-		if got := s.Add([]gatewarden.Record{request(fmt.Sprint(i), "a", "", noon)}, noon); got.Counted != 1 {
+		if got := s.Add([]gatewarden.Record{request(fmt.Sprint(i), "a", "", noon)}, noon, nil); got.Counted != 1 {
 			t.Fatalf("request %d: %+v, want it counted", i, got)
 		}
 		if n := s.dedup.len(); n > 300 {
 			t.Fatalf("%d ids are remembered, want at most 300", n)
 		}
 	}
-	if got := s.Add([]gatewarden.Record{request("999", "a", "", noon), request("801", "a", "", noon)}, noon); got.Duplicate != 2 {
+	if got := s.Add([]gatewarden.Record{request("999", "a", "", noon), request("801", "a", "", noon)}, noon, nil); got.Duplicate != 2 {
 		t.Errorf("the latest ids again: %+v, want duplicates", got)
 	}
 	if got := testutil.ToFloat64(s.metrics.forgotten); got != 9 {
@@ -276,16 +276,16 @@ func TestIDsAreForgottenEarlyOnlyAtTheLimitAndThatIsCounted(t *testing.T) {
 func TestIDsAreRememberedForTheWholeWindowHoweverFewRequestsCome(t *testing.T) {
 	s := New(Config{}, prometheus.NewRegistry())
 	batch := []gatewarden.Record{request("1", "a", "", noon)}
-	s.Add(batch, noon)
+	s.Add(batch, noon, nil)
 	for _, after := range []time.Duration{time.Second, 89 * time.Second, 179 * time.Second, 3 * time.Minute} {
-		if got := s.Add(batch, noon.Add(after)); got.Duplicate != 1 {
+		if got := s.Add(batch, noon.Add(after), nil); got.Duplicate != 1 {
 			t.Errorf("after %s: %+v, want a duplicate", after, got)
 		}
 	}
-	if got := s.Add(batch, noon.Add(5*time.Minute)); got.Counted != 1 {
+	if got := s.Add(batch, noon.Add(5*time.Minute), nil); got.Counted != 1 {
 		t.Errorf("after 5m: %+v, want it forgotten and counted", got)
 	}
-	if got := s.Add(batch, noon.Add(-time.Hour)); got.Duplicate+got.Future != 1 {
+	if got := s.Add(batch, noon.Add(-time.Hour), nil); got.Duplicate+got.Future != 1 {
 		t.Errorf("with the clock set back: %+v, want it still known, or the future", got)
 	}
 }
@@ -295,7 +295,7 @@ func TestStrangeTimesDoNoHarm(t *testing.T) {
 	times := []time.Time{{}, time.Unix(0, 0), time.Unix(-1, 0), time.Unix(math.MaxInt32, 0), time.Unix(1<<40, 0), time.Unix(math.MaxInt64, 0), noon}
 	for _, now := range times {
 		for _, at := range times {
-			s.Add([]gatewarden.Record{request("", "a", "b", at)}, now)
+			s.Add([]gatewarden.Record{request("", "a", "b", at)}, now, nil)
 			s.Watched(at, now)
 			for _, sli := range []gatewarden.SLI{{}, slow(time.Second)} {
 				if c := s.Count(gatewarden.Series{Service: "a"}, &sli, at, now); c.Coverage < 0 || c.Coverage > 1 {
@@ -325,10 +325,10 @@ func TestTheStoreKeepsNoMemoryOfTheBodyARecordCameFrom(t *testing.T) {
 		Consumer: unsafeString(body[0:3]), Workspace: unsafeString(body[3:7]), Service: unsafeString(body[7:13]), Route: unsafeString(body[13:17]),
 		At: noon, Status: 200, Weight: 1,
 	}
-	s.Add([]gatewarden.Record{r}, noon)
+	s.Add([]gatewarden.Record{r}, noon, nil)
 	copy(body, "#################")
 	r.Consumer, r.Workspace, r.Service, r.Route = "ann", "west", "orders", "list"
-	s.Add([]gatewarden.Record{r}, noon)
+	s.Add([]gatewarden.Record{r}, noon, nil)
 	for _, series := range []gatewarden.Series{{}, {Consumer: "ann"}, {Workspace: "west"}, {Service: "orders"}, {Service: "orders", Route: "list"}} {
 		if got := counts(s, series); got != 2 {
 			t.Errorf("%s counts %d, want 2", series, got)
@@ -345,7 +345,7 @@ func TestMetricsFollowTheRules(t *testing.T) {
 	s.Add([]gatewarden.Record{
 		request("1", "a", "", noon), request("1", "a", "", noon),
 		request("2", "a", "", noon.Add(-100*24*time.Hour)), request("3", "a", "", noon.Add(time.Hour)),
-	}, noon)
+	}, noon, nil)
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("promlint: %v, %v", problems, err)
@@ -368,8 +368,32 @@ func TestCountAllocatesNothing(t *testing.T) {
 	s := New(Config{}, prometheus.NewRegistry())
 	orders, sli := gatewarden.Series{Service: "orders"}, slow(time.Second)
 	s.Configure([]Meter{{Series: orders, SLI: sli}})
-	s.Add([]gatewarden.Record{request("", "orders", "list", noon)}, noon)
+	s.Add([]gatewarden.Record{request("", "orders", "list", noon)}, noon, nil)
 	if n := testing.AllocsPerRun(100, func() { s.Count(orders, &sli, noon.Add(-time.Hour), noon) }); n != 0 {
 		t.Errorf("Count allocates %v times, want 0", n)
+	}
+}
+
+func TestAddSaysWhatCounted(t *testing.T) {
+	s := New(Config{}, prometheus.NewRegistry())
+	s.SetSheds([]gatewarden.Shed{{Status: 503, Scope: gatewarden.Series{Service: "shed"}, From: noon.Add(-time.Minute)}})
+	stopped := request("3", "shed", "", noon)
+	stopped.Status, stopped.Origin = 503, gatewarden.OriginKong
+	batch := []gatewarden.Record{
+		request("1", "a", "", noon), request("2", "a", "", noon), request("1", "a", "", noon), stopped,
+		request("4", "a", "", noon.Add(-400*24*time.Hour)), request("5", "a", "", noon.Add(time.Hour)), request("6", "a", "", noon),
+	}
+	var ids []string
+	added := s.Add(batch, noon, func(r *gatewarden.Record) {
+		ids = append(ids, r.ID)
+		if got := s.Window(gatewarden.Series{Service: "a"}, noon.Add(-time.Minute), noon.Add(time.Minute)); got.Tally.Requests() != 3 { // no lock is held
+			t.Errorf("counted so far: %d", got.Tally.Requests())
+		}
+	})
+	if diff := cmp.Diff([]string{"1", "2", "6"}, ids); diff != "" {
+		t.Error(diff)
+	}
+	if want := (Added{Counted: 3, Shed: 1, Duplicate: 1, TooLate: 1, Future: 1}); added != want {
+		t.Errorf("%+v", added)
 	}
 }

@@ -119,7 +119,7 @@ func serve(ctx context.Context, name string) error {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		s.Add(records, time.Now())
+		s.Add(records, time.Now(), nil)
 	})}
 	return server.Serve(l)
 }
