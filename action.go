@@ -83,6 +83,7 @@ type PluginStep struct {
 // lists it ("10.0.0.7:8080"), or of those that carry a tag.
 type WeightStep struct {
 	Upstream  string `json:"upstream"`
+	Service   string `json:"service,omitempty"` // when Upstream is "": the host of this service is the upstream
 	Target    string `json:"target,omitempty"`
 	TargetTag string `json:"target_tag,omitempty"`
 	Weight    int    `json:"weight"` // 0 to 65535
@@ -137,16 +138,19 @@ const (
 	ActionReverting ActionStatus = "reverting" // the intent to revert is in the journal
 	ActionReverted  ActionStatus = "reverted"  // what was there before is back; an end
 	ActionLeft      ActionStatus = "left"      // somebody else changed it meanwhile, so it was left alone; an end
+	ActionReplaced  ActionStatus = "replaced"  // the next move of the same run took its place; an end
 )
 
 // States of events that are about more than one action: about a whole ladder (the
 // event's name is the ladder's id) or about the guard (its name is GuardName).
 const (
-	LadderClosed = "closed" // a person took it back; it climbs no more while this breach lasts
-	LadderEnded  = "ended"  // the breach is over and nothing of it is in place
-	GuardPaused  = "paused"
-	GuardResumed = "resumed"
-	GuardName    = "guard"
+	LadderBegun    = "begun"    // it answers a run of a canary; the event's action is of no step
+	LadderClosed   = "closed"   // a person took it back; it climbs no more while this breach lasts
+	LadderReleased = "released" // a newer run of its canary has begun: what it holds stays, and is no longer its own
+	LadderEnded    = "ended"    // the breach is over and nothing of it is in place, or it was released
+	GuardPaused    = "paused"
+	GuardResumed   = "resumed"
+	GuardName      = "guard"
 )
 
 // InPlace reports whether an action of this status may have changed something at
