@@ -60,6 +60,7 @@ type App struct {
 	reloader *reloader
 
 	ingest    *http.ServeMux
+	headers   *collector.Headers // that records are to carry
 	sources   []collector.Source
 	listeners map[string]net.Listener // by their names in the configuration
 	closers   []closer
@@ -83,7 +84,7 @@ func New(ctx context.Context, opts Options) (*App, error) {
 	}
 	a := &App{
 		opts: opts, logger: opts.Logger, started: time.Now(),
-		registry: prometheus.NewRegistry(), ingest: http.NewServeMux(), listeners: map[string]net.Listener{},
+		registry: prometheus.NewRegistry(), ingest: http.NewServeMux(), headers: &collector.Headers{}, listeners: map[string]net.Listener{},
 		hup: make(chan os.Signal, 1),
 	}
 	signal.Notify(a.hup, syscall.SIGHUP)
@@ -234,7 +235,7 @@ func (a *App) openSources(_ context.Context, set settings) error {
 			name = fmt.Sprintf("%s-%d", s.Kind, count[s.Kind])
 		}
 		source, err := byKind[s.Kind].Build(collector.Env{
-			Name: name, Sink: a.intake, Mux: a.ingest,
+			Name: name, Sink: a.intake, Mux: a.ingest, Headers: a.headers,
 			Log:     a.logger.With("component", "collector"),
 			Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, a.registry),
 		}, s.Decode)
