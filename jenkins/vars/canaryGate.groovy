@@ -1,14 +1,11 @@
 import gatewarden.Gate
-import groovy.transform.Field
 import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
 
-// Jenkins keeps one instance of this file for a build and saves it with it: these two outlive a restart of the controller.
-
-/** By canary: the keys of its gates in this build, in the order of their first call. */
-@Field Map<String, List<String>> asked = [:]
-
-/** Keys of gates that have their answer. The next gate that looks the same is a new question. */
-@Field List<String> answered = []
+// What a build has asked already is in its environment. A field of this file would not do: every script that calls a
+// step of a library has an instance of its own.
+//
+//   GATEWARDEN_ASKED     by canary and key, in the order of their first call
+//   GATEWARDEN_ANSWERED  keys that have their answer: the next gate that looks the same is a new question
 
 /**
  * Asks the guard whether a canary may go on, waits for the answer in a workspace, and lets the build follow it.
@@ -27,7 +24,7 @@ Map call(Map options = [:]) {
     try {
         code = withToken(s, folder)
     } catch (FlowInterruptedException aborted) { // the gate has had its signal, and cancels its run
-        describe(s, Gate.answer(s, 'aborted', '', [:]))
+        describe(s, Gate.answer(s, 'interrupted', '', [:]))
         throw aborted
     }
     Map<String, String> files = Gate.files(folder)
@@ -83,32 +80,24 @@ Map settle(String step, Map options, List<String> known) {
         error wrong.join('\n')
     }
     if (!s.key) {
-        int times = 0
-        while (answered.contains(Gate.key(env.BUILD_TAG, env.STAGE_NAME, s.canary, times))) {
-            times++
-        }
-        s.key = Gate.key(env.BUILD_TAG, env.STAGE_NAME, s.canary, times)
+        s.key = Gate.newKey(env.BUILD_TAG, env.STAGE_NAME, s.canary, env.GATEWARDEN_ANSWERED)
     }
     return s
 }
 
 /** The folder for the reports: another one for each question about a canary in this build. */
 private String folderOf(Map s) {
-    List<String> keys = asked[s.canary] ?: []
-    String question = s.run ?: s.key
-    if (!keys.contains(question)) {
-        keys = keys + question
-        asked[s.canary] = keys
-    }
+    String question = s.canary + '/' + (s.run ?: s.key)
+    env.GATEWARDEN_ASKED = Gate.added(env.GATEWARDEN_ASKED, question)
     String base = s.reports ?: 'gatewarden/' + Gate.fileName(s.canary)
-    int at = keys.indexOf(question)
+    int at = Gate.place(env.GATEWARDEN_ASKED, s.canary + '/', question)
     return at == 0 ? base : base + '-' + (at + 1)
 }
 
 /** Lets the build follow a result, and returns it. canaryGateHttp ends here, too. */
 Map conclude(Map s, Map result) {
     if (result.state != 'error') {
-        answered.add(s.key)
+        env.GATEWARDEN_ANSWERED = Gate.added(env.GATEWARDEN_ANSWERED, s.key)
     }
     describe(s, result)
     String line = Gate.line(result)

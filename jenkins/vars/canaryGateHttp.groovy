@@ -24,7 +24,7 @@ Map call(Map options = [:]) {
         }
     } catch (FlowInterruptedException aborted) {
         cancel(s, id, 'the build was aborted')
-        canaryGate.describe(s, Gate.answer(s, 'aborted', '', [id: id]))
+        canaryGate.describe(s, Gate.answer(s, 'interrupted', '', [id: id]))
         throw aborted
     }
     return canaryGate.conclude(s, Gate.ended(s, run))

@@ -112,11 +112,49 @@ class Gate implements Serializable {
         return sum
     }
 
-    /** The key under which the guard finds the same run again when the same stage of the same build asks once more. */
+    /**
+     * The key under which the guard finds the same run again when the same stage of the same build asks once more. One
+     * that is answered already is not used again: a second gate of a stage is a question of its own.
+     */
     @NonCPS
-    static String key(String tag, String stage, String canary, int times) {
-        String key = [tag ?: 'no-build', stage ?: 'no-stage', canary].join('/')
-        return times == 0 ? key : key + '#' + (times + 1)
+    static String newKey(String tag, String stage, String canary, String answered) {
+        String first = [tag ?: 'no-build', stage ?: 'no-stage', canary].join('/')
+        String key = first
+        for (int n = 2; contains(answered, key); n++) {
+            key = first + '#' + n
+        }
+        return key
+    }
+
+    // Lists of keys are kept in the build's environment, as words with blanks between them.
+
+    /** The list with one more key, once. */
+    @NonCPS
+    static String added(String list, String key) {
+        if (contains(list, key)) {
+            return list
+        }
+        return list ? list + ' ' + segment(key) : segment(key)
+    }
+
+    @NonCPS
+    static boolean contains(String list, String key) {
+        return list != null && list.split(' ').contains(segment(key))
+    }
+
+    /** How many keys with the prefix come before the key. */
+    @NonCPS
+    static int place(String list, String prefix, String key) {
+        int before = 0
+        for (word in list.split(' ')) {
+            if (word == segment(key)) {
+                return before
+            }
+            if (word.startsWith(segment(prefix))) {
+                before++
+            }
+        }
+        return before
     }
 
     /** A word of a POSIX shell that stands for exactly this text. */
