@@ -46,16 +46,20 @@ type Verdict struct {
 
 // Fires reports whether the alert of the given severity fires, which it can also
 // do below the verdict's highest one.
-func (v *Verdict) Fires(s Severity) bool {
+func (v *Verdict) Fires(s Severity) bool { return v.Firing()[s] }
+
+// Firing says of each severity whether its alert fires.
+func (v *Verdict) Firing() (firing [SeverityOutage + 1]bool) {
 	if v.SLO == nil {
-		return v.State == Breach && v.Severity == s
+		firing[v.Severity] = v.State == Breach
+		return firing
 	}
-	for _, a := range v.SLO.Alerts {
-		if a.Severity == s && a.Firing {
-			return true
+	for i := range v.SLO.Alerts {
+		if a := &v.SLO.Alerts[i]; a.Firing {
+			firing[a.Severity] = true
 		}
 	}
-	return false
+	return firing
 }
 
 // SLOEvidence is what a verdict on an SLO rests on.

@@ -25,13 +25,14 @@ import (
 type Analyzer interface {
 	// Name is the subject's name: that of its verdicts and events.
 	Name() string
-	// Analyze judges the subject at the given instant. Instants do not go back.
+	// Analyze judges the subject at the given instant. Instants do not go back. Many
+	// verdicts are healthy and seen by nobody: an Explainer may leave their reason open.
 	Analyze(at time.Time) gatewarden.Verdict
 }
 
 // Explainer is an Analyzer that can tell about one severity alone. Events of a
 // severity that is not the verdict's highest need it; without it they carry the
-// verdict's own reason.
+// verdict's own reason. Of no severity it tells the reason of the verdict as a whole.
 type Explainer interface {
 	Explain(v *gatewarden.Verdict, s gatewarden.Severity) string
 }
@@ -54,12 +55,24 @@ type Result struct {
 // each subject. Its methods must not be called concurrently.
 type Evaluator struct {
 	analyzers []Analyzer
+	judged    []*subject // of each analyzer
+	asked     []Analyzer // at the last Tick
 	subjects  map[string]*subject
 }
 
 // NewEvaluator returns an Evaluator of the given analyzers.
 func NewEvaluator(analyzers []Analyzer) *Evaluator {
-	return &Evaluator{analyzers: slices.Clone(analyzers), subjects: map[string]*subject{}}
+	e := &Evaluator{subjects: map[string]*subject{}}
+	e.appoint(analyzers)
+	return e
+}
+
+// appoint puts the analyzers and what they judge side by side.
+func (e *Evaluator) appoint(analyzers []Analyzer) {
+	e.analyzers, e.judged = slices.Clone(analyzers), make([]*subject, 0, len(analyzers))
+	for _, a := range analyzers {
+		e.judged = append(e.judged, e.subject(a.Name()))
+	}
 }
 
 // Resume folds the events of the journal, oldest first, so that nothing is
@@ -81,18 +94,16 @@ func (e *Evaluator) Resume(events []gatewarden.Event) {
 // announced about one that stays as it was.
 func (e *Evaluator) Replace(analyzers []Analyzer) {
 	before := e.analyzers
-	e.analyzers = slices.Clone(analyzers)
+	e.appoint(analyzers)
 	e.resume(before)
 }
 
 // resume hands each analyzer the breaches of its subject, but for those that know
 // them already.
 func (e *Evaluator) resume(known []Analyzer) {
-	for _, a := range e.analyzers {
-		r, ok := a.(Resumer)
-		s := e.subjects[a.Name()]
-		if ok && s != nil && !slices.Contains(known, a) {
-			r.Resume(s.standing())
+	for i, a := range e.analyzers {
+		if r, ok := a.(Resumer); ok && !slices.Contains(known, a) {
+			r.Resume(e.judged[i].standing())
 		}
 	}
 }
@@ -100,17 +111,28 @@ func (e *Evaluator) resume(known []Analyzer) {
 // Tick judges everything at the given instant. When ctx is done it stops early and
 // returns what it has; the rest keeps its state.
 func (e *Evaluator) Tick(ctx context.Context, at time.Time) Result {
+	e.asked = e.analyzers
 	result := Result{Verdicts: make([]gatewarden.Verdict, 0, len(e.analyzers))}
-	for _, a := range e.analyzers {
+	for i, a := range e.analyzers {
 		if ctx.Err() != nil {
 			return result
 		}
-		v := a.Analyze(at)
-		result.Verdicts = append(result.Verdicts, v)
-		result.Events = e.subject(v.Name).announce(result.Events, a, &v)
+		result.Verdicts = append(result.Verdicts, a.Analyze(at))
+		result.Events = e.judged[i].announce(result.Events, a, &result.Verdicts[i])
 	}
 	result.Events = e.dropGone(result.Events, at)
 	return result
+}
+
+// Explained returns the verdicts of the last Tick, each with its reason.
+func (e *Evaluator) Explained(verdicts []gatewarden.Verdict) []gatewarden.Verdict {
+	told := slices.Clone(verdicts)
+	for i := range told {
+		if v := &told[i]; v.Reason == "" {
+			v.Reason = explain(e.asked[i], v, gatewarden.SeverityNone)
+		}
+	}
+	return told
 }
 
 // dropGone announces and forgets the subjects that no analyzer judges any more.

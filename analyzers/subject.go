@@ -29,6 +29,7 @@ type subject struct {
 	dark      bool                                             // the last announcement was inconclusive
 	darkAt    time.Time                                        // when that was announced last
 	darkSince time.Time                                        // since when verdicts are inconclusive, zero when they are not
+	seen      *gatewarden.SLOEvidence                          // what the last conclusive verdict rested on; nothing of it is changed
 }
 
 // fold takes an event that was announced before a restart.
@@ -71,9 +72,14 @@ func (s *subject) announce(events []gatewarden.Event, a Analyzer, v *gatewarden.
 	}
 	s.darkSince = time.Time{}
 	again := s.dark || !s.known
+	if !again && v.SLO != nil && v.SLO == s.seen {
+		return events // the same alerts as before
+	}
+	s.seen = v.SLO
 	before := len(events)
+	firing := v.Firing()
 	for _, severity := range severities {
-		was, fires := s.breaches[severity], v.Fires(severity)
+		was, fires := s.breaches[severity], firing[severity]
 		switch {
 		case fires && (was == nil || again):
 			ev := newEvent(v, gatewarden.Breach, severity, explain(a, v, severity))
@@ -88,7 +94,7 @@ func (s *subject) announce(events []gatewarden.Event, a Analyzer, v *gatewarden.
 		}
 	}
 	if again && len(events) == before {
-		events = append(events, newEvent(v, gatewarden.Healthy, gatewarden.SeverityNone, v.Reason))
+		events = append(events, newEvent(v, gatewarden.Healthy, gatewarden.SeverityNone, explain(a, v, gatewarden.SeverityNone)))
 	}
 	s.known, s.dark = true, false
 	return events

@@ -14,9 +14,9 @@ import (
 // judges makes one analyzer an SLO. Over a reload an SLO that did not change keeps
 // its analyzer, and with it the evidence gathered so far.
 type judges struct {
-	windows burnrate.Windows
-	blind   burnrate.Blind
-	kept    map[string]analyzers.Analyzer // by the SLO's text
+	store *store.Store
+	blind burnrate.Blind
+	kept  map[string]analyzers.Analyzer // by the SLO's text
 }
 
 // blindOnce answers blind once for each instant, however many judges ask: it goes
@@ -43,7 +43,7 @@ func (j *judges) of(slos []gatewarden.SLO) []analyzers.Analyzer {
 		key := text(s)
 		a, ok := j.kept[key]
 		if !ok {
-			a = burnrate.New(s, j.windows, j.blind)
+			a = burnrate.New(s, j.store.Counter(s.Series, &s.SLI), j.blind)
 		}
 		kept[key], list[i] = a, a
 	}

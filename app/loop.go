@@ -65,7 +65,7 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	if err := engine.Start(ctx, p.started); err != nil {
 		return nil, nil, fmt.Errorf("taking up what was under way: %w", err)
 	}
-	j := &judges{windows: p.store, blind: blindOnce(p.intake.Blind)}
+	j := &judges{store: p.store, blind: blindOnce(p.intake.Blind)}
 	evaluator := analyzers.NewEvaluator(j.of(p.rules.SLOs))
 	past, err := p.journal.Events(ctx, journal.Query{Type: gatewarden.EventSLO})
 	if err != nil {
@@ -129,11 +129,11 @@ func newSLOs(reg prometheus.Registerer) *prometheus.GaugeVec {
 	return g
 }
 
-// current returns the verdicts of the last tick.
+// current returns the verdicts of the last tick, with their reasons.
 func (l *loop) current() []gatewarden.Verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.verdicts
+	return l.evaluator.Explained(l.verdicts)
 }
 
 // newTickSeconds returns the histogram of how long ticks take.

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+
+	"github.com/gatewarden/gatewarden"
 )
 
 // slotsPerChunk is how many slots share a chunk. A chunk then is a whole number of
@@ -160,6 +162,35 @@ func (c *column) before(s *shelves, sec int64) uint64 {
 		}
 	}
 	return c.total
+}
+
+// seconds adds what the column counted in the seconds from first on, one by one. The
+// finest level must hold all of them.
+func (c *column) seconds(first int64, counts []gatewarden.Count, bad bool) {
+	chunks := c.levels[0]
+	no, slot := place(0, first)
+	at := find(chunks, no)
+	for i := 0; i < len(counts) && at < len(chunks); no, slot = no+1, 0 {
+		if chunks[at].no != no {
+			i += slotsPerChunk - slot // nothing happened
+			continue
+		}
+		ch := &chunks[at]
+		before := uint64(0)
+		if slot > 0 {
+			before = ch.upTo(slot - 1)
+		}
+		for ; i < len(counts) && slot < slotsPerChunk; i, slot = i+1, slot+1 {
+			upTo := ch.upTo(slot)
+			if bad {
+				counts[i].Bad += upTo - before
+			} else {
+				counts[i].Good += upTo - before
+			}
+			before = upTo
+		}
+		at++
+	}
 }
 
 // settle moves what has become too old for its level to the next, and drops what is

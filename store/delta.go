@@ -280,8 +280,8 @@ func (s *Store) fold(d *delta) {
 		}
 		s.saving.save(to)
 		to.since = max(to.since, part.since)
-		if s.book.meters == nil {
-			to.adopt(part.slis)
+		if s.book.meters == nil && to.adopt(part.slis) {
+			s.book.reshape()
 		}
 		for j := range part.cells {
 			if c := &part.cells[j]; c.second >= s.cal.horizon(coarsest) {
@@ -314,13 +314,16 @@ func (b *book) target(name gatewarden.Series, since int64) *series {
 	}
 }
 
-// adopt makes room for SLIs that are not configured yet.
-func (s *series) adopt(slis []sliSince) {
+// adopt makes room for SLIs that are not configured yet, and reports whether there
+// were any.
+func (s *series) adopt(slis []sliSince) (changed bool) {
 	for _, sli := range slis {
 		if s.find(sli.key) == nil {
 			s.slis = append(s.slis, sliColumns{key: sli.key, since: sli.since})
+			changed = true
 		}
 	}
+	return changed
 }
 
 // translate returns c with its counts in the order of this series' SLIs. A latency of

@@ -167,7 +167,8 @@ type play struct {
 	follower *Store
 	log      [][]byte
 	snapshot []byte
-	from     int // the first message of log that snapshot may not hold
+	from     int                   // the first message of log that snapshot may not hold
+	counters map[*Store][]*Counter // by modelMeters, kept for as long as their store
 	ids      int
 }
 
@@ -176,7 +177,7 @@ func TestStoreAnswersAsTheSumOfAllItsRecords(t *testing.T) {
 		p := &play{
 			t: t, now: noon,
 			model: &model{seen: map[string]time.Time{}, watched: map[int64]bool{}},
-			store: newModelStore(), follower: newModelStore(),
+			store: newModelStore(), follower: newModelStore(), counters: map[*Store][]*Counter{},
 		}
 		p.add()
 		t.Repeat(map[string]func(*rapid.T){
@@ -353,6 +354,49 @@ func (p *play) compare(s *Store) {
 		gotWindow, wantWindow := s.Window(m.Series, from, to), p.model.window(m.Series, from, to)
 		if diff := cmp.Diff(wantWindow, gotWindow, cmp.Comparer(near), cmp.Comparer(sameHistogram)); diff != "" {
 			p.t.Fatalf("Window(%s) over [%s, %s) at %s, -want +got:\n%s", m.Series, from, to, p.now, diff)
+		}
+	}
+	p.compareCounter(s)
+}
+
+// modelWindows are the lengths that a Counter is asked for at each step, as an SLO asks.
+var modelWindows = []time.Duration{
+	time.Minute, 5 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour, 24 * time.Hour, 72 * time.Hour, 720 * time.Hour,
+}
+
+// compareCounter asks a counter, which has answered before, what the model knows.
+func (p *play) compareCounter(s *Store) {
+	meters := modelMeters()
+	if p.counters[s] == nil {
+		for _, m := range meters {
+			p.counters[s] = append(p.counters[s], s.Counter(m.Series, &m.SLI))
+		}
+	}
+	i := rapid.IntRange(0, len(meters)-1).Draw(p.t, "counter")
+	m, c := meters[i], p.counters[s][i]
+	to := p.now.Add(time.Duration(rapid.Int64Range(-2, 2).Draw(p.t, "end")) * time.Second)
+	got := make([]gatewarden.Count, len(modelWindows))
+	c.Until(to, modelWindows, got)
+	for j, length := range modelWindows {
+		want := p.model.count(m.Series, &m.SLI, to.Add(-length), to)
+		if diff := cmp.Diff(want, got[j], cmp.Comparer(near)); diff != "" {
+			p.t.Fatalf("the last %s of %s, %s at %s, -want +got:\n%s", length, m.Series, m.SLI.ID(), to, diff)
+		}
+	}
+	from := p.now.Add(-time.Duration(rapid.OneOf(rapid.Int64Range(-2, 100), rapid.Int64Range(3500, 3700)).Draw(p.t, "seconds ago")) * time.Second)
+	seconds := make([]gatewarden.Count, 20)
+	for j := range rapid.IntRange(0, len(seconds)).Draw(p.t, "known") {
+		seconds[j] = p.model.count(m.Series, &m.SLI, from.Add(time.Duration(j)*time.Second), from.Add(time.Duration(j+1)*time.Second))
+	}
+	before := slices.Clone(seconds)
+	first := c.Revise(from, seconds)
+	for j := range seconds {
+		want := p.model.count(m.Series, &m.SLI, from.Add(time.Duration(j)*time.Second), from.Add(time.Duration(j+1)*time.Second))
+		if want.Good != seconds[j].Good || want.Bad != seconds[j].Bad {
+			p.t.Fatalf("second %s + %d of %s, %s: %+v, want %+v", from, j, m.Series, m.SLI.ID(), seconds[j], want)
+		}
+		if changed := want.Good != before[j].Good || want.Bad != before[j].Bad; changed && j < first || !changed && j == first {
+			p.t.Fatalf("second %s + %d of %s, %s: was %+v, is %+v, but the first that differs is said to be %d", from, j, m.Series, m.SLI.ID(), before[j], want, first)
 		}
 	}
 }

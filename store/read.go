@@ -9,33 +9,10 @@ import (
 // Count returns how many events of the SLI were good and bad in [from, to), ends
 // rounded down to the resolution there: the running second is left out unless to
 // lies behind it. An SLI other than availability must be configured for the series;
-// Coverage counts only the time in which it was.
+// Coverage counts only the time in which it was. Who asks often asks a Counter.
 func (s *Store) Count(series gatewarden.Series, sli *gatewarden.SLI, from, to time.Time) gatewarden.Count {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	in := s.book.series[series]
-	if sli.Kind == gatewarden.SLIAvailability {
-		c := gatewarden.Count{Coverage: s.coverage(series, in, 0, from, to)}
-		if in != nil {
-			counts := in.between(s.cal.round(from.Unix()), s.cal.round(to.Unix()))
-			c.Good = counts[1] + counts[2] + counts[3] + counts[4]
-			c.Bad = counts[5] + counts[0] // as Record.Failed has it
-		}
-		return c
-	}
-	if in == nil {
-		return gatewarden.Count{}
-	}
-	columns := in.find(keyOf(sli))
-	if columns == nil {
-		return gatewarden.Count{}
-	}
-	lo, hi := s.cal.round(from.Unix()), s.cal.round(to.Unix())
-	return gatewarden.Count{
-		Good:     columns.good.within(&in.shelves, lo, hi),
-		Bad:      columns.bad.within(&in.shelves, lo, hi),
-		Coverage: s.coverage(series, in, columns.since, from, to),
-	}
+	c := Counter{store: s, series: series, key: keyOf(sli)}
+	return c.Count(from, to)
 }
 
 // Window returns the tally of a series over [from, to), ends rounded down to the
@@ -81,19 +58,22 @@ func (s *series) between(from, to int64) (counts [kinds]uint64) {
 // coverage returns the share of [from, to) in which the guard was watching, and
 // counting what is asked for: series in, which may be nil, from second since on.
 func (s *Store) coverage(name gatewarden.Series, in *series, since int64, from, to time.Time) float64 {
-	if in != nil {
-		since = max(since, in.since)
-	} else if would, ok := s.book.sinceOf(name); ok {
-		since = max(since, would)
-	} else {
-		return 0
-	}
+	start, known := s.watchedSince(name, in, since)
 	length := to.Sub(from)
-	if length <= 0 {
+	if !known || length <= 0 {
 		return 0
 	}
-	start := max(nanos(from), since*int64(time.Second))
-	return float64(s.watched.within(start, nanos(to))) / float64(length)
+	return float64(s.watched.within(max(nanos(from), start), nanos(to))) / float64(length)
+}
+
+// watchedSince returns the instant, in nanoseconds since 1970, from which on watching
+// counts for what coverage is asked for, and false when it never does.
+func (s *Store) watchedSince(name gatewarden.Series, in *series, since int64) (start int64, known bool) {
+	if in != nil {
+		return max(since, in.since) * int64(time.Second), true
+	}
+	would, ok := s.book.sinceOf(name)
+	return max(since, would) * int64(time.Second), ok
 }
 
 // nanos returns t in nanoseconds since 1970, kept within the range that has them.

@@ -18,8 +18,9 @@ type series struct {
 	name  gatewarden.Series
 	index int // in book.list
 	meter bool
-	since int64 // the first second from which on everything that belongs here was counted
-	last  int64 // the latest second with a record, 0 when there was none
+	since int64  // the first second from which on everything that belongs here was counted
+	last  int64  // the latest second with a record, 0 when there was none
+	late  uint32 // how often something was counted further back than the finest level reaches
 
 	counts  [kinds]*column // nil where nothing was ever counted
 	slis    []sliColumns
@@ -109,6 +110,9 @@ func (c *cell) merge(o *cell) {
 // add counts a cell.
 func (s *series) add(cal *calendar, c *cell) {
 	s.settle(cal)
+	if c.second < cal.horizon(0) {
+		s.late++
+	}
 	for k, n := range c.counts {
 		if n == 0 {
 			continue

@@ -96,7 +96,9 @@ func TestVerdictSaysWhy(t *testing.T) {
 			if c.feed != nil {
 				c.feed(l)
 			}
-			v := New(slo, l, c.blind).Analyze(start)
+			a := New(slo, l, c.blind)
+			v := a.Analyze(start)
+			v.Reason = a.Explain(&v, gatewarden.SeverityNone)
 			if v.State != c.state || v.Severity != c.sev || v.Reason != c.reason {
 				t.Errorf("%v %v %q\nwant %v %v %q", v.State, v.Severity, v.Reason, c.state, c.sev, c.reason)
 			}
@@ -352,7 +354,7 @@ func TestVerdictsHoldTogether(t *testing.T) {
 					t.Errorf("state %v, alert %+v", v.State, alert)
 				}
 			}
-			if v.Reason == "" {
+			if a.Explain(&v, gatewarden.SeverityNone) == "" {
 				t.Error("no reason")
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/analyzers"
 )
 
@@ -47,7 +46,7 @@ func BenchmarkCount(b *testing.B) {
 	l.fill(start, start.Add(24*time.Hour), 3, 0)
 	var sum uint64
 	for b.Loop() {
-		sum += l.Count(gatewarden.Series{}, nil, start.Add(time.Hour), start.Add(2*time.Hour)).Good
+		sum += l.Count(start.Add(time.Hour), start.Add(2*time.Hour)).Good
 	}
 	if sum == 0 {
 		b.Fatal("counts nothing")

@@ -7,15 +7,17 @@ import (
 	"github.com/gatewarden/gatewarden"
 )
 
-// asked counts what is asked of the windows it stands for.
+// asked counts what is asked of the ledger.
 type asked struct {
 	*ledger
 	windows map[time.Duration]int
 }
 
-func (a asked) Count(s gatewarden.Series, sli *gatewarden.SLI, from, to time.Time) gatewarden.Count {
-	a.windows[to.Sub(from)]++
-	return a.ledger.Count(s, sli, from, to)
+func (a asked) Until(to time.Time, lengths []time.Duration, counts []gatewarden.Count) {
+	for _, l := range lengths {
+		a.windows[l]++
+	}
+	a.ledger.Until(to, lengths, counts)
 }
 
 // Twice a second is often enough to see an outage, and once is for the rest.

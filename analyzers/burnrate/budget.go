@@ -6,23 +6,24 @@ import (
 	"github.com/gatewarden/gatewarden"
 )
 
-// budgetOf fills in the SLI over the SLO's window, what is left of the error budget,
+// budget fills in the SLI over the SLO's window, what is left of the error budget,
 // and when it ends.
 //
 // The budget is a share of the events that there were: with a bad ratio b over the
 // window and an error budget e, 1 - b/e of it is left. For a calendar window these
 // are the events since the period began.
-func budgetOf(slo *gatewarden.SLO, look *look, at time.Time, ev *gatewarden.SLOEvidence) {
+func (a *Analyzer) budget(at time.Time, ev *gatewarden.SLOEvidence) {
+	slo := &a.slo
 	start := slo.Window.Start(at)
 	if slo.Window.Calendar == "" {
-		ev.Count = look.last(slo.Window.Rolling)
+		ev.Count = a.look.counts[a.rolling]
 	} else {
-		ev.Count = look.events.count(start, look.to)
+		ev.Count = a.look.events.Count(start, a.look.to)
 	}
 	spent := slo.BurnRate(ev.Count.BadRatio())
 	ev.SLI = 1 - ev.Count.BadRatio()
 	ev.Budget = 1 - spent
-	burn := slo.BurnRate(look.last(recentWindow(slo)).BadRatio())
+	burn := slo.BurnRate(a.look.counts[a.recent].BadRatio())
 	if left, ends := forecast(slo.Window, at, start, spent, burn); ends {
 		end := at.Add(left).Truncate(time.Second)
 		ev.Exhausted = &end

@@ -16,27 +16,34 @@ package burnrate
 
 import (
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/analyzers"
 )
 
-// Windows counts the events of an SLI over [from, to); the store does. Counts of
+// Counter counts the events of an SLO's SLI in its series; the store's does. Counts of
 // the last hour are exact to the second.
-type Windows interface {
-	Count(series gatewarden.Series, sli *gatewarden.SLI, from, to time.Time) gatewarden.Count
+type Counter interface {
+	// Count counts [from, to).
+	Count(from, to time.Time) gatewarden.Count
+	// Until counts windows that end at the same instant, of the given lengths.
+	Until(to time.Time, lengths []time.Duration, counts []gatewarden.Count)
+	// Revise counts the seconds from the given one on anew, one by one, without their
+	// coverage. It returns the index of the first one that differs from what counts said
+	// before, and len(counts) when none does.
+	Revise(from time.Time, counts []gatewarden.Count) (first int)
 }
 
 // Blind says whether the sources that an SLO lives on are silent, and which: a
 // plain half sentence such as "no log from Kong for 12s". A nil Blind never is.
 type Blind func(at time.Time) (blind bool, why string)
 
-// counter counts the events that an SLO is about: requests, or slices.
-type counter interface {
-	count(from, to time.Time) gatewarden.Count
-	// grain is the shortest window that can hold an event.
-	grain() time.Duration
+// events counts what an SLO is about: requests, or slices.
+type events interface {
+	Count(from, to time.Time) gatewarden.Count
+	Until(to time.Time, lengths []time.Duration, counts []gatewarden.Count)
 }
 
 // minEvidence is how improbable a page's bad count must be unless the SLO says.
@@ -50,10 +57,13 @@ const wholeEvery = time.Second
 // Analyzer judges one SLO. It remembers since when alerts fire, the evidence of the
 // outage line and its last verdict; its methods must not be called concurrently.
 type Analyzer struct {
-	slo    gatewarden.SLO
-	blind  Blind
-	events counter
-	words  words
+	slo   gatewarden.SLO
+	blind Blind
+	look  look
+	words words
+
+	recent  int // where look has the window that "the current rate" is of
+	rolling int // and the SLO's, unless that is of the calendar
 
 	pairs  []pair
 	outage *outage                                   // nil when the SLO has no outage line
@@ -70,8 +80,8 @@ var (
 	_ analyzers.Resumer   = (*Analyzer)(nil)
 )
 
-// New returns an Analyzer of slo.
-func New(slo gatewarden.SLO, windows Windows, blind Blind) *Analyzer {
+// New returns an Analyzer of slo, whose events requests counts.
+func New(slo gatewarden.SLO, requests Counter, blind Blind) *Analyzer {
 	if slo.MinEvidence == 0 {
 		slo.MinEvidence = minEvidence
 	}
@@ -79,13 +89,18 @@ func New(slo gatewarden.SLO, windows Windows, blind Blind) *Analyzer {
 		blind = func(time.Time) (bool, string) { return false, "" }
 	}
 	a := &Analyzer{slo: slo, blind: blind}
-	requests := &requests{windows: windows, series: slo.Series, sli: &a.slo.SLI}
-	a.events = requests
 	if slo.Timeslice > 0 {
-		a.events = newTimeslices(&a.slo, requests)
+		a.look = look{events: newTimeslices(&a.slo, requests), grain: max(slo.Timeslice.Truncate(time.Second), time.Second)}
+	} else {
+		a.look = look{events: requests, grain: time.Second}
 	}
+	a.pairs = make([]pair, 0, len(slo.Pairs))
 	for _, p := range slo.Pairs {
-		a.pairs = append(a.pairs, pair{AlertPair: p})
+		a.pairs = append(a.pairs, pair{AlertPair: p, long: a.look.at(p.Long), short: a.look.at(p.Short)})
+	}
+	a.recent = a.look.at(recentWindow(&slo))
+	if slo.Window.Calendar == "" {
+		a.rolling = a.look.at(slo.Window.Rolling)
 	}
 	if slo.Outage != nil {
 		a.outage = newOutage(outageRatio(&slo), requests)
@@ -130,7 +145,7 @@ func (a *Analyzer) unchanged(at time.Time, blind bool) bool {
 		return true
 	}
 	fired := a.outage.firing
-	a.outage.judge(at, blind)
+	a.outage.step(at, blind)
 	return a.outage.firing == fired
 }
 
@@ -147,23 +162,29 @@ func (a *Analyzer) due(at time.Time) time.Time {
 	return at.Add(wholeEvery)
 }
 
+// evidence is what a verdict rests on, in one piece of memory.
+type evidence struct {
+	gatewarden.SLOEvidence
+	alerts [5]gatewarden.AlertEvidence // as many as the workbook's pairs and the outage line
+}
+
 // whole judges everything.
 func (a *Analyzer) whole(at time.Time, blind bool, why string) gatewarden.Verdict {
-	look := newLook(a.events, at)
-	ev := &gatewarden.SLOEvidence{
-		Objective: a.slo.Objective,
-		Alerts:    make([]gatewarden.AlertEvidence, 0, len(a.pairs)+1),
-	}
-	budgetOf(&a.slo, &look, at, ev)
+	a.look.take(at)
+	piece := &evidence{}
+	ev := &piece.SLOEvidence
+	ev.Objective, ev.Alerts = a.slo.Objective, piece.alerts[:0]
+	a.budget(at, ev)
 
 	var fires, fresh [gatewarden.SeverityOutage + 1]bool
 	events := ev.Count.Total() > 0 && len(a.pairs) == 0
 	for i := range a.pairs {
-		alert := a.pairs[i].judge(&a.slo, &look, blind)
+		ev.Alerts = append(ev.Alerts, gatewarden.AlertEvidence{})
+		alert := &ev.Alerts[i]
+		a.pairs[i].judge(&a.slo, &a.look, blind, alert)
 		fires[alert.Severity] = fires[alert.Severity] || alert.Firing
 		fresh[alert.Severity] = fresh[alert.Severity] || alert.Firing && alert.ShortCount.Total() > 0
 		events = events || alert.LongCount.Total() > 0
-		ev.Alerts = append(ev.Alerts, alert)
 	}
 	if a.outage != nil {
 		alert := a.outage.judge(at, blind)
@@ -176,7 +197,9 @@ func (a *Analyzer) whole(at time.Time, blind bool, why string) gatewarden.Verdic
 
 	v := gatewarden.Verdict{At: at, Kind: gatewarden.EventSLO, Name: a.slo.Name, SLO: ev}
 	v.State, v.Severity = state(blind, events, fires, fresh)
-	v.Reason = a.words.verdict(&v, blind, why)
+	if v.State != gatewarden.Healthy {
+		v.Reason = a.words.verdict(&v, blind, why)
+	}
 	return v
 }
 
@@ -253,48 +276,34 @@ func (a *Analyzer) resume(alert gatewarden.AlertEvidence) bool {
 	return false
 }
 
-// requests counts requests, the events of an SLO by occurrences.
-type requests struct {
-	windows Windows
-	series  gatewarden.Series
-	sli     *gatewarden.SLI
-}
-
-func (r *requests) count(from, to time.Time) gatewarden.Count {
-	return r.windows.Count(r.series, r.sli, from, to)
-}
-
-func (r *requests) grain() time.Duration { return time.Second }
-
 // look answers the windows of one instant, each asked for once: the pairs of the
 // workbook share some. Windows end with the second that the instant is in, so that
 // what arrived a moment ago counts, and are whole seconds long.
 type look struct {
-	events counter
-	to     time.Time
-	asked  [8]struct {
-		window time.Duration
-		count  gatewarden.Count
+	events  events
+	grain   time.Duration // the shortest window that can hold an event
+	to      time.Time
+	lengths []time.Duration
+	counts  []gatewarden.Count // by lengths
+}
+
+// at returns where the count of a window will be.
+func (l *look) at(window time.Duration) int {
+	window = max(window, l.grain)
+	if i := slices.Index(l.lengths, window); i >= 0 {
+		return i
 	}
-	n int
+	l.lengths, l.counts = append(l.lengths, window), append(l.counts, gatewarden.Count{})
+	return len(l.lengths) - 1
 }
 
-func newLook(events counter, at time.Time) look {
-	return look{events: events, to: at.Add(time.Second - 1).Truncate(time.Second)}
+// take counts all windows.
+func (l *look) take(at time.Time) {
+	l.to = at.Add(time.Second - 1).Truncate(time.Second)
+	l.events.Until(l.to, l.lengths, l.counts)
 }
 
-// last counts the window of the given length.
+// last counts a window that is not always needed.
 func (l *look) last(window time.Duration) gatewarden.Count {
-	window = max(window, l.events.grain())
-	for _, a := range l.asked[:l.n] {
-		if a.window == window {
-			return a.count
-		}
-	}
-	c := l.events.count(l.to.Add(-window), l.to)
-	if l.n < len(l.asked) {
-		l.asked[l.n].window, l.asked[l.n].count = window, c
-		l.n++
-	}
-	return c
+	return l.events.Count(l.to.Add(-max(window, l.grain)), l.to)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/gatewarden/gatewarden"
 )
 
-// ledger is a Windows over whole history: running totals at the seconds that have
+// ledger is a Counter over whole history: running totals at the seconds that have
 // events, found by bisection.
 type ledger struct {
 	seconds []int64
@@ -44,13 +44,49 @@ func (l *ledger) before(s int64) gatewarden.Count {
 	return l.totals[i-1]
 }
 
-func (l *ledger) Count(_ gatewarden.Series, _ *gatewarden.SLI, from, to time.Time) gatewarden.Count {
+func (l *ledger) Count(from, to time.Time) gatewarden.Count {
 	a, b := l.before(from.Unix()), l.before(to.Unix())
 	c := gatewarden.Count{Good: b.Good - a.Good, Bad: b.Bad - a.Bad}
 	if len(l.seconds) > 0 { // watched since the first event
 		c.Coverage = min(float64(to.Unix()-l.seconds[0])/to.Sub(from).Seconds(), 1)
 	}
 	return c
+}
+
+func (l *ledger) Until(to time.Time, lengths []time.Duration, counts []gatewarden.Count) {
+	until(l, to, lengths, counts)
+}
+
+func (l *ledger) Revise(from time.Time, counts []gatewarden.Count) int {
+	return revise(l, from, counts)
+}
+
+// oneByOne is what can count one window after the other.
+type oneByOne interface {
+	Count(from, to time.Time) gatewarden.Count
+}
+
+func until(c oneByOne, to time.Time, lengths []time.Duration, counts []gatewarden.Count) {
+	for i, length := range lengths {
+		counts[i] = c.Count(to.Add(-length), to)
+	}
+}
+
+func revise(c oneByOne, from time.Time, counts []gatewarden.Count) (first int) {
+	first = len(counts)
+	for i := range counts {
+		now := c.Count(from, from.Add(time.Second))
+		if now.Good != counts[i].Good || now.Bad != counts[i].Bad {
+			first = min(first, i)
+			counts[i] = now
+		}
+		from = from.Add(time.Second)
+	}
+	return first
+}
+
+func plus(a, b gatewarden.Count) gatewarden.Count {
+	return gatewarden.Count{Good: a.Good + b.Good, Bad: a.Bad + b.Bad}
 }
 
 // promise is an SLO of 99.9 % over 30 days with the workbook's pairs.

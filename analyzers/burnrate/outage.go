@@ -74,22 +74,17 @@ func outageRatio(slo *gatewarden.SLO) float64 {
 // It never fires and never clears by silence.
 type outage struct {
 	ratio    float64
-	requests *requests
-	raise    stats.Detector
-	clear    stats.Detector
+	requests Counter
 
 	firing bool
-	cells  [openSeconds]cell // by second modulo openSeconds
-	newest int64             // the newest open second, Unix; 0 before the first tick
-	base   run               // up to the second before the oldest open one
-	stale  int64             // from this second on, what cells say of their runs no longer holds
-	from   int64             // evidence counts from this second on
-}
-
-// cell is an open second.
-type cell struct {
-	gatewarden.Count
-	run run // up to and with this second
+	newest int64                         // the newest open second, Unix; 0 before the first tick
+	stale  int64                         // from this second on, runs no longer hold
+	from   int64                         // evidence counts from this second on
+	counts [openSeconds]gatewarden.Count // of the open seconds, the oldest first
+	base   run                           // up to the second before the oldest open one
+	runs   [openSeconds]run              // up to and with each open second, by second modulo openSeconds
+	raise  stats.Detector
+	clear  stats.Detector
 }
 
 // run is the evidence up to some second.
@@ -99,7 +94,7 @@ type run struct {
 	last    int64 // the last second with events
 }
 
-func newOutage(ratio float64, requests *requests) *outage {
+func newOutage(ratio float64, requests Counter) *outage {
 	return &outage{
 		ratio: ratio, requests: requests,
 		raise: stats.NewAbove(ratio, raiseRunLength, raiseSeconds),
@@ -107,21 +102,27 @@ func newOutage(ratio float64, requests *requests) *outage {
 	}
 }
 
-// judge takes in what has arrived by the given instant. When blind it gathers
-// evidence and changes nothing. While the line fires, the evidence in its answer is
-// that for its being over.
+// judge takes a step, and says how the line stands. While it fires, the evidence in the
+// answer is that for its being over.
 func (o *outage) judge(at time.Time, blind bool) gatewarden.AlertEvidence {
+	r := o.step(at, blind)
+	return gatewarden.AlertEvidence{
+		Severity: gatewarden.SeverityOutage, Firing: o.firing, Ratio: o.ratio,
+		Short: gatewarden.Duration(gateSeconds * time.Second), ShortCount: o.gate(gateSeconds),
+		LogEvidence: o.detector().Log(r.sums),
+	}
+}
+
+// step takes in what has arrived by the given instant, and returns the evidence that
+// decided. When blind it gathers evidence and changes nothing.
+func (o *outage) step(at time.Time, blind bool) run {
 	o.advance(at.Unix() + aheadSeconds)
 	o.read()
 	r := o.evidence()
 	if !blind && o.turns(r) {
 		o.turn(!o.firing, o.lastActive()+1)
 	}
-	return gatewarden.AlertEvidence{
-		Severity: gatewarden.SeverityOutage, Firing: o.firing, Ratio: o.ratio,
-		Short: gatewarden.Duration(gateSeconds * time.Second), ShortCount: o.gate(gateSeconds),
-		LogEvidence: o.detector().Log(r.sums),
-	}
+	return r
 }
 
 // turn begins to gather evidence for the other side, from the given second on.
@@ -138,16 +139,18 @@ func (o *outage) fresh() bool { return o.lastActive() > 0 }
 
 // turns reports whether the evidence suffices to fire, or to clear.
 func (o *outage) turns(r run) bool {
+	if !o.detector().Alarm(r.sums) {
+		return false
+	}
 	last := o.lastActive()
 	if last-gateSeconds < o.oldest() {
 		return false // the gate can't see its five seconds any more
 	}
 	short, long := o.gate(gateSeconds), o.gate(gateSeconds+1)
 	if o.firing {
-		return o.clear.Alarm(r.sums) && r.seconds >= clearSeconds &&
-			float64(long.Bad) <= o.ratio*float64(short.Total())
+		return r.seconds >= clearSeconds && float64(long.Bad) <= o.ratio*float64(short.Total())
 	}
-	return o.raise.Alarm(r.sums) && float64(short.Bad) > o.ratio*float64(long.Total())
+	return float64(short.Bad) > o.ratio*float64(long.Total())
 }
 
 func (o *outage) detector() *stats.Detector {
@@ -161,19 +164,19 @@ func (o *outage) detector() *stats.Detector {
 func (o *outage) evidence() run {
 	r := o.base
 	if o.stale > o.oldest() {
-		r = o.cell(o.stale - 1).run
+		r = o.runs[index(o.stale-1)]
 	}
 	for s := max(o.stale, o.oldest()); s <= o.newest; s++ {
-		r = o.step(r, s)
-		o.cell(s).run = r
+		r = o.next(r, s)
+		o.runs[index(s)] = r
 	}
 	o.stale = o.newest + 1
 	return r
 }
 
-// step adds the evidence of the open second s to r.
-func (o *outage) step(r run, s int64) run {
-	c := o.cell(s)
+// next adds the evidence of the open second s to r.
+func (o *outage) next(r run, s int64) run {
+	c := &o.counts[s-o.oldest()]
 	if s < o.from || c.Total() == 0 {
 		return r
 	}
@@ -186,75 +189,51 @@ func (o *outage) step(r run, s int64) run {
 	return r
 }
 
-// advance opens the cells up to second newest and closes the oldest ones.
+// advance opens the seconds up to newest and closes the oldest ones.
 func (o *outage) advance(newest int64) {
-	if d := newest - o.newest; d >= openSeconds || d <= -openSeconds { // the first tick, a long pause, a clock set back
-		o.newest, o.cells = newest, [openSeconds]cell{}
+	d := newest - o.newest
+	switch {
+	case d >= openSeconds || d <= -openSeconds: // the first tick, a long pause, a clock set back
+		o.newest, o.counts = newest, [openSeconds]gatewarden.Count{}
 		o.turn(o.firing, 0)
-		return
-	}
-	for o.evidence(); o.newest < newest; {
-		o.base = o.cell(o.oldest()).run
-		o.newest++
-		*o.cell(o.newest) = cell{}
+	case d > 0:
+		o.evidence() // of what is closed, for the last time
+		o.base = o.runs[index(o.oldest()+d-1)]
+		o.newest = newest
+		copy(o.counts[:], o.counts[d:])
+		clear(o.counts[openSeconds-d:])
 	}
 }
 
-// read reads the open cells again, from the newest back, until what it has found
-// explains how much more there is than at the last tick.
+// read reads the open seconds again.
 func (o *outage) read() {
-	var known gatewarden.Count
-	for s := o.oldest(); s <= o.newest; s++ {
-		known = plus(known, o.cell(s).Count)
+	if first := o.requests.Revise(time.Unix(o.oldest(), 0), o.counts[:]); first < openSeconds {
+		o.stale = min(o.stale, o.oldest()+int64(first))
 	}
-	total := o.count(o.oldest(), o.newest+1)
-	shrunk := total.Good < known.Good || total.Bad < known.Bad
-	for s := o.newest; s >= o.oldest(); s-- {
-		if !shrunk && total.Good == known.Good && total.Bad == known.Bad {
-			return
-		}
-		now, before := o.count(s, s+1), o.cell(s).Count
-		if now.Good == before.Good && now.Bad == before.Bad {
-			continue
-		}
-		known.Good += now.Good - before.Good
-		known.Bad += now.Bad - before.Bad
-		o.cell(s).Count = now
-		o.stale = min(o.stale, s)
-	}
-}
-
-func (o *outage) count(from, to int64) gatewarden.Count {
-	return o.requests.count(time.Unix(from, 0), time.Unix(to, 0))
 }
 
 // oldest returns the oldest open second.
 func (o *outage) oldest() int64 { return o.newest - openSeconds + 1 }
 
-func (o *outage) cell(s int64) *cell {
-	return &o.cells[((s%openSeconds)+openSeconds)%openSeconds]
-}
+// index returns where second s is in runs.
+func index(s int64) int64 { return ((s % openSeconds) + openSeconds) % openSeconds }
 
 // lastActive returns the newest open second with events, 0 when there is none.
 func (o *outage) lastActive() int64 {
-	for s := o.newest; s >= o.oldest(); s-- {
-		if o.cell(s).Total() > 0 {
-			return s
+	for i := openSeconds - 1; i >= 0; i-- {
+		if o.counts[i].Total() > 0 {
+			return o.oldest() + int64(i)
 		}
 	}
 	return 0
 }
 
-// gate counts the last n cells up to the newest one with events.
-func (o *outage) gate(n int64) gatewarden.Count {
-	var sum gatewarden.Count
+// gate counts the last n seconds up to the newest one with events.
+func (o *outage) gate(n int64) (sum gatewarden.Count) {
 	last := o.lastActive()
 	for s := last; s > last-n && s >= o.oldest(); s-- {
-		sum = plus(sum, o.cell(s).Count)
+		c := &o.counts[s-o.oldest()]
+		sum.Good, sum.Bad = sum.Good+c.Good, sum.Bad+c.Bad
 	}
 	return sum
-}
-
-func plus(a, b gatewarden.Count) gatewarden.Count {
-	return gatewarden.Count{Good: a.Good + b.Good, Bad: a.Bad + b.Bad}
 }

@@ -36,7 +36,7 @@ func TestOutageRatio(t *testing.T) {
 func late(t *testing.T, seconds int64) bool {
 	t.Helper()
 	r := &ring{newest: start.Unix() - 60}
-	o := newOutage(0.1, &requests{windows: r})
+	o := newOutage(0.1, r)
 	for s := range int64(60) {
 		at := start.Unix() + s
 		if s < 30 {
@@ -64,7 +64,7 @@ func TestOutageSeesLateRecords(t *testing.T) {
 // a tick later count as what they are together.
 func TestLateRecordsRevise(t *testing.T) {
 	r := &ring{newest: start.Unix() - 60}
-	o, plain := newOutage(0.1, &requests{windows: r}), newOutage(0.1, &requests{windows: r})
+	o, plain := newOutage(0.1, r), newOutage(0.1, r)
 	at := start
 	for range 20 {
 		r.add(at.Unix(), gatewarden.Count{Good: 100})
@@ -91,7 +91,7 @@ func TestOutageSurvivesJumpsOfTime(t *testing.T) {
 	for name, jump := range map[string]time.Duration{"a pause": time.Minute, "a clock set back": -time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			r := &ring{newest: start.Add(-2 * time.Hour).Unix()}
-			o := newOutage(0.1, &requests{windows: r})
+			o := newOutage(0.1, r)
 			at := start
 			fault := func(seconds int) {
 				for range seconds {
@@ -122,7 +122,7 @@ func TestOutageSurvivesJumpsOfTime(t *testing.T) {
 func TestOldEvidenceIsForgotten(t *testing.T) {
 	run := func(every time.Duration) bool {
 		r := &ring{newest: start.Unix() - 60}
-		o := newOutage(0.1, &requests{windows: r})
+		o := newOutage(0.1, r)
 		for at := start; at.Before(start.Add(time.Hour)); at = at.Add(time.Second) {
 			if at.Sub(start)%every == 0 {
 				r.add(at.Unix(), gatewarden.Count{Bad: 1})

@@ -20,10 +20,11 @@ const startsWithin = time.Minute
 // pair is one multi-window burn-rate alert with its memory.
 type pair struct {
 	gatewarden.AlertPair
-	firing bool
+	long, short int // where the look has its windows
+	firing      bool
 }
 
-// judge looks at the pair's windows. It starts to fire when both burn rates are at
+// judge looks at the pair's windows, and fills in what it finds. It starts to fire when both burn rates are at
 // least its factor and, for a page, when the bad count is evidence and not bad
 // luck. It stops when either rate has fallen below keepFiring of the factor. With
 // no event in its short window, or when blind, it stays as it is.
@@ -37,9 +38,9 @@ type pair struct {
 // matters. The short one only says that it still goes on, and its events are in
 // the long one; to ask for its own evidence would make a service with a request a
 // minute wait for two failures within five minutes on top.
-func (p *pair) judge(slo *gatewarden.SLO, look *look, blind bool) gatewarden.AlertEvidence {
-	long, short := look.last(p.Long), look.last(p.Short)
-	ev := gatewarden.AlertEvidence{
+func (p *pair) judge(slo *gatewarden.SLO, look *look, blind bool, ev *gatewarden.AlertEvidence) {
+	long, short := look.counts[p.long], look.counts[p.short]
+	*ev = gatewarden.AlertEvidence{
 		Severity: p.Severity, Factor: p.Factor,
 		Long: gatewarden.Duration(p.Long), Short: gatewarden.Duration(p.Short),
 		LongCount: long, ShortCount: short,
@@ -57,7 +58,6 @@ func (p *pair) judge(slo *gatewarden.SLO, look *look, blind bool) gatewarden.Ale
 		p.firing = p.Severity != gatewarden.SeverityPage || ev.Probability < slo.MinEvidence
 	}
 	ev.Firing = p.firing
-	return ev
 }
 
 // watched returns the coverage of a window that holds events. Without any coverage

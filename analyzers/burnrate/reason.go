@@ -98,15 +98,20 @@ func (w *words) inconclusive(v *gatewarden.Verdict) string {
 	return "can't judge: no " + w.events + " in the last " + w.span(longest)
 }
 
-// Explain says how one severity of a verdict of this analyzer stands.
+// Explain says how one severity of a verdict of this analyzer stands. Of none it says
+// why the verdict is what it is, which a healthy one leaves open until it is asked for.
 func (a *Analyzer) Explain(v *gatewarden.Verdict, s gatewarden.Severity) string {
 	return a.words.explain(v, s)
 }
 
 func (w *words) explain(v *gatewarden.Verdict, s gatewarden.Severity) string {
 	alert := w.pick(v, s)
-	if alert == nil {
+	switch {
+	case alert != nil:
+	case v.Reason != "":
 		return v.Reason
+	default:
+		return w.verdict(v, false, "")
 	}
 	b := w.scratch[:0]
 	if s == gatewarden.SeverityOutage {

@@ -19,7 +19,7 @@ const reviseFor = 2 * time.Minute
 // where the store keeps history in coarser steps than a slice, the slices in such a
 // step get its mean.
 type timeslices struct {
-	requests  *requests
+	requests  Counter
 	length    time.Duration
 	objective float64
 	totals    []total   // totals[i % len] is of all slices before i
@@ -30,7 +30,7 @@ type timeslices struct {
 // total counts slices; differences of two are right even after an overflow.
 type total struct{ good, bad uint32 }
 
-func newTimeslices(slo *gatewarden.SLO, requests *requests) *timeslices {
+func newTimeslices(slo *gatewarden.SLO, requests Counter) *timeslices {
 	length := max(slo.Timeslice.Truncate(time.Second), time.Second)
 	longest := slo.Window.Length()
 	if slo.Window.Calendar != "" {
@@ -46,17 +46,22 @@ func newTimeslices(slo *gatewarden.SLO, requests *requests) *timeslices {
 	}
 }
 
-func (s *timeslices) grain() time.Duration { return s.length }
-
-// count counts the whole slices of [from, to) that have ended, as many as fit.
-func (s *timeslices) count(from, to time.Time) gatewarden.Count {
+// Count counts the whole slices of [from, to) that have ended, as many as fit.
+func (s *timeslices) Count(from, to time.Time) gatewarden.Count {
 	s.advance(to)
 	n := min(int64(to.Sub(from)/s.length), int64(len(s.totals))-1)
 	first, last := s.at(s.end-n), s.at(s.end)
 	return gatewarden.Count{
 		Good:     uint64(last.good - first.good),
 		Bad:      uint64(last.bad - first.bad),
-		Coverage: s.requests.count(from, to).Coverage,
+		Coverage: s.requests.Count(from, to).Coverage,
+	}
+}
+
+// Until counts windows one by one, each as Count does.
+func (s *timeslices) Until(to time.Time, lengths []time.Duration, counts []gatewarden.Count) {
+	for i, length := range lengths {
+		counts[i] = s.Count(to.Add(-length), to)
 	}
 }
 
@@ -76,7 +81,7 @@ func (s *timeslices) advance(to time.Time) {
 	}
 	for i := start; i < end; i++ {
 		next := *s.at(i)
-		c := s.requests.count(time.Unix(0, i*int64(s.length)), time.Unix(0, (i+1)*int64(s.length)))
+		c := s.requests.Count(time.Unix(0, i*int64(s.length)), time.Unix(0, (i+1)*int64(s.length)))
 		switch {
 		case c.Total() == 0:
 		case float64(c.Good) >= s.objective*float64(c.Total())*(1-1e-12):

@@ -34,12 +34,13 @@ func TestSlicesCountMinutes(t *testing.T) {
 	minute(106, 0, 1000)       // not over yet
 	slo := sliced()
 	slo.Pairs = nil
-	v := New(slo, l, nil).Analyze(start.Add(106*time.Minute + 45*time.Second))
+	a := New(slo, l, nil)
+	v := a.Analyze(start.Add(106*time.Minute + 45*time.Second))
 	if c := v.SLO.Count; c.Good != 102 || c.Bad != 2 {
 		t.Errorf("%d good and %d bad slices, want 102 and 2", c.Good, c.Bad)
 	}
-	if want := "1.92 % of 104 slices of 1m were bad in the last 1d, overspending the budget of 1 % 1.92 times"; v.Reason != want {
-		t.Errorf("reason %q, want %q", v.Reason, want)
+	if want := "1.92 % of 104 slices of 1m were bad in the last 1d, overspending the budget of 1 % 1.92 times"; a.Explain(&v, gatewarden.SeverityNone) != want {
+		t.Errorf("reason %q, want %q", a.Explain(&v, gatewarden.SeverityNone), want)
 	}
 }
 
@@ -69,7 +70,7 @@ func TestSlicesAgreeWithCountingAnew(t *testing.T) {
 	})
 }
 
-// table3h is a Windows that takes records in any order.
+// table3h is a Counter that takes records in any order.
 type table3h struct{ cells [8 * 3600]gatewarden.Count }
 
 func (w *table3h) index(at time.Time) int64 { return at.Unix() - start.Unix() + 4*3600 }
@@ -80,12 +81,20 @@ func (w *table3h) add(at time.Time, good, bad uint64) {
 	c.Bad += bad
 }
 
-func (w *table3h) Count(_ gatewarden.Series, _ *gatewarden.SLI, from, to time.Time) gatewarden.Count {
+func (w *table3h) Count(from, to time.Time) gatewarden.Count {
 	var sum gatewarden.Count
 	for i := max(w.index(from), 0); i < w.index(to); i++ {
 		sum = plus(sum, w.cells[i])
 	}
 	return sum
+}
+
+func (w *table3h) Until(to time.Time, lengths []time.Duration, counts []gatewarden.Count) {
+	until(w, to, lengths, counts)
+}
+
+func (w *table3h) Revise(from time.Time, counts []gatewarden.Count) int {
+	return revise(w, from, counts)
 }
 
 // Bad minutes page once they have spent 2 % of the budget: 14.4 % of the 2m window

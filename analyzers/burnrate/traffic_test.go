@@ -11,7 +11,7 @@ import (
 // tenths: simulated traffic moves in tenths of a second.
 const tenths = 10
 
-// ring is a Windows over the last two minutes for simulations of months.
+// ring is a Counter over the last two minutes for simulations of months.
 type ring struct {
 	cells  [128]gatewarden.Count
 	newest int64
@@ -27,12 +27,30 @@ func (r *ring) add(second int64, c gatewarden.Count) {
 	cell.Bad += c.Bad
 }
 
-func (r *ring) Count(_ gatewarden.Series, _ *gatewarden.SLI, from, to time.Time) gatewarden.Count {
+func (r *ring) Count(from, to time.Time) gatewarden.Count {
 	var sum gatewarden.Count
 	for s := max(from.Unix(), r.newest-127); s < min(to.Unix(), r.newest+1); s++ {
 		sum = plus(sum, r.cells[s%128])
 	}
 	return sum
+}
+
+func (r *ring) Until(to time.Time, lengths []time.Duration, counts []gatewarden.Count) {
+	until(r, to, lengths, counts)
+}
+
+func (r *ring) Revise(from time.Time, counts []gatewarden.Count) (first int) {
+	first = len(counts)
+	for i := range counts {
+		var now gatewarden.Count
+		if s := from.Unix() + int64(i); s > r.newest-128 && s <= r.newest {
+			now = r.cells[s%128]
+		}
+		if now != counts[i] {
+			first, counts[i] = min(first, i), now
+		}
+	}
+	return first
 }
 
 // traffic says how many requests complete in each tenth of a second, and how they
@@ -55,7 +73,7 @@ type lane struct {
 func newLane(ratio float64, start time.Time, flush, tick int64) *lane {
 	r := &ring{newest: start.Unix() - 1}
 	return &lane{
-		line: newOutage(ratio, &requests{windows: r}), ring: r,
+		line: newOutage(ratio, r), ring: r,
 		flush: flush, tick: tick, now: start.Unix() * tenths,
 	}
 }
