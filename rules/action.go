@@ -79,6 +79,7 @@ type pluginSpec struct {
 }
 
 type weightSpec struct {
+	Canary    string `yaml:"canary"`
 	Upstream  string `yaml:"upstream"`
 	Target    string `yaml:"target"`
 	TargetTag string `yaml:"target_tag"`
@@ -86,13 +87,10 @@ type weightSpec struct {
 }
 
 type drainSpec struct {
+	Canary    string `yaml:"canary"`
 	Upstream  string `yaml:"upstream"`
 	Target    string `yaml:"target"`
 	TargetTag string `yaml:"target_tag"`
-}
-
-func (*drainSpec) reserved() map[string]string {
-	return map[string]string{"canary": `canaries come with it; until then write {upstream: orders, target_tag: "version:v2"}`}
 }
 
 type jenkinsSpec struct {
@@ -110,19 +108,16 @@ type webhookSpec struct {
 	Timeout         time.Duration     `yaml:"timeout"`
 }
 
-// build makes the policy, and reports what is wrong with it.
+// build makes the policy but for the limits that follow from its steps, and reports what
+// is wrong with it.
 func (a *actionSpec) build(d *document) gatewarden.ActionPolicy {
 	checkName(d, d.find(&a.Name, a), "an action", a.Name)
 	p := gatewarden.ActionPolicy{
 		Name:   a.Name,
 		Lease:  orDefault(d, &a.Lease, defaultLease),
 		Revert: gatewarden.RevertPolicy{After: orDefault(d, &a.Revert.After, defaultRevertAfter), Stepwise: true},
-		Limits: gatewarden.Limits{
-			Cooldown:  orDefault(d, &a.Limits.Cooldown, defaultCooldown),
-			PerHour:   orDefault(d, &a.Limits.PerHour, laddersPerHour*len(a.Steps)),
-			MaxActive: orDefault(d, &a.Limits.MaxActive, len(a.Steps)),
-		},
-		Mode: a.mode(d),
+		Limits: gatewarden.Limits{Cooldown: orDefault(d, &a.Limits.Cooldown, defaultCooldown)},
+		Mode:   a.mode(d),
 	}
 	if a.Revert.Stepwise != nil {
 		p.Revert.Stepwise = *a.Revert.Stepwise
@@ -140,7 +135,6 @@ func (a *actionSpec) build(d *document) gatewarden.ActionPolicy {
 		s.due = due
 	}
 	checkTimes(d, a, &p)
-	checkLimits(d, a, &p)
 	return p
 }
 
@@ -178,7 +172,10 @@ func checkTimes(d *document, a *actionSpec, p *gatewarden.ActionPolicy) {
 	}
 }
 
-func checkLimits(d *document, a *actionSpec, p *gatewarden.ActionPolicy) {
+// limit sets the limits that follow from the steps, when those are known.
+func (a *actionSpec) limit(d *document, p *gatewarden.ActionPolicy) {
+	p.Limits.PerHour = orDefault(d, &a.Limits.PerHour, laddersPerHour*len(p.Steps))
+	p.Limits.MaxActive = orDefault(d, &a.Limits.MaxActive, len(p.Steps))
 	reversible := 0
 	for _, s := range p.Steps {
 		if s.Kind.Reversible() {
@@ -235,6 +232,18 @@ func (s *stepSpec) build(d *document) gatewarden.Step {
 	return step
 }
 
+// canary returns the name of the canary that the step acts on, nil when it takes none.
+func (s *stepSpec) canary() *string {
+	switch {
+	case s.Drain != nil:
+		return &s.Drain.Canary
+	case s.Weight != nil:
+		return &s.Weight.Canary
+	default:
+		return nil
+	}
+}
+
 // noConsumer are the plugins that Kong's schema refuses for a consumer (it says
 // "eq": null there; seen in Kong 3.9). Others may exist: preflight asks Kong.
 func noConsumer() []string { return []string{"acl", "cors"} }
@@ -267,7 +276,7 @@ func (p *pluginSpec) build(d *document) *gatewarden.PluginStep {
 }
 
 func (w *weightSpec) build(d *document) *gatewarden.WeightStep {
-	checkTargets(d, d.find(w), &w.Upstream, &w.Target, &w.TargetTag)
+	checkTargets(d, d.find(w), &w.Canary, &w.Upstream, &w.Target, &w.TargetTag)
 	if at := d.find(&w.Weight, w); d.find(&w.Weight) == nil {
 		d.errorf(at, "add weight: 100; to take all traffic away use drain", "the step has no weight")
 	} else if w.Weight < 0 || w.Weight > 65535 {
@@ -278,14 +287,25 @@ func (w *weightSpec) build(d *document) *gatewarden.WeightStep {
 
 func (w *drainSpec) build(d *document) *gatewarden.WeightStep {
 	if !d.hasProblemIn(d.find(w)) {
-		checkTargets(d, d.find(w), &w.Upstream, &w.Target, &w.TargetTag)
+		checkTargets(d, d.find(w), &w.Canary, &w.Upstream, &w.Target, &w.TargetTag)
 	}
 	return &gatewarden.WeightStep{Upstream: w.Upstream, Target: w.Target, TargetTag: w.TargetTag}
 }
 
-func checkTargets(d *document, at *yaml.Node, upstream, target, tag *string) {
+// checkTargets reports steps that do not say whose weight they set: a canary's, or that
+// of targets of an upstream.
+func checkTargets(d *document, at *yaml.Node, canary, upstream, target, tag *string) {
+	if named := d.find(canary); named != nil {
+		if *canary == "" {
+			d.errorf(named, "name it, or remove the key", "the name is empty")
+		}
+		if d.find(upstream, target, tag) != nil {
+			d.errorf(named, "keep the canary, or the upstream with its target", "the step has both a canary and targets of its own")
+		}
+		return
+	}
 	if *upstream == "" {
-		d.errorf(firstNode(d.find(upstream), at), "add upstream: NAME, as Kong calls it", "the step names no upstream")
+		d.errorf(firstNode(d.find(upstream), at), "add upstream: NAME, as Kong calls it; or canary: NAME instead of all", "the step names no upstream")
 	}
 	switch {
 	case *target == "" && *tag == "":

@@ -135,7 +135,9 @@ func itemOf(list string) string {
 		return "an slo"
 	case "actions":
 		return "an action"
-	case "steps", "pairs", "sources":
+	case "canaries":
+		return "a canary"
+	case "steps", "pairs", "sources", "checks":
 		return "a " + strings.TrimSuffix(list, "s")
 	default:
 		return "an item of " + list

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"cmp"
 	"io/fs"
 	"maps"
 	"os"
@@ -9,29 +8,26 @@ import (
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/gatewarden/gatewarden"
 )
 
 // Rules is what the rules files say, all files together.
 type Rules struct {
 	SLOs     []gatewarden.SLO          // in the order of the files
+	Canaries []gatewarden.Canary       // in the order of the files
 	Policies []gatewarden.ActionPolicy // in the order of the files
 	Files    []string                  // the files that were looked at, sorted
 
-	slos    []*sloSpec    // what SLOs were built from, one for one
-	actions []*actionSpec // what Policies were built from, one for one
+	slos     []*sloSpec    // what SLOs were built from, one for one
+	canaries []*canarySpec // what Canaries were built from, one for one
+	actions  []*actionSpec // what Policies were built from, one for one
 }
 
 // fileSpec is a rules file as it is written.
 type fileSpec struct {
-	SLOs    []*sloSpec    `yaml:"slos"`
-	Actions []*actionSpec `yaml:"actions"`
-}
-
-func (*fileSpec) reserved() map[string]string {
-	return map[string]string{"canaries": "remove it until then; slos and actions work"}
+	SLOs     []*sloSpec    `yaml:"slos"`
+	Canaries []*canarySpec `yaml:"canaries"`
+	Actions  []*actionSpec `yaml:"actions"`
 }
 
 // LoadRules reads rules files, and of folders the *.yaml and *.yml in them. The
@@ -96,6 +92,7 @@ func loadRules(docs []*document) (*Rules, Problems) {
 	}
 	r.checkNames()
 	r.checkReferences()
+	r.aimAtCanaries()
 	problems := make([]Problems, len(docs))
 	for i, d := range docs {
 		problems[i] = d.finish()
@@ -107,7 +104,7 @@ func (r *Rules) read(d *document) {
 	var spec fileSpec
 	if d.root == nil {
 		if len(d.problems) == 0 {
-			d.warnf(nil, "write slos: or actions:", "the file is empty")
+			d.warnf(nil, "write slos:, canaries: or actions:", "the file is empty")
 		}
 		return
 	}
@@ -120,84 +117,15 @@ func (r *Rules) read(d *document) {
 		r.slos = append(r.slos, s)
 		r.SLOs = append(r.SLOs, s.build(d))
 	}
+	for _, c := range spec.Canaries {
+		c.doc = d
+		r.canaries = append(r.canaries, c)
+		r.Canaries = append(r.Canaries, c.build(d))
+	}
 	for _, a := range spec.Actions {
 		a.doc = d
 		r.actions = append(r.actions, a)
 		r.Policies = append(r.Policies, a.build(d))
-	}
-}
-
-// checkNames reports names that are borne twice, in one file or in two.
-func (r *Rules) checkNames() {
-	type owner struct {
-		doc *document
-		at  *yaml.Node
-	}
-	slos, actions := map[string]owner{}, map[string]owner{}
-	claim := func(taken map[string]owner, what, name string, o owner) {
-		first, twice := taken[name]
-		switch {
-		case name == "":
-		case twice:
-			o.doc.errorf(o.at, "choose another name for one of them", "the %s %q exists already, in %s:%d", what, name, first.doc.name, first.at.Line)
-		default:
-			taken[name] = o
-		}
-	}
-	for _, s := range r.slos {
-		claim(slos, "slo", s.Name, owner{s.doc, s.doc.find(&s.Name, s)})
-	}
-	for _, a := range r.actions {
-		claim(actions, "action", a.Name, owner{a.doc, a.doc.find(&a.Name, a)})
-	}
-}
-
-// checkReferences reports SLOs that name actions which do not exist, actions that
-// nothing names, and steps that the fast line had better not take at once.
-func (r *Rules) checkReferences() {
-	byName := map[string]*actionSpec{}
-	for _, a := range r.actions {
-		byName[a.Name] = a
-	}
-	names := sortedKeys(byName)
-	used, hasty := map[string]bool{}, map[string]string{}
-	for _, s := range r.slos {
-		for _, list := range []*[]string{&s.OnOutage, &s.OnPage, &s.OnTicket} {
-			seen := map[string]bool{}
-			for i, name := range *list {
-				at := s.doc.find(&(*list)[i])
-				if byName[name] == nil {
-					s.doc.errorf(at, didYouMean(name, names, "define it under actions:, in any rules file"), "there is no action %q", name)
-				}
-				if seen[name] {
-					s.doc.warnf(at, "remove one of them", "the action %q is named twice", name)
-				}
-				seen[name] = true
-				used[name] = true
-				if list == &s.OnOutage && !s.Outage.off {
-					hasty[name] = cmp.Or(hasty[name], s.Name)
-				}
-			}
-		}
-	}
-	for _, a := range r.actions {
-		if a.Name != "" && !used[a.Name] {
-			a.doc.warnf(a.doc.find(&a.Name), "name it in on_outage, on_page or on_ticket of an slo", "nothing starts the action %q", a.Name)
-		}
-		if slo := hasty[a.Name]; slo != "" {
-			a.warnIrreversible(slo)
-		}
-	}
-}
-
-// warnIrreversible warns of steps that can't be taken back and yet run seconds after
-// something broke (DESIGN §6).
-func (a *actionSpec) warnIrreversible(slo string) {
-	for _, s := range a.Steps {
-		if (s.Jenkins != nil || s.Webhook != nil) && s.due == 0 {
-			a.doc.warnf(a.doc.find(s), "add after: 2m, or put it into an action that on_page names",
-				"the outage line of %s starts this within seconds, and it can't be undone", slo)
-		}
 	}
 }
 

@@ -210,16 +210,18 @@ func (s *sloSpec) series(d *document) gatewarden.Series {
 	if !named {
 		d.errorf(d.find(s), `add service: NAME, or service: "*" for the whole gateway`, "the slo does not say what it is for")
 	}
-	all := func(name string) string {
-		if name == "*" {
-			return ""
-		}
-		return name
-	}
 	return gatewarden.Series{
-		Service: all(s.Service), Route: all(s.Route), Consumer: all(s.Consumer),
-		Workspace: all(s.Workspace), Tag: all(s.Tag),
+		Service: orAny(s.Service), Route: orAny(s.Route), Consumer: orAny(s.Consumer),
+		Workspace: orAny(s.Workspace), Tag: orAny(s.Tag),
 	}
+}
+
+// orAny returns a name as a Series has it, where any is "".
+func orAny(name string) string {
+	if name == "*" {
+		return ""
+	}
+	return name
 }
 
 // checkSelector refuses what looks like a pattern: names are compared whole.
