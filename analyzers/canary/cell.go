@@ -145,7 +145,11 @@ type cell struct {
 	Strata  []cellStratum        `json:"strata"`
 	Failed  map[uint64]failure   `json:"failed,omitempty"` // by client: its first failure of the second
 	Suspect []gatewarden.Suspect `json:"suspects,omitempty"`
+	Added   uint64               `json:"added"`             // observations
 	Virtual *virtualCell         `json:"virtual,omitempty"` // before the start only
+	// Apart holds what the canary did in a second that lies before the start as it stands
+	// now. It counts if the start turns out to be earlier.
+	Apart *cell `json:"apart,omitempty"`
 }
 
 // cellStratum is what one route did within the second, by track.
@@ -193,7 +197,49 @@ func (c *cell) reset(second int64) {
 	c.Strata = c.Strata[:0]
 	clear(c.Failed)
 	c.Suspect = nil
+	c.Added = 0
 	c.Virtual = nil
+	c.Apart = nil
+}
+
+// apart returns the cell for what the canary did in a second before the start.
+func (c *cell) apart() *cell {
+	if c.Apart == nil {
+		c.Apart = &cell{Second: c.Second}
+	}
+	return c.Apart
+}
+
+// observations returns how many observations c has taken.
+func (c *cell) observations() uint64 {
+	if c.Apart != nil {
+		return c.Added + c.Apart.Added
+	}
+	return c.Added
+}
+
+// begin makes c, a second before the start, one of the run.
+func (c *cell) begin() {
+	c.Virtual = nil
+	apart := c.Apart
+	if apart == nil {
+		return
+	}
+	c.Apart = nil
+	c.Added += apart.Added
+	for i := range apart.Strata {
+		s, a := c.stratum(i), &apart.Strata[i]
+		s.Requests[Canary] += a.Requests[Canary]
+		s.Failures[Canary] += a.Failures[Canary]
+		s.Anonymous[Canary] += a.Anonymous[Canary]
+		s.Latency[Canary].merge(&a.Latency[Canary])
+	}
+	for client, f := range apart.Failed {
+		if !c.fail(client, f) {
+			c.stratum(f.Stratum).Anonymous[Canary]++
+		}
+	}
+	c.Suspect = apart.Suspect // the baseline has none
 }
 
 // fail remembers a failure: the client's first of the second, whatever the order in

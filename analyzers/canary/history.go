@@ -14,6 +14,8 @@ const (
 	chunkSeconds   = 10   // the threshold is the median over chunks, so that an outage does not move it
 	chunkSamples   = 200
 	chunkCount     = 30
+	maxHistory     = 3600 // seconds before the first instant that are looked at
+	halfHistory    = maxHistory / 2
 	warmSeconds    = 30 // without a history the threshold comes from the run's first seconds
 
 	shortBlock   = 2 // seconds
@@ -87,7 +89,9 @@ func (v *virtualCell) latency(arms [schemes]uint8, bin int, n uint64) {
 	}
 }
 
-// history is what is known of the baseline before the run.
+// history is what is known of the baseline before the run: of its last half an hour to an
+// hour. It is cut where so much of it is full, whenever the run starts, so that a judge
+// which waits for its start knows what one that had known it would.
 type history struct {
 	Seconds  int       `json:"seconds"` // from the first one with traffic on
 	Samples  uint64    `json:"samples"`
@@ -98,6 +102,7 @@ type history struct {
 
 	Open       [len(dispersionSpans)]counts `json:"open"` // the spans that are being gathered
 	Dispersion [measured]dispersion         `json:"dispersion"`
+	Former     [measured]dispersion         `json:"former"` // of the half before
 }
 
 // dispersion compares how counts vary between pretended canaries with how they would if
@@ -139,6 +144,31 @@ func (h *history) add(c *cell) {
 			h.Open[i] = counts{}
 		}
 	}
+	if h.Seconds%halfHistory == 0 {
+		h.Former, h.Dispersion = h.Dispersion, [measured]dispersion{}
+	}
+}
+
+// seconds returns how many seconds the dispersion rests on.
+func (h *history) seconds() int {
+	if h.Seconds < halfHistory {
+		return h.Seconds
+	}
+	return halfHistory + h.Seconds%halfHistory
+}
+
+// dispersion returns that of one kind of events.
+func (h *history) dispersion(kind int) *dispersion {
+	sum := h.Dispersion[kind]
+	former := &h.Former[kind]
+	for i := range sum.Square {
+		sum.Events[i] += former.Events[i]
+		for s := range sum.Square[i] {
+			sum.Square[i][s] += former.Square[i][s]
+			sum.Chance[i][s] += former.Chance[i][s]
+		}
+	}
+	return &sum
 }
 
 // median and tail return the thresholds as bins: the first bin that is beyond, 0 when
@@ -219,13 +249,13 @@ type tuning struct {
 
 func (h *history) tune() tuning {
 	t := tuning{
-		Done: true, History: h.Seconds, Errors: defaultBlock, Rank: defaultBlock, Tail: defaultBlock,
-		Phi: h.Dispersion[eventFailed].inflation(),
+		Done: true, History: h.seconds(), Errors: defaultBlock, Rank: defaultBlock, Tail: defaultBlock,
+		Phi: h.dispersion(eventFailed).inflation(),
 	}
 	if h.Seconds >= historyEnough {
-		t.Errors = h.Dispersion[eventFailed].length()
-		t.Rank = h.Dispersion[eventSlow].length()
-		t.Tail = max(h.Dispersion[eventTail].length(), h.Dispersion[eventTail2].length())
+		t.Errors = h.dispersion(eventFailed).length()
+		t.Rank = h.dispersion(eventSlow).length()
+		t.Tail = max(h.dispersion(eventTail).length(), h.dispersion(eventTail2).length())
 	}
 	if h.Samples >= historySamples {
 		t.TailBin = h.tail()

@@ -78,17 +78,43 @@ const (
 	maxChanges = 64
 )
 
-// New returns the judge of a run that starts at the given instant, cut to seconds.
+// New returns the judge of a run that starts at the given instant, cut to seconds. A
+// judge that is to be at hand before its run is made with a start in the far future, or
+// with the zero time for "not known yet": it gathers the baseline's history until Begin.
 func New(p Policy, start time.Time) (*Judge, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
 	j := &Judge{policy: p}
+	if start.IsZero() || start.Unix() > maxSecond {
+		start = time.Unix(maxSecond, 0)
+	}
 	j.state = state{
 		Start: start.Unix(), History: &history{}, Errors: newErrorCheck(), Rank: newRankCheck(), Tail: newTailCheck(),
 	}
 	j.prepare()
 	return j, nil
+}
+
+// Begin starts a run whose start lies in the future: it starts with the next whole second
+// at or after the given instant that is not closed yet. From then on the judge is the one
+// that New would have made with that start and that has seen the same. A start that is
+// earlier already stays.
+func (j *Judge) Begin(at time.Time) {
+	start := at.Unix()
+	if at.Nanosecond() > 0 {
+		start++
+	}
+	if start = max(start, j.Next); start >= j.Start {
+		return
+	}
+	j.Start = start
+	for second, c := range j.Open {
+		if second >= start {
+			c.begin()
+		}
+	}
+	j.last = nil
 }
 
 // prepare derives what is not part of the state.
@@ -134,6 +160,10 @@ func (j *Judge) Add(o *gatewarden.Observation) {
 	if c == nil {
 		return
 	}
+	if c.Second < j.Start && o.Track == Canary {
+		c = c.apart()
+	}
+	c.Added++
 	n := uint64(max(o.Weight, 1))
 	stratum := j.route(o.Route)
 	s := c.stratum(stratum)
@@ -163,13 +193,12 @@ func (j *Judge) Add(o *gatewarden.Observation) {
 // cell returns the open second that o belongs to, nil when it does not count.
 func (j *Judge) cell(o *gatewarden.Observation) *cell {
 	second := o.At.Unix()
-	if j.last != nil && j.last.Second == second && (second >= j.Start || o.Track == Baseline) {
-		return j.last
-	}
 	switch {
-	case o.Track > Canary || second < j.Start && (o.Track != Baseline || j.Tuning.Done || second < j.Start-maxHistory):
+	case o.Track > Canary || second < j.Start && j.Tuning.Done:
 		j.Dropped++
 		return nil
+	case j.last != nil && j.last.Second == second:
+		return j.last
 	case j.Next > 0 && second < j.Next:
 		j.Late++
 		return nil
@@ -234,27 +263,34 @@ func (j *Judge) Advance(at time.Time) {
 	j.last = nil
 }
 
-// begin finds the first second to close. What lies too far ahead of it is dropped now
-// that it can be told.
+// begin finds the first second to close. What lies too far before or ahead of it is
+// dropped now that it can be told.
 func (j *Judge) begin(limit int64) {
 	j.Next = limit
 	for second := range j.Open {
-		j.Next = min(j.Next, second)
-	}
-	for second := range j.Open {
-		if second >= j.Next+maxOpen {
-			delete(j.Open, second)
-			j.Ahead++
+		if second >= limit-maxHistory {
+			j.Next = min(j.Next, second)
 		}
 	}
+	for second, c := range j.Open {
+		switch {
+		case second < j.Next:
+			j.Dropped += c.observations()
+		case second >= j.Next+maxOpen:
+			j.Ahead += c.observations()
+		default:
+			continue
+		}
+		delete(j.Open, second)
+	}
 }
-
-// maxHistory is how much of the baseline before the start is looked at, in seconds.
-const maxHistory = 3600
 
 // close judges a second; c is nil when nothing happened in it.
 func (j *Judge) close(second int64, c *cell) {
 	if second < j.Start {
+		if c != nil && c.Apart != nil {
+			j.Dropped += c.Apart.Added
+		}
 		j.History.add(c.events(j, second, nil))
 		j.watch(c) // what is usual of the baseline
 		return

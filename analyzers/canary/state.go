@@ -55,8 +55,6 @@ func (s *state) damaged() string {
 	switch {
 	case !second(s.Start) || !second(s.Next) || !second(s.Newest[0]) || !second(s.Newest[1]) || !second(s.FailedAt) || !second(s.PassedAt):
 		return "its times"
-	case s.Next != 0 && s.Next < s.Start-maxHistory:
-		return "its times"
 	case len(s.Routes) >= maxStrata || s.openDamaged():
 		return "the open seconds"
 	case s.Tuning.Done == (s.History != nil) || s.Tuning.damaged() || s.History != nil && s.History.damaged():
@@ -89,6 +87,9 @@ func (s *state) openDamaged() bool {
 			(c.Virtual != nil) != (at < s.Start) || c.damaged() {
 			return true
 		}
+		if a := c.Apart; a != nil && (at >= s.Start || a.Second != at || a.Apart != nil || a.Virtual != nil || a.damaged()) {
+			return true
+		}
 	}
 	return false
 }
@@ -102,6 +103,9 @@ func (c *cell) damaged() bool {
 		if !s.Latency[0].valid() || !s.Latency[1].valid() || !counted(s.Requests[:]) || !counted(s.Failures[:]) || !counted(s.Anonymous[:]) {
 			return true
 		}
+	}
+	if c.Added > maxCount {
+		return true
 	}
 	for _, f := range c.Failed {
 		if f.Track > Canary || f.Stratum < 0 || f.Stratum >= maxStrata || f.Target >= virtualArms {
@@ -133,13 +137,20 @@ func (h *history) damaged() bool {
 	for i := range h.Open {
 		bad = bad || h.Open[i].damaged()
 	}
-	for k := range h.Dispersion {
-		d := &h.Dispersion[k]
-		for i := range d.Square {
-			bad = bad || !amount(d.Events[i])
-			for s := range d.Square[i] {
-				bad = bad || !amount(d.Square[i][s]) || !amount(d.Chance[i][s])
-			}
+	for _, half := range [2]*[measured]dispersion{&h.Dispersion, &h.Former} {
+		for k := range half {
+			bad = bad || half[k].damaged()
+		}
+	}
+	return bad
+}
+
+func (d *dispersion) damaged() bool {
+	bad := false
+	for i := range d.Square {
+		bad = bad || !amount(d.Events[i])
+		for s := range d.Square[i] {
+			bad = bad || !amount(d.Square[i][s]) || !amount(d.Chance[i][s])
 		}
 	}
 	return bad
