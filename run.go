@@ -20,7 +20,8 @@ type Run struct {
 	Canary     string            `json:"canary"`
 	Key        string            `json:"key,omitempty"` // the asker's own: the same key finds the same run
 	State      RunState          `json:"state"`
-	Reason     string            `json:"reason"` // one plain sentence
+	Version    uint64            `json:"version,omitempty"` // another one whenever there is something new to see
+	Reason     string            `json:"reason"`            // one plain sentence
 	By         string            `json:"by,omitempty"`
 	Parameters map[string]string `json:"parameters,omitempty"` // the asker's, such as version and build URL
 	StartedAt  time.Time         `json:"started_at"`

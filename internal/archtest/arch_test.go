@@ -21,7 +21,7 @@ const module = "github.com/gatewarden/gatewarden"
 // layers are the top-level folders that hold Go packages. A new one is added here
 // on purpose, never by accident.
 var layers = []string{
-	"cmd", "app", "collector", "store", "rules", "analyzers", "actions", "journal", "state", "api", "dashboards",
+	"cmd", "app", "collector", "store", "rules", "analyzers", "actions", "gates", "journal", "state", "api", "dashboards",
 	"examples", "internal",
 }
 

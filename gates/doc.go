@@ -1,0 +1,16 @@
+// Package gates keeps the runs of canaries: the questions "may this release go on?" with
+// their answers. It stands between the intake, which shows it every record that was
+// counted, and those who act on an answer:
+//
+//	intake ──records──▶ Batch ──observations──▶ Judge, one a run ──▶ Tick ──▶ journal, Answer, Mover, callback
+//	                      │                        │ (each second)
+//	                      ▼                        ▼
+//	                     Log                    RunStore
+//
+// A Judge is pure and deterministic, so a run that the guard's death interrupts goes on as
+// if nothing had happened: every few seconds the judge is written down with the run, and
+// what it was shown since is in the Log before Kong is told that its records were taken.
+//
+// The package knows neither how a judge judges nor how weights are moved; it declares what
+// it needs of both.
+package gates
