@@ -83,7 +83,6 @@ type PluginStep struct {
 // lists it ("10.0.0.7:8080"), or of those that carry a tag.
 type WeightStep struct {
 	Upstream  string `json:"upstream"`
-	Service   string `json:"service,omitempty"` // when Upstream is "": the host of this service is the upstream
 	Target    string `json:"target,omitempty"`
 	TargetTag string `json:"target_tag,omitempty"`
 	Weight    int    `json:"weight"` // 0 to 65535

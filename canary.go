@@ -31,7 +31,7 @@ type Canary struct {
 	Description string
 	Series      Series // the requests that are compared; a track by service or route needs none
 	// Upstream is the Kong upstream whose targets the tracks are, when they are selected by
-	// target: the service's host unless set.
+	// target; "" otherwise. Unless the rules say it, it is called as the service is.
 	Upstream string
 	Tracks   [2]Selector
 

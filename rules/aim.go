@@ -49,9 +49,6 @@ func aim(d *document, at *yaml.Node, step gatewarden.Step, c *gatewarden.Canary)
 	steps := make([]gatewarden.Step, len(track.Values))
 	for i, v := range track.Values {
 		w := gatewarden.WeightStep{Upstream: c.Upstream, Weight: step.Weight.Weight}
-		if w.Upstream == "" {
-			w.Service = c.Series.Service
-		}
 		if track.Kind == gatewarden.ByTarget {
 			w.Target = v
 		} else {

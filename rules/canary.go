@@ -70,13 +70,16 @@ func (c *canarySpec) build(d *document) gatewarden.Canary {
 	checkName(d, d.find(&c.Name, c), "a canary", c.Name)
 	out := gatewarden.Canary{
 		Name: c.Name, Description: c.Description,
-		Series: c.series(d), Upstream: c.Upstream, Tracks: c.tracks(d),
+		Series: c.series(d), Tracks: c.tracks(d),
 		FalseAlarm:     c.risk(d, "false_alarm", &c.FalseAlarm, defaultFalseAlarm),
 		FalsePass:      c.risk(d, "false_pass", &c.FalsePass, defaultFalsePass),
 		OnInconclusive: gatewarden.Inconclusiveness(c.word(d, "on_inconclusive", &c.OnInconclusive, string(gatewarden.Hold), string(gatewarden.HoldsAPass), string(gatewarden.HoldsAFail))),
 		OnFail:         c.OnFail, OnPass: c.OnPass,
 		// Somebody asks for each run, so that enforce needs no second word.
 		Mode: gatewarden.Mode(c.word(d, "mode", &c.Mode, string(gatewarden.ModeEnforce), string(gatewarden.ModeObserve))),
+	}
+	if out.Tracks[gatewarden.TrackCanary].Targets() {
+		out.Upstream = cmp.Or(c.Upstream, out.Series.Service)
 	}
 	c.sortChecks(d)
 	if c.errors != nil {

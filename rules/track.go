@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,11 +21,18 @@ type selectorSpec struct {
 	RequestHeader  wordsSpec `yaml:"request_header"`
 }
 
-const selectorHint = `write {target_tag: "version:v2"}, or one of target, service, route, response_header, request_header`
+// selectorHint says what a track may look like.
+func selectorHint(track string) string {
+	version := "v1"
+	if track == gatewarden.TrackCanary.String() {
+		version = "v2"
+	}
+	return fmt.Sprintf(`write %s: {target_tag: "version:%s"}, or one of target, service, route, response_header, request_header`, track, version)
+}
 
 func (s *selectorSpec) decodeNode(d *document, n *yaml.Node, name string) {
 	if n.Kind != yaml.MappingNode {
-		d.reject(n, selectorHint, "%s must say by what its requests are known, this is %s", name, describe(n))
+		d.reject(n, selectorHint(name), "%s must say by what its requests are known, this is %s", name, describe(n))
 		return
 	}
 	type shape selectorSpec
@@ -84,9 +92,9 @@ func (s *selectorSpec) build(d *document, c *canarySpec, track gatewarden.Track)
 	case len(made) > 1:
 		d.errorf(at, "keep one of them", "a track is known by one thing, here are %d", len(made))
 	case at == nil:
-		d.errorf(d.find(c), "add "+track.String()+": "+strings.TrimPrefix(selectorHint, "write "), "the canary does not say which requests are the %s's", track)
+		d.errorf(d.find(c), selectorHint(track.String()), "the canary does not say which requests are the %s's", track)
 	case !d.hasProblemIn(at):
-		d.errorf(at, selectorHint, "the canary does not say which requests are the %s's", track)
+		d.errorf(at, selectorHint(track.String()), "the canary does not say which requests are the %s's", track)
 	}
 	return gatewarden.Selector{}
 }
@@ -161,8 +169,8 @@ func (c *canarySpec) checkTracks(d *document, out *gatewarden.Canary) {
 		}
 		d.errorf(at, "select both by target or target_tag, or neither", "canary and baseline can't be compared: one is a set of targets (%s), the other is not (%s)", targets, other)
 		return
-	case can.Targets() && c.Upstream == "" && out.Series.Service == "":
-		d.errorf(at, "add service: NAME, whose host is the upstream, or upstream: NAME", "the tracks are targets, and of which upstream is not said")
+	case can.Targets() && out.Upstream == "" && d.find(&c.Upstream) == nil:
+		d.errorf(at, "add upstream: NAME, as Kong calls it; without it the upstream is called as service: is", "the tracks are targets, and of which upstream is not said")
 	case !can.Targets() && d.find(&c.Upstream) != nil:
 		d.warnf(d.find(&c.Upstream), "remove it", "the tracks are no targets, so the upstream means nothing")
 	}
