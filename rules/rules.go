@@ -129,24 +129,4 @@ func (r *Rules) read(d *document) {
 	}
 }
 
-// CheckRules reports what the rules need and the configuration does not give: a
-// step at a gateway whose Admin API is not named, a job without a Jenkins.
-func (c *Config) CheckRules(r *Rules) Problems {
-	var all []Problems
-	for _, a := range r.actions {
-		d := a.doc.fork()
-		d.places = a.doc.places
-		for _, s := range a.Steps {
-			if s.Jenkins != nil && c.Jenkins.URL == "" {
-				d.errorf(d.find(s), "add jenkins: {url: ...} to "+c.File, "this step needs Jenkins, and the configuration names none")
-			}
-			if (s.Plugin != nil || s.Weight != nil || s.Drain != nil) && c.Kong.AdminURL == "" {
-				d.errorf(d.find(s), "add kong: {admin_url: ...} to "+c.File, "this step changes the gateway, and the configuration names no Admin API")
-			}
-		}
-		all = append(all, d.finish())
-	}
-	return Join(all...)
-}
-
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,52 @@
+package rules
+
+import "net/netip"
+
+// CheckRules reports what the rules need and the configuration does not give: a
+// step at a gateway whose Admin API is not named, a job without a Jenkins, a canary whose
+// targets only Kong can tell.
+func (c *Config) CheckRules(r *Rules) Problems {
+	var all []Problems
+	for _, canary := range r.canaries {
+		d := canary.doc.fork()
+		d.places = canary.doc.places
+		c.checkCanary(d, canary)
+		all = append(all, d.finish())
+	}
+	for _, a := range r.actions {
+		d := a.doc.fork()
+		d.places = a.doc.places
+		for _, s := range a.Steps {
+			if s.Jenkins != nil && c.Jenkins.URL == "" {
+				d.errorf(d.find(s), "add jenkins: {url: ...} to "+c.File, "this step needs Jenkins, and the configuration names none")
+			}
+			if (s.Plugin != nil || s.Weight != nil || s.Drain != nil) && c.Kong.AdminURL == "" {
+				d.errorf(d.find(s), c.addAdmin(), "this step changes the gateway, and the configuration names no Admin API")
+			}
+		}
+		all = append(all, d.finish())
+	}
+	return Join(all...)
+}
+
+func (c *Config) addAdmin() string { return "add kong: {admin_url: ...} to " + c.File }
+
+// checkCanary reports what of a canary needs Kong to be asked.
+func (c *Config) checkCanary(d *document, canary *canarySpec) {
+	if c.Kong.AdminURL != "" {
+		return
+	}
+	if len(canary.Steps) > 0 {
+		d.errorf(d.find(&canary.Steps), c.addAdmin(), "steps move the weights of targets, and the configuration names no Admin API")
+	}
+	for _, s := range []*selectorSpec{&canary.Baseline, &canary.Canary} {
+		if at := d.find(&s.TargetTag); at != nil {
+			d.errorf(at, c.addAdmin(), "only Kong knows which targets have a tag, and the configuration names no Admin API")
+		}
+		for i, target := range s.Target.list {
+			if _, err := netip.ParseAddrPort(target); err != nil {
+				d.errorf(d.find(&s.Target.list[i]), c.addAdmin()+`, or write it as Kong logs it: "10.0.0.7:8080"`, "only Kong knows the address of the target %s, and the configuration names no Admin API", target)
+			}
+		}
+	}
+}
