@@ -24,7 +24,7 @@ class Gate implements Serializable {
     /** The options with their defaults filled in; env has what the build's environment says where they are silent. */
     @NonCPS
     static Map settings(Map given, Map env) {
-        Map s = [server     : env.GATEWARDEN_SERVER, timeout: '15m', parameters: [:], onFail: 'fail', onInconclusive: 'unstable',
+        Map s = [server     : env.GATEWARDEN_SERVER, timeout: '15m', parameters: [:], onFail: 'fail', onInconclusive: 'fail',
                  description: true, junit: true, archive: true, tool: 'gatewarden', webhook: false]
         s.poll = given.webhook ? '5m' : '10s' // a webhook can get lost: then this is how long it goes unnoticed
         for (entry in given.entrySet()) {

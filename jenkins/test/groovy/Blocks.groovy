@@ -43,11 +43,13 @@ class Blocks implements Serializable {
     }
 
     def retry(Map options, Closure body) {
-        for (int left = options.count; ; left--) {
+        int left = options.count
+        while (true) {
             try {
                 return body()
             } catch (Exception failed) {
-                if (left <= 1) {
+                left--
+                if (left < 1) {
                     throw failed
                 }
             }
@@ -235,27 +237,26 @@ class Runner implements Serializable {
             Map answers = steps.input(assigned(d.inputBody))
             variables = variables + (answers ?: [:])
         }
+        steps.withEnv(variables.collect { k, v -> "${k}=${v}".toString() }) {
+            if (d.agent != null && d.agent != 'none') {
+                steps.node { withPost(d) }
+            } else {
+                withPost(d)
+            }
+        }
+    }
+
+    /** What was declared, then post: in the same environment, and on the same agent. */
+    private void withPost(Declared d) {
         Throwable failure = null
         try {
-            steps.withEnv(variables.collect { k, v -> "${k}=${v}".toString() }) {
-                if (d.agent != null && d.agent != 'none') {
-                    steps.node { inside(d) }
-                } else {
-                    inside(d)
-                }
-            }
+            inside(d)
         } catch (Exception failed) {
             failure = failed
-        }
-        if (failure != null) {
-            Suspend.step('failed', [result: failure instanceof FlowInterruptedException ? 'ABORTED' : 'FAILURE'])
+            Suspend.step('failed', [result: failed instanceof FlowInterruptedException ? 'ABORTED' : 'FAILURE'])
         }
         if (d.postBody != null) {
-            if (d.agent != null && d.agent != 'none') {
-                steps.node { after(d) }
-            } else {
-                after(d)
-            }
+            after(d)
         }
         if (failure != null) {
             throw failure

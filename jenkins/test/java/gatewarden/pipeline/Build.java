@@ -16,10 +16,12 @@ import java.io.File;
 import java.io.IOException;
 import java.io.ObjectInputStream;
 import java.io.ObjectOutputStream;
+import java.lang.reflect.Modifier;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Deque;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -27,6 +29,7 @@ import java.util.Map;
 import org.codehaus.groovy.control.CompilerConfiguration;
 import org.codehaus.groovy.control.customizers.ImportCustomizer;
 import org.codehaus.groovy.runtime.InvokerHelper;
+import org.jenkinsci.plugins.workflow.libs.Library;
 import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException;
 
 /**
@@ -36,6 +39,12 @@ import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException;
  */
 final class Build {
     private static final ThreadLocal<Build> CURRENT = new ThreadLocal<>();
+
+    private static final List<Class> CATEGORIES = new ArrayList<>(Continuable.categories);
+
+    static {
+        CATEGORIES.add(SavedIterators.class);
+    }
 
     static Build current() {
         return CURRENT.get();
@@ -64,7 +73,7 @@ final class Build {
         steps = new Steps(this, workspace);
         CompilerConfiguration config = new CompilerConfiguration();
         config.setScriptBaseClass(PipelineScript.class.getName());
-        config.addCompilationCustomizers(new ImportCustomizer().addImports(NonCPS.class.getName()), new CpsTransformer());
+        config.addCompilationCustomizers(new ImportCustomizer().addImports(NonCPS.class.getName(), Library.class.getName()), new CpsTransformer());
         shell = new GroovyShell(Build.class.getClassLoader(), new Binding(), config);
         GroovyClassLoader loader = shell.getClassLoader();
         loader.addURL(new File("src").toURI().toURL());
@@ -80,7 +89,7 @@ final class Build {
             Continuable program = new Continuable(script);
             Outcome next = new Outcome(null, null);
             while (true) {
-                next = program.run0(next);
+                next = program.run0(next, CATEGORIES);
                 if (!program.isResumable()) {
                     return next.replay();
                 }
@@ -128,7 +137,7 @@ final class Build {
         if (var != null) {
             return InvokerHelper.invokeMethod(var, "call", args);
         }
-        if (!InvokerHelper.getMetaClass(blocks).respondsTo(blocks, name).isEmpty()) {
+        if (Arrays.stream(blocks.getClass().getDeclaredMethods()).anyMatch(m -> m.getName().equals(name) && Modifier.isPublic(m.getModifiers()))) {
             return InvokerHelper.invokeMethod(blocks, name, args);
         }
         if (steps.isSymbol(name)) {

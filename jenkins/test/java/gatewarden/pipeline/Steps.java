@@ -25,7 +25,7 @@ final class Steps {
     /** A step's parameters; the first is the one that can be given without its name. */
     private static final Map<String, List<String>> PARAMETERS = new LinkedHashMap<>();
     /** What is written like a step, and is only a description of something: of a credential, of a parameter. */
-    private static final List<String> SYMBOLS = List.of("string", "file", "choice", "text");
+    private static final List<String> SYMBOLS = List.of("string", "file", "choice", "text", "parameters");
 
     static {
         parameters("echo", "message");
