@@ -12,7 +12,7 @@ import (
 
 // climb begins the steps of a ladder that are due.
 func (e *Engine) climb(ctx context.Context, l *ladder, at time.Time) error {
-	if l.condition == calm || l.closed {
+	if l.condition == calm || l.over() {
 		return e.withdraw(ctx, l, at)
 	}
 	if l.condition != burning || l.frozen {
@@ -26,6 +26,13 @@ func (e *Engine) climb(ctx context.Context, l *ladder, at time.Time) error {
 			continue
 		}
 		if !l.begun.IsZero() && at.Before(l.begun.Add(time.Duration(l.policy.Steps[i].After))) {
+			return nil
+		}
+		if known, err := e.doneAlready(ctx, l, i, at); err != nil {
+			return err
+		} else if known && l.passed(i) {
+			continue
+		} else if known {
 			return nil
 		}
 		if held, err := e.holdBack(ctx, l, i, at); held || err != nil {
@@ -71,8 +78,11 @@ func (l *ladder) passed(i int) bool {
 // withdraw ends what still waits for a person when the breach is over.
 func (e *Engine) withdraw(ctx context.Context, l *ladder, at time.Time) error {
 	reason := "the breach was over before anybody approved it"
-	if l.closed {
+	switch {
+	case l.closed:
 		reason = "the whole answer was taken back"
+	case l.released != "":
+		reason = l.released
 	}
 	var errs []error
 	for i := range l.rungs {
@@ -205,9 +215,9 @@ func (e *Engine) descend(ctx context.Context, l *ladder, at time.Time) error {
 	for _, r := range slices.Backward(l.rungs) {
 		a := r.current
 		switch {
-		case a == nil || !a.Spec.Kind.Reversible():
+		case a == nil || !a.Spec.Kind.Reversible() || (a.stays() && !l.closed):
 			continue
-		case a.busy && a.tries == 0 && (!l.closed || !a.revertible()):
+		case a.busy && a.tries == 0 && (!l.over() || !a.revertible()):
 			return nil // its call comes to an end first
 		case !a.revertible():
 			continue
@@ -224,8 +234,11 @@ func (e *Engine) descend(ctx context.Context, l *ladder, at time.Time) error {
 
 // due reports whether the next step is to be taken back, and why.
 func (e *Engine) due(l *ladder, at time.Time) (string, bool) {
-	if l.closed {
+	switch {
+	case l.closed:
 		return "the whole answer is taken back", true
+	case l.released != "":
+		return l.released, true
 	}
 	if e.paused != nil {
 		return "", false
@@ -234,12 +247,16 @@ func (e *Engine) due(l *ladder, at time.Time) (string, bool) {
 	if l.policy.Revert.Stepwise {
 		n += l.descents
 	}
-	return fmt.Sprintf("%s has been well for %s", l.trigger.Name, gatewarden.Duration(at.Sub(l.calmSince).Round(time.Second))), l.wellFor(n, at)
+	who := l.trigger.Name + " has"
+	if l.ofRun() {
+		who = "all SLOs have"
+	}
+	return fmt.Sprintf("%s been well for %s", who, gatewarden.Duration(at.Sub(l.calmSince).Round(time.Second))), l.wellFor(n, at)
 }
 
 // finish ends a ladder of which nothing is left to do.
 func (e *Engine) finish(ctx context.Context, l *ladder, at time.Time) error {
-	reason := e.over(l, at)
+	reason := e.endOf(l, at)
 	if reason == "" || l.unfinished() {
 		return nil
 	}
@@ -252,15 +269,42 @@ func (e *Engine) finish(ctx context.Context, l *ladder, at time.Time) error {
 		if err != nil {
 			return err
 		}
-		e.lastEnd[l.key] = at
+		e.remember(l, at)
 	}
 	e.drop(l)
 	return nil
 }
 
-// over says why nothing of the ladder would be left to do, and "" while there is.
-func (e *Engine) over(l *ladder, at time.Time) string {
+// remember keeps of an ended ladder what later ones need to know.
+func (e *Engine) remember(l *ladder, at time.Time) {
+	if !l.ofRun() {
+		e.lastEnd[l.key] = at
+		return
+	}
+	if begun := l.lastBegun(); begun.After(e.lastEnd[l.key]) {
+		e.lastEnd[l.key] = begun
+	}
+	for id, ended := range e.answered {
+		if at.Sub(ended) > forgetRuns {
+			delete(e.answered, id)
+		}
+	}
+	e.answered[l.id] = at
+}
+
+// endOf says why nothing of the ladder would be left to do, and "" while there is.
+func (e *Engine) endOf(l *ladder, at time.Time) string {
 	switch {
+	case l.released != "":
+		return l.released
+	case l.ofRun() && l.closed:
+		return "it was taken back, and " + l.sum()
+	case l.moves:
+		return ""
+	case l.ofRun() && l.wellFor(1, at):
+		return "the answer to the run is through, and " + l.sum()
+	case l.ofRun():
+		return ""
 	case l.wellFor(1, at):
 		return fmt.Sprintf("%s is well again and %s", l.trigger.Name, l.sum())
 	case l.condition == blind && !e.rules.slos[l.trigger.Name]:

@@ -116,6 +116,9 @@ type Engine struct {
 	actions  map[string]*action
 	paused   *Pause
 	deposed  bool // the journal has another writer: this guard decides nothing any more
+
+	answered  map[string]time.Time     // ids of the ladders of runs that have ended, and when
+	upstreams map[string]chan struct{} // who has one holds the only right to change its weights
 }
 
 // New returns an engine that does nothing until Start.
@@ -131,6 +134,9 @@ func New(cfg Config) (*Engine, error) {
 		rules:   newRuleBook(cfg.Policies, cfg.SLOs),
 		lastEnd: make(map[string]time.Time),
 		actions: make(map[string]*action),
+
+		answered:  make(map[string]time.Time),
+		upstreams: make(map[string]chan struct{}),
 	}
 	e.run, e.stop = context.WithCancel(context.Background())
 	e.publish()
@@ -165,6 +171,10 @@ func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.V
 	}
 	errs := e.answerBreaches(ctx, at)
 	for _, l := range slices.Clone(e.ladders) {
+		if l.moves {
+			errs = append(errs, e.push(ctx, l, at), e.descend(ctx, l, at), e.finish(ctx, l, at))
+			continue
+		}
 		l.observe(e.conditionOf(l), at)
 		errs = append(errs,
 			e.expire(ctx, l, at),
@@ -205,9 +215,10 @@ func (e *Engine) answerBreaches(ctx context.Context, at time.Time) (errs []error
 	return errs
 }
 
+// ladderOf returns the ladder that answers SLOs by that key, or nil.
 func (e *Engine) ladderOf(key string) *ladder {
 	for _, l := range e.ladders {
-		if l.key == key {
+		if l.key == key && !l.ofRun() {
 			return l
 		}
 	}
@@ -233,6 +244,9 @@ func (e *Engine) leads() bool { return e.cfg.Leader() && !e.deposed }
 
 // conditionOf says what the verdicts mean for a ladder.
 func (e *Engine) conditionOf(l *ladder) condition {
+	if l.ofRun() {
+		return e.conditionOfRun(l)
+	}
 	namings := e.rules.namingsOf(l)
 	for _, n := range namings {
 		if fires(e.verdicts[n.slo], n.severity) {

@@ -19,7 +19,8 @@ type Executor interface {
 	// Prepare looks at the outside before anything is changed and returns the memo:
 	// what must be known to undo the action or to recognise it later, such as the
 	// plugin that was there before. It changes nothing. It is called again when the
-	// guard died before the memo was in the journal. A nil memo is fine.
+	// guard died before the memo was in the journal. A nil memo is fine. For a share
+	// step a.Memo is that of the run's move before, nil for the first.
 	Prepare(ctx context.Context, a gatewarden.Action) (memo json.RawMessage, err error)
 
 	// Apply does it, with a.Memo as Prepare or save left it, and verifies that it is
@@ -36,7 +37,9 @@ type Executor interface {
 
 	// Revert puts back what was there before, idempotently, also when Apply was never
 	// reached or got only half way. The outcome's Status is reverted, or left when
-	// somebody else changed it meanwhile. It is called for reversible kinds only.
+	// somebody else changed it meanwhile. It is called for reversible kinds only. A
+	// share step that was never applied goes back to what it found, one that was to the
+	// weights from before the run.
 	Revert(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error)
 }
 
@@ -56,4 +59,14 @@ type Orphan struct {
 	ID     string // the peer's own, such as the plugin's
 	Action string // the id of the action that its mark names; "" when it names none
 	Change string // what it is, as a person would say it
+}
+
+// Layered is an Executor whose changes may lie on top of one another, as weights of
+// targets do. Calls for changes of the same upstream never overlap.
+type Layered interface {
+	Executor
+	// Among returns an executor for one call that knows the other changes of the same
+	// kind: those in place, and those that ended since the oldest of these began. What a
+	// newer run of its canary left as it is has the status replaced.
+	Among(others []gatewarden.Action) Executor
 }

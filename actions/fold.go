@@ -42,12 +42,18 @@ func (e *Engine) Start(ctx context.Context, at time.Time) error {
 	var errs []error
 	for _, l := range e.ladders {
 		errs = append(errs, e.expire(ctx, l, at))
+		if l.moves {
+			errs = append(errs, e.replaceHeld(ctx, l, at))
+		}
+		if l.released != "" {
+			errs = append(errs, e.takeHalfBack(ctx, l, at))
+		}
 		for i := range l.rungs {
 			if a := l.rungs[i].current; a != nil {
 				e.takeUp(a, at)
 			}
 		}
-		if l.closed {
+		if l.over() {
 			errs = append(errs, e.withdraw(ctx, l, at), e.descend(ctx, l, at))
 		}
 	}
@@ -84,10 +90,20 @@ type past struct {
 }
 
 type pastLadder struct {
-	id      string
-	actions []string // ids, in the order in which they came up
-	closed  bool
-	ended   time.Time // zero while it is active
+	id       string
+	begun    *gatewarden.Event // how a ladder that answers a run began, nil for others
+	actions  []string          // ids, in the order in which they came up
+	closed   bool
+	released string
+	ended    time.Time // zero while it is active
+}
+
+// first returns the event's or the action's word on what the ladder is.
+func (l *pastLadder) first(p *past) *gatewarden.Action {
+	if l.begun != nil {
+		return l.begun.Action
+	}
+	return p.actions[l.actions[0]]
 }
 
 // readPast folds the journal.
@@ -103,11 +119,11 @@ func readPast(ctx context.Context, j Journal) (*past, error) {
 			p.paused = &Pause{By: event.By, Reason: event.Reason, At: event.At}
 		case event.State == gatewarden.GuardResumed:
 			p.paused = nil
-		case event.State == gatewarden.LadderClosed, event.State == gatewarden.LadderEnded:
-			if l := ladders[event.Name]; l != nil && event.State == gatewarden.LadderEnded {
-				l.ended = event.At
-			} else if l != nil {
-				l.closed = true
+		case event.State == gatewarden.LadderBegun && event.Action != nil:
+			p.ladder(event.Name, ladders).begun = &event
+		case event.State == gatewarden.LadderClosed, event.State == gatewarden.LadderReleased, event.State == gatewarden.LadderEnded:
+			if l := ladders[event.Name]; l != nil {
+				l.see(&event)
 			}
 		case event.Action != nil:
 			p.fold(&event, ladders)
@@ -116,15 +132,33 @@ func readPast(ctx context.Context, j Journal) (*past, error) {
 	return p, nil
 }
 
+// see takes in what became of the whole ladder.
+func (l *pastLadder) see(event *gatewarden.Event) {
+	switch event.State {
+	case gatewarden.LadderClosed:
+		l.closed = true
+	case gatewarden.LadderReleased:
+		l.released = event.Reason
+	default:
+		l.ended = event.At
+	}
+}
+
+// ladder returns the ladder of that id, a new one when it is not known yet.
+func (p *past) ladder(id string, ladders map[string]*pastLadder) *pastLadder {
+	l := ladders[id]
+	if l == nil {
+		l = &pastLadder{id: id}
+		ladders[id] = l
+		p.ladders = append(p.ladders, l)
+	}
+	return l
+}
+
 func (p *past) fold(event *gatewarden.Event, ladders map[string]*pastLadder) {
 	a := *event.Action
 	if _, seen := p.actions[a.ID]; !seen {
-		l := ladders[a.Ladder]
-		if l == nil {
-			l = &pastLadder{id: a.Ladder}
-			ladders[a.Ladder] = l
-			p.ladders = append(p.ladders, l)
-		}
+		l := p.ladder(a.Ladder, ladders)
 		l.actions = append(l.actions, a.ID)
 	}
 	p.actions[a.ID] = &a
@@ -141,7 +175,8 @@ func (e *Engine) adopt(p *past) {
 		if old.ended.IsZero() {
 			e.ladders = append(e.ladders, l)
 		} else {
-			e.lastEnd[l.key] = old.ended
+			l.ended = true
+			e.remember(l, old.ended)
 		}
 	}
 	e.prune()
@@ -149,7 +184,10 @@ func (e *Engine) adopt(p *past) {
 
 // rebuild makes a ladder of what the journal says about its actions.
 func (e *Engine) rebuild(p *past, old *pastLadder) *ladder {
-	first := p.actions[old.actions[0]]
+	first := old.first(p)
+	if first.Spec.Kind == gatewarden.StepShare {
+		return e.rebuildMoves(p, old, first)
+	}
 	policy, known := e.rules.policies[first.Policy]
 	steps := 0
 	for _, id := range old.actions {
@@ -175,7 +213,11 @@ func (e *Engine) rebuild(p *past, old *pastLadder) *ladder {
 		policy.Mode = first.Mode // what was only observed is not done because of a restart
 	}
 	l := newLadder(policy, first.Trigger)
-	l.id, l.frozen, l.closed, l.recorded = old.id, !known, old.closed, true
+	l.id, l.frozen, l.recorded = old.id, !known, true
+	l.closed, l.released = old.closed, old.released
+	if old.begun != nil && len(old.actions) == 0 {
+		l.begun = old.begun.At // no gate has kept it from beginning
+	}
 	for _, id := range old.actions {
 		if a := p.actions[id]; a.Step >= 1 {
 			e.rebuildRung(l, a, p.byHand[id])
@@ -201,6 +243,8 @@ func (e *Engine) rebuildRung(l *ladder, past *gatewarden.Action, byHand bool) {
 		a.counted = *a.StartedAt
 	}
 	switch {
+	case a.Status == gatewarden.ActionSkipped && knownBy(past) != "":
+		r.round = round
 	case a.Status == gatewarden.ActionSkipped && !byHand && l.policy.Mode == gatewarden.ModeObserve:
 		a.observed, a.counted = true, a.PlannedAt
 		r.round = round
@@ -233,7 +277,7 @@ func (e *Engine) adoptLeases(ctx context.Context) error {
 	}
 	for id, until := range leases {
 		a := e.actions[id]
-		if a == nil || !a.inPlace() {
+		if a == nil || !a.inPlace() || a.stays() {
 			if err := e.cfg.Leases.Delete(ctx, id); err != nil {
 				return err
 			}

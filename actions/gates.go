@@ -14,7 +14,9 @@ const (
 	gateCooldown = "cooldown"
 	gatePerHour  = "per_hour"
 	gateActive   = "max_active"
-	gatePeer     = "peer" // what it needs to know first cannot be had: the peer does not answer
+	gatePeer     = "peer"    // what it needs to know first cannot be had: the peer does not answer
+	gateKnown    = "known"   // another ladder of the same policy has it in place
+	gateRefused  = "refused" // the peer does not let it be done
 )
 
 // gate returns the first gate that keeps a ladder from beginning its next step, and
@@ -24,7 +26,7 @@ func (e *Engine) gate(l *ladder, at time.Time) (gate, reason string) {
 	if e.paused != nil && l.policy.Mode != gatewarden.ModeObserve {
 		return gatePaused, fmt.Sprintf("%s paused the guard: %s", e.paused.By, e.paused.Reason)
 	}
-	if end, ok := e.lastEnd[l.key]; ok && l.begun.IsZero() && at.Before(end.Add(limits.Cooldown)) {
+	if end, ok := e.endBefore(l); ok && l.begun.IsZero() && at.Before(end.Add(limits.Cooldown)) {
 		return gateCooldown, fmt.Sprintf("%s is in its cool-down until %s", l.policy.Name, end.Add(limits.Cooldown).UTC().Format(time.RFC3339))
 	}
 	if n := e.begunSince(l.policy.Name, at.Add(-time.Hour)); limits.PerHour > 0 && n >= limits.PerHour {
@@ -34,6 +36,22 @@ func (e *Engine) gate(l *ladder, at time.Time) (gate, reason string) {
 		return gateActive, fmt.Sprintf("%s has %d actions in place or under way, and its limit is %d", l.policy.Name, n, limits.MaxActive)
 	}
 	return "", ""
+}
+
+// endBefore returns when the last ladder of a ladder's key ended, and false when there
+// was none. One that answers a run can stay for days after it has done its work: the
+// beginning of its last step stands for its end.
+func (e *Engine) endBefore(l *ladder) (time.Time, bool) {
+	end, ok := e.lastEnd[l.key]
+	for _, o := range e.ladders {
+		if o == l || !o.ofRun() || o.key != l.key {
+			continue
+		}
+		if begun := o.lastBegun(); begun.After(end) {
+			end, ok = begun, true
+		}
+	}
+	return end, ok
 }
 
 // begunSince counts the actions of a policy that were begun after a time.
@@ -78,6 +96,8 @@ func Describe(s *gatewarden.Step) string {
 			target = "the targets tagged " + s.Weight.TargetTag
 		}
 		return fmt.Sprintf("set the weight of %s in upstream %s to %d", target, s.Weight.Upstream, s.Weight.Weight)
+	case gatewarden.StepShare:
+		return fmt.Sprintf("give the canary %s of the requests of upstream %s", percent(s.Share.Percent), s.Share.Upstream)
 	case gatewarden.StepJenkins:
 		return "run the Jenkins job " + s.Jenkins.Job
 	case gatewarden.StepWebhook:

@@ -53,7 +53,10 @@ type ladder struct {
 	descents  int       // how many steps since it has been calm
 	closed    bool      // a person took it back
 	frozen    bool      // its policy is not what it was when it began: it climbs no more
-	recorded  bool      // the journal has something of it
+	moves     bool      // it holds the weights of a run, a rung for each move, and is not climbed
+	released  string    // why a newer run took over, "" while it is held
+	ended     bool
+	recorded  bool // the journal has something of it
 
 	condition  condition
 	calmSince  time.Time // zero unless calm
@@ -81,7 +84,11 @@ type action struct {
 	busy     bool      // a goroutine is at it
 	again    bool      // it was taken back while busy: the goroutine reverts it before it rests
 	tries    int       // attempts at reverting that failed
-	cancel   func()    // ends the call under way
+
+	overtaken bool      // a newer move of the run takes its place
+	trouble   error     // what keeps a move from being done
+	retryAt   time.Time // when a refused move is tried again
+	cancel    func()    // ends the call under way
 }
 
 func newAction(l *ladder, a gatewarden.Action) *action {
@@ -92,13 +99,18 @@ func newLadder(p gatewarden.ActionPolicy, t gatewarden.Trigger) *ladder {
 	if p.Lease <= 0 {
 		p.Lease = defaultLease
 	}
-	return &ladder{
+	l := &ladder{
 		id: ladderID(p.Name, &t), key: ladderKey(&p, t.Name),
 		policy: p, trigger: t,
 		answers: map[string]bool{t.Name: true},
 		rungs:   make([]rung, len(p.Steps)),
 		round:   1,
 	}
+	if l.ofRun() {
+		// An SLO may have the name of the canary.
+		l.key, l.answers = ladderKey(&p, "canary "+t.Name), nil
+	}
+	return l
 }
 
 func (l *ladder) shared() bool { return shared(&l.policy) }
@@ -134,7 +146,7 @@ func (l *ladder) observe(c condition, at time.Time) {
 	} else if l.blindSince.IsZero() {
 		l.blindSince = at
 	}
-	if c == burning && l.descended && !l.closed {
+	if c == burning && l.descended && !l.closed && !l.ofRun() {
 		l.round++
 		l.begun, l.descended = at, false
 	}
@@ -149,7 +161,7 @@ func (l *ladder) wellFor(n int, at time.Time) bool {
 // person.
 func (l *ladder) unfinished() bool {
 	for i := range l.rungs {
-		if a := l.rungs[i].current; a != nil && a.pending() {
+		if a := l.rungs[i].current; a != nil && a.pending() && !a.abandoned() {
 			return true
 		}
 	}

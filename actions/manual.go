@@ -96,10 +96,16 @@ func (e *Engine) Revert(ctx context.Context, id, by string) error {
 	switch {
 	case err != nil:
 		return err
+	case a.ladder.ended && a.inPlace():
+		return gatewarden.Errorf(gatewarden.Conflict, "%s is no longer the guard's to take back: a newer run of %s has begun", id, a.Trigger.Name).WithHint("its undo says how to do it by hand")
 	case !a.Spec.Kind.Reversible():
 		return gatewarden.Errorf(gatewarden.Conflict, "%s cannot be taken back: a %s step is done once and for all", id, a.Spec.Kind)
 	case !a.revertible():
 		return gatewarden.Errorf(gatewarden.Conflict, "%s is not in place, it is %s", id, a.Status)
+	}
+	if a.ladder.moves {
+		// The weights from before the run come back, so the run is not to move on.
+		return e.closeLadder(ctx, a.ladder, by)
 	}
 	if err := e.takeBack(ctx, a, e.cfg.Now(), by, by+" takes it back"); err != nil {
 		return err
@@ -122,14 +128,18 @@ func (e *Engine) closeLadder(ctx context.Context, l *ladder, by string) error {
 		return err
 	}
 	l.closed, l.recorded = true, true
+	l.cutShort()
+	return errors.Join(e.withdraw(ctx, l, now), e.descend(ctx, l, now))
+}
+
+// cutShort ends what is only being prepared before anything is changed; a call under
+// way is cut short when it is taken back.
+func (l *ladder) cutShort() {
 	for i := range l.rungs {
-		// What is only being prepared is cut short before anything is changed; a call
-		// under way is cut short by descend.
 		if a := l.rungs[i].current; a != nil && a.busy && !a.Status.InPlace() {
 			a.cancel()
 		}
 	}
-	return errors.Join(e.withdraw(ctx, l, now), e.descend(ctx, l, now))
 }
 
 // Pause stops the engine from beginning anything and from climbing down. What is in

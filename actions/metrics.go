@@ -35,7 +35,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"kind", "status"}),
 		ladders: f.NewGauge(prometheus.GaugeOpts{
 			Name: "gatewarden_actions_ladders_active",
-			Help: "Policies that answer a breach now.",
+			Help: "Policies that answer a breach or a run now, and runs that hold weights.",
 		}),
 		lease: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gatewarden_actions_lease_remaining_seconds",
@@ -72,7 +72,7 @@ func (e *Engine) measure(at time.Time) {
 	e.metrics.ladders.Set(float64(len(e.ladders)))
 	first := make(map[string]time.Duration)
 	for _, a := range e.actions {
-		if !a.inPlace() {
+		if !a.inPlace() || a.ladder.ended {
 			continue
 		}
 		e.metrics.inPlace.WithLabelValues(string(a.Spec.Kind), string(a.Status)).Inc()

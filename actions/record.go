@@ -41,7 +41,7 @@ func (e *Engine) record(ctx context.Context, a *action, c change) error {
 		next.Change, next.Undo = cmp.Or(clip(o.Change), next.Change), cmp.Or(clip(o.Undo), next.Undo)
 		next.Link, next.Details = cmp.Or(clip(o.Link), next.Link), cmp.Or(clip(o.Details), next.Details)
 	}
-	stamp(&next, a.Status, c.at, a.ladder.policy.Lease)
+	stamp(&next, a.Status, c.at, a.lease())
 	_, err := e.append(ctx, gatewarden.Event{
 		At: c.at, Type: gatewarden.EventAction, Name: next.ID, State: string(next.Status),
 		Severity: next.Trigger.Severity.String(), Reason: clip(c.reason), By: c.by, Action: &next,
@@ -59,7 +59,7 @@ func (e *Engine) record(ctx context.Context, a *action, c change) error {
 	return nil
 }
 
-// stamp sets the times that belong to a status.
+// stamp sets the times that belong to a status; a lease of 0 is none.
 func stamp(a *gatewarden.Action, from gatewarden.ActionStatus, at time.Time, lease time.Duration) {
 	if a.Status == from {
 		return
@@ -67,7 +67,7 @@ func stamp(a *gatewarden.Action, from gatewarden.ActionStatus, at time.Time, lea
 	switch a.Status {
 	case gatewarden.ActionStarted:
 		a.StartedAt = &at
-		if a.Spec.Kind.Reversible() {
+		if lease > 0 {
 			until := at.Add(lease)
 			a.LeaseUntil = &until
 		}
@@ -76,7 +76,7 @@ func stamp(a *gatewarden.Action, from gatewarden.ActionStatus, at time.Time, lea
 		if !a.Spec.Kind.Reversible() {
 			a.EndedAt = &at
 		}
-	case gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionReverted, gatewarden.ActionLeft:
+	case gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionReverted, gatewarden.ActionLeft, gatewarden.ActionReplaced:
 		a.EndedAt = &at
 		a.LeaseUntil = nil
 	default: // waiting, skipped and reverting have no time of their own
@@ -107,6 +107,7 @@ func (e *Engine) append(ctx context.Context, event gatewarden.Event) (gatewarden
 // drop forgets an ended ladder, and its actions when there are more ended ones than
 // are kept.
 func (e *Engine) drop(l *ladder) {
+	l.ended = true
 	e.ladders = slices.DeleteFunc(e.ladders, func(o *ladder) bool { return o == l })
 	e.prune()
 	e.publish()

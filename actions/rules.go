@@ -77,7 +77,7 @@ func ladderKey(p *gatewarden.ActionPolicy, slo string) string {
 	return p.Name + "/" + slo
 }
 
-// ladderID returns the id of the ladder that answers one breach: the same after a
+// ladderID returns the id of the ladder that answers one breach or run: the same after a
 // restart, so that what was begun is found again instead of being begun twice.
 func ladderID(policy string, t *gatewarden.Trigger) string {
 	sum := sha256.Sum256([]byte(policy + "\x00" + t.Name + "\x00" + t.Severity.String() + "\x00" + t.Since.UTC().Format(time.RFC3339Nano)))

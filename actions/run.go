@@ -58,7 +58,11 @@ func (e *Engine) goOn(l *ladder) {
 	ctx, cancel := context.WithTimeout(e.run, writeTimeout)
 	defer cancel()
 	now := e.cfg.Now()
-	if err := errors.Join(e.climb(ctx, l, now), e.descend(ctx, l, now)); err != nil {
+	onward := e.climb
+	if l.moves {
+		onward = e.push
+	}
+	if err := errors.Join(onward(ctx, l, now), e.descend(ctx, l, now)); err != nil {
 		e.cfg.Logger.Warn("the next step has to wait for the next tick", "ladder", l.id, "error", err)
 	}
 }
@@ -75,6 +79,8 @@ func (e *Engine) apply(ctx context.Context, a *action) {
 	switch now := e.snapshot(a); {
 	case now.Status == gatewarden.ActionReverting: // it was taken back meanwhile
 		e.revert(ctx, a)
+	case err != nil && e.isOvertaken(a):
+		e.settleOrLog(ctx, a, change{to: gatewarden.ActionReplaced, reason: "cut short, because a newer move of the run takes its place"})
 	case err != nil && e.stopping():
 		// It stays started, and is taken up at the next start.
 	case err != nil, outcome.Status == gatewarden.ActionFailed && a.kind.Reversible():
@@ -101,7 +107,7 @@ func (e *Engine) prepare(ctx context.Context, a *action) bool {
 		return false
 	}
 	snapshot := e.snapshot(a)
-	err = e.settle(ctx, a, func() bool { return !a.ladder.closed && !a.ladder.rungs[a.Step-1].settled },
+	err = e.settle(ctx, a, func() bool { return !a.ladder.over() && !a.overtaken && !a.ladder.rungs[a.Step-1].settled },
 		change{to: gatewarden.ActionStarted, memo: memo, reason: Describe(&snapshot.Spec) + ", because " + snapshot.Trigger.Reason})
 	switch {
 	case errors.Is(err, errOvertaken):
@@ -121,6 +127,10 @@ func (e *Engine) prepare(ctx context.Context, a *action) bool {
 
 // notBegun ends an action of which nothing was done.
 func (e *Engine) notBegun(ctx context.Context, a *action, err error) {
+	if a.kind == gatewarden.StepShare {
+		e.refused(ctx, a, err)
+		return
+	}
 	c := change{to: gatewarden.ActionFailed, reason: "not done: " + err.Error()}
 	if retryable(err) {
 		c = change{to: gatewarden.ActionSkipped, reason: "not begun in time: " + err.Error()}
@@ -151,11 +161,15 @@ func (e *Engine) conclude(ctx context.Context, a *action, outcome gatewarden.Out
 		c.to = gatewarden.ActionUnknown
 		c.reason = fmt.Sprintf("the executor answered with status %q, which says nothing: %s", outcome.Status, outcome.Reason)
 	}
+	e.noteTrouble(a, c)
 	err := e.settle(ctx, a, func() bool { return a.Status == gatewarden.ActionStarted }, c)
 	if errors.Is(err, errOvertaken) {
 		e.revert(ctx, a) // it was taken back just now
 	} else {
 		e.logUnsettled(a, err)
+	}
+	if err == nil && a.kind == gatewarden.StepShare {
+		e.replaceEarlier(ctx, a.ladder)
 	}
 }
 
@@ -166,6 +180,7 @@ func (e *Engine) fail(ctx context.Context, a *action, outcome *gatewarden.Outcom
 	if err != nil {
 		reason = err.Error()
 	}
+	e.noteTrouble(a, change{to: gatewarden.ActionFailed, reason: reason})
 	if !a.kind.Reversible() {
 		c := change{to: gatewarden.ActionFailed, reason: reason, outcome: outcome}
 		if retryable(err) { // it may have come through
@@ -255,6 +270,16 @@ func (e *Engine) call(ctx context.Context, a gatewarden.Action, call string, f f
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.timeout(&a.Spec, call))
 	defer cancel()
+	if name := upstreamOf(&a.Spec); name != "" {
+		leave, err := e.enterUpstream(ctx, name)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		if layered, ok := x.(Layered); ok {
+			x = layered.Among(e.overlapping(&a))
+		}
+	}
 	begun := e.cfg.Now()
 	defer func() {
 		e.metrics.calls.WithLabelValues(string(a.Spec.Kind), call).Observe(e.cfg.Now().Sub(begun).Seconds())
@@ -293,6 +318,7 @@ func (e *Engine) sayRetrying(ctx context.Context, a *action, call string, err er
 	defer cancel()
 	now := e.cfg.Now()
 	var written error
+	a.trouble = err
 	switch call {
 	case "prepare":
 		written = e.hold(ctx, a, now, gatePeer, "not begun yet, trying on: "+err.Error())
@@ -328,7 +354,7 @@ func (e *Engine) wanted(a *action) bool {
 	defer e.mu.Unlock()
 	l := a.ladder
 	switch {
-	case l.closed, l.condition == calm:
+	case l.over(), a.overtaken, l.condition == calm:
 		return false
 	case l.condition == blind:
 		return l.blindSince.IsZero() || e.cfg.Now().Before(l.blindSince.Add(l.policy.Lease))
