@@ -113,7 +113,7 @@ func (c *canarySpec) named() bool {
 func (c *canarySpec) risk(d *document, name string, written *ratio, otherwise ratio) float64 {
 	r := orDefault(d, written, otherwise)
 	if r > greatestRisk {
-		d.errorf(d.find(written), "the default is "+inPercent(float64(otherwise)), "%s must be at most %s: beyond that a coin is cheaper", name, inPercent(greatestRisk))
+		d.errorf(d.find(written), "the default is "+inPercent(float64(otherwise)), "%s must be at most %s", name, inPercent(greatestRisk))
 	}
 	return float64(r)
 }
@@ -139,19 +139,24 @@ func (c *canarySpec) times(d *document, out *gatewarden.Canary) {
 		d.errorf(at, "write deadline: 30m", "the deadline must be above 0 and at most %s", days(longestDeadline))
 		return
 	}
+	fits := true
 	for _, x := range []struct {
-		name string
-		set  *time.Duration
-		is   time.Duration
+		name    string
+		written *time.Duration
+		is      time.Duration
 	}{{"min_duration", &c.MinDuration, out.MinDuration}, {"warm_up", &c.WarmUp, out.WarmUp}} {
 		if x.is < 0 || x.is > out.Deadline {
-			d.errorf(d.find(x.set), "make it shorter, or the deadline longer", "%s must be between 0 and the deadline, which is %s", x.name, days(out.Deadline))
-			return
+			d.errorf(d.find(x.written), "make it shorter, or the deadline longer", "%s must be between 0 and the deadline, which is %s", x.name, days(out.Deadline))
+			fits = false
 		}
 	}
-	if out.Latency != nil && out.Deadline < out.WarmUp+soonestPass(out.FalsePass) {
+	switch soonest := soonestPass(out.FalsePass); {
+	case !fits:
+	case out.MinDuration == out.Deadline:
+		d.warnf(d.find(&c.MinDuration), "make it shorter, or the deadline longer", "nothing can pass before min_duration, and then the deadline is there")
+	case out.Latency != nil && out.Deadline < out.WarmUp+soonest:
 		d.warnf(at, "a healthy canary usually needs minutes; 30m is the default",
-			"nothing can pass before this deadline: after the warm-up of %s it takes at least %s to show that latencies are well", days(out.WarmUp), days(soonestPass(out.FalsePass)))
+			"nothing can pass before this deadline: after the warm-up of %s it takes at least %s to show that latencies are well", days(out.WarmUp), days(soonest))
 	}
 }
 
@@ -161,7 +166,7 @@ func (c *canarySpec) steps(d *document, out *gatewarden.Canary) {
 		at := d.find(&c.Steps[i])
 		switch {
 		case s <= 0 || s >= 100:
-			d.errorf(at, "leave it out: after a pass everything goes to the canary", "a step is a share above 0 and below 100 per cent")
+			d.errorf(at, "write 5 for 5 %; after a pass everything goes to the canary by itself", "a step is a share above 0 and below 100 per cent")
 		case int(s) <= before:
 			d.errorf(at, "sort them, and leave out repeats", "the steps must rise: %d comes after %d", s, before)
 		}

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -52,7 +53,11 @@ func (c *checkSpec) decodeNode(d *document, n *yaml.Node, name string) {
 	case "latency":
 		c.Latency = &slowerSpec{}
 	default:
-		d.reject(n, didYouMean(n.Value, []string{"errors", "latency"}, "it is one of"), "there is no check %q", n.Value)
+		hint := "it is one of: errors, latency"
+		if guess := nearest(n.Value, []string{"errors", "latency"}); guess != "" {
+			hint = fmt.Sprintf("did you mean %q?", guess)
+		}
+		d.reject(n, hint, "there is no check %q", n.Value)
 	}
 }
 
@@ -113,12 +118,12 @@ func (e *errorsSpec) build(d *document) *gatewarden.ErrorMargins {
 	checkMargin(d, "max_ratio", &e.MaxRatio, m.MaxRatio, "more failures")
 	checkMargin(d, "pass_ratio", &e.PassRatio, m.PassRatio, "more failures")
 	if at := d.find(&e.PassRatio); at != nil && m.PassRatio >= 1 && m.PassRatio < m.MaxRatio {
-		d.errorf(at, "a canary that is passed must be within what is tolerated; write more", "pass_ratio %g is below max_ratio, which is %g", m.PassRatio, m.MaxRatio)
+		d.errorf(at, fmt.Sprintf("what does not fail must be able to pass: write %g or more", m.MaxRatio), "pass_ratio %g is below max_ratio, which is %g", m.PassRatio, m.MaxRatio)
 	}
 	if at := d.find(&e.PassDifference); at != nil && m.PassDifference == 0 {
 		d.errorf(at, "the default is 0.1%", "pass_difference must be above 0: that two ratios are equal can't be shown")
 	} else if at != nil && m.PassDifference < m.MaxDifference {
-		d.errorf(at, "a canary that is passed must be within what is tolerated; write more", "pass_difference %s is below max_difference, which is %s", inPercent(m.PassDifference), inPercent(m.MaxDifference))
+		d.errorf(at, "what does not fail must be able to pass: write that or more", "pass_difference %s is below max_difference, which is %s", inPercent(m.PassDifference), inPercent(m.MaxDifference))
 	}
 	return m
 }
@@ -133,7 +138,7 @@ func (l *slowerSpec) build(d *document) *gatewarden.LatencyMargins {
 	case d.find(&l.PassRatio) == nil:
 		d.errorf(at, "choose less", "max_ratio %g leaves no room for a pass_ratio above it", m.MaxRatio)
 	default:
-		d.errorf(at, "a canary that is passed must be well within what is tolerated; write more", "pass_ratio %g is not above max_ratio, which is %g", m.PassRatio, m.MaxRatio)
+		d.errorf(at, "what does not fail must be able to pass: write more", "pass_ratio %g is not above max_ratio, which is %g", m.PassRatio, m.MaxRatio)
 	}
 	return m
 }

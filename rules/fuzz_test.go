@@ -2,6 +2,7 @@ package rules
 
 import (
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -69,7 +70,20 @@ func FuzzLoadRules(f *testing.F) {
 				s.SLI.Judge(record)
 			}
 		}
+		for i := range r.Canaries {
+			if complaint := disorder(&r.Canaries[i]); complaint != "" {
+				t.Errorf("%s: %+v", complaint, r.Canaries[i])
+			}
+			for _, record := range []*gatewarden.Record{{}, proxied(), unproxied(503)} {
+				r.Canaries[i].Observe(record, func(string) (gatewarden.Track, bool) { return gatewarden.TrackCanary, true })
+			}
+		}
 		for _, p := range r.Policies {
+			for _, s := range p.Steps {
+				if s.Weight != nil && (s.Weight.Upstream == "" || s.Weight.Target == "" && s.Weight.TargetTag == "") {
+					t.Errorf("a weight of nothing: %+v", *s.Weight)
+				}
+			}
 			if p.Lease <= 0 || p.Revert.After <= 0 || p.Limits.PerHour <= 0 || p.Mode == "" || len(p.Steps) == 0 {
 				t.Errorf("a policy without bounds: %+v", p)
 			}
@@ -98,17 +112,23 @@ func FuzzLoadConfig(f *testing.F) {
 }
 
 func FuzzOverride(f *testing.F) {
-	for _, kv := range [][2]string{{"slo.objective", "99.95"}, {"slo.a.window", "{calendar: month}"}, {"slo.outage.ratio", "10%"}, {"slo..objective", "[]"}} {
+	for _, kv := range [][2]string{
+		{"slo.objective", "99.95"}, {"slo.a.window", "{calendar: month}"}, {"slo.outage.ratio", "10%"}, {"slo..objective", "[]"},
+		{"canary.false_alarm", "5%"}, {"canary.orders.errors.max_ratio", "2"}, {"canary.deadline", "10m"},
+	} {
 		f.Add(kv[0], kv[1])
 	}
 	f.Fuzz(func(t *testing.T, key, value string) {
-		r, _ := loadRules([]*document{parseDocument("r.yaml", []byte(oneSLO("a")), nil)})
-		before := r.SLOs[0].Objective
-		if err := r.Override(key, value); err != nil && r.SLOs[0].Objective != before {
+		r, _ := loadRules([]*document{parseDocument("r.yaml", []byte(oneSLO("a")+oneCanary("")), nil)})
+		before, canary := r.SLOs[0].Objective, r.Canaries[0]
+		if err := r.Override(key, value); err != nil && (r.SLOs[0].Objective != before || !reflect.DeepEqual(r.Canaries[0], canary)) {
 			t.Errorf("refused (%v), and changed all the same", err)
 		}
 		if o := r.SLOs[0].Objective; !(o > 0 && o < 1) {
 			t.Errorf("objective %g", o)
+		}
+		if complaint := disorder(&r.Canaries[0]); complaint != "" {
+			t.Errorf("%s: %+v", complaint, r.Canaries[0])
 		}
 	})
 }

@@ -3,7 +3,6 @@ package rules
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -101,20 +100,27 @@ func (s *selectorSpec) build(d *document, c *canarySpec, track gatewarden.Track)
 
 // names makes a selector by names of Kong's. Of one that is wrong the kind is "".
 func (w *wordsSpec) names(d *document, kind gatewarden.SelectorKind) gatewarden.Selector {
+	s := gatewarden.Selector{Kind: kind}
 	for i, name := range w.list {
 		at := d.find(&w.list[i])
-		if name == "*" {
-			d.errorf(at, "name one", "a track can't be everything")
-			return gatewarden.Selector{}
+		switch {
+		case name == "":
+			d.errorf(at, "name it, or remove the key", "the name is empty")
+			s.Kind = ""
+		case strings.Contains(name, "*"):
+			d.errorf(at, "name each; several are a list in [ ]", "%q: patterns are not supported", name)
+			s.Kind = ""
+		default:
+			w.add(d, at, &s, name)
 		}
-		checkSelector(d, at, name)
 	}
-	return w.selector(d, gatewarden.Selector{Kind: kind, Values: w.list})
+	return w.filled(d, s)
 }
 
 var headerShape = regexp.MustCompile("^[a-z0-9!#$%&'*+.^_`|~-]+$")
 
-// headers makes a selector by a header, which may have several values.
+// headers makes a selector by a header, which may have several values. Of one that is
+// wrong the kind is "".
 func (w *wordsSpec) headers(d *document, kind gatewarden.SelectorKind) gatewarden.Selector {
 	s := gatewarden.Selector{Kind: kind}
 	for i, text := range w.list {
@@ -124,29 +130,38 @@ func (w *wordsSpec) headers(d *document, kind gatewarden.SelectorKind) gatewarde
 		switch {
 		case value == "" || !headerShape.MatchString(name):
 			d.errorf(at, `write "X-Version: v2"`, "%q is not a header with its value", text)
+			s.Kind = ""
+			continue
 		case value == "*":
 			d.errorf(at, "give the value; the baseline may be a service or a route instead", "values of headers are compared whole, so this is no pattern")
+			s.Kind = ""
 		case s.Header != "" && name != s.Header:
 			d.errorf(at, "keep to one header; it may have several values", "a track has one header, here are %s and %s", s.Header, name)
+			s.Kind = ""
+			continue
 		case name == "cookie" || name == "set-cookie":
 			d.warnf(at, "select by the route that the cookie leads to, or by a header that the upstream answers with", "this compares all cookies of a request as one text, which hardly ever fits")
 		}
 		s.Header = name
-		s.Values = append(s.Values, value)
+		w.add(d, at, &s, value)
 	}
-	return w.selector(d, s)
+	return w.filled(d, s)
 }
 
-// selector refuses what has no values, or one twice.
-func (w *wordsSpec) selector(d *document, s gatewarden.Selector) gatewarden.Selector {
-	if len(s.Values) == 0 {
-		d.errorf(d.find(w), "name at least one", "the list is empty")
-		return gatewarden.Selector{}
+// add takes up a value, once.
+func (w *wordsSpec) add(d *document, at *yaml.Node, s *gatewarden.Selector, value string) {
+	if s.Has(value) {
+		d.warnf(at, "remove one of them", "%q is there twice", value)
+		return
 	}
-	for i, v := range s.Values {
-		if slices.Contains(s.Values[:i], v) {
-			d.warnf(d.find(&w.list[i]), "remove one of them", "%q is there twice", v)
-		}
+	s.Values = append(s.Values, value)
+}
+
+// filled refuses an empty list.
+func (w *wordsSpec) filled(d *document, s gatewarden.Selector) gatewarden.Selector {
+	if len(w.list) == 0 {
+		d.errorf(d.find(w), "name at least one", "the list is empty")
+		s.Kind = ""
 	}
 	return s
 }
@@ -155,8 +170,8 @@ func (w *wordsSpec) selector(d *document, s gatewarden.Selector) gatewarden.Sele
 func (c *canarySpec) checkTracks(d *document, out *gatewarden.Canary) {
 	base, can := out.Tracks[gatewarden.TrackBaseline], out.Tracks[gatewarden.TrackCanary]
 	at := d.find(&c.Canary, c)
-	if d.find(&c.Upstream) != nil {
-		checkSelector(d, d.find(&c.Upstream), c.Upstream)
+	if up := d.find(&c.Upstream); up != nil && (c.Upstream == "" || strings.Contains(c.Upstream, "*")) {
+		d.errorf(up, "write it as Kong calls it, or remove the key", "%q can't be the name of an upstream", c.Upstream)
 	}
 	if base.Kind == "" || can.Kind == "" {
 		return // that has been said
