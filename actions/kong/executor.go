@@ -16,6 +16,7 @@ import (
 var (
 	_ actions.Executor      = (*Executor)(nil)
 	_ actions.OrphanRemover = (*Executor)(nil)
+	_ actions.Layered       = (*Executor)(nil)
 )
 
 // Config says which Kong to change. AdminURL is needed.
@@ -33,6 +34,7 @@ type Config struct {
 type Executor struct {
 	client *client
 	log    *slog.Logger
+	others []gatewarden.Action // the changes that lie around the one of a call
 }
 
 // New returns an Executor. It does not call Kong. An AdminURL that is none is
@@ -49,6 +51,13 @@ func New(c Config) (*Executor, error) {
 	return &Executor{client: client, log: log}, nil
 }
 
+// Among implements actions.Layered.
+func (e *Executor) Among(others []gatewarden.Action) actions.Executor {
+	among := *e
+	among.others = others
+	return &among
+}
+
 // Prepare implements actions.Executor: it looks up what the step names and
 // remembers what is there.
 func (e *Executor) Prepare(ctx context.Context, a gatewarden.Action) (json.RawMessage, error) {
@@ -58,6 +67,9 @@ func (e *Executor) Prepare(ctx context.Context, a gatewarden.Action) (json.RawMe
 		return encode(m, err)
 	case gatewarden.StepWeight, gatewarden.StepDrain:
 		m, err := e.prepareWeight(ctx, a)
+		return encode(m, err)
+	case gatewarden.StepShare:
+		m, err := e.prepareShare(ctx, a)
 		return encode(m, err)
 	default:
 		return nil, notMine(a)
@@ -71,6 +83,8 @@ func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, save func(jso
 		return e.applyPlugin(ctx, a, save)
 	case gatewarden.StepWeight, gatewarden.StepDrain:
 		return e.applyWeight(ctx, a, save)
+	case gatewarden.StepShare:
+		return e.applyShare(ctx, a, save)
 	default:
 		return gatewarden.Outcome{}, notMine(a)
 	}
@@ -83,6 +97,8 @@ func (e *Executor) Revert(ctx context.Context, a gatewarden.Action) (gatewarden.
 		return e.revertPlugin(ctx, a)
 	case gatewarden.StepWeight, gatewarden.StepDrain:
 		return e.revertWeight(ctx, a)
+	case gatewarden.StepShare:
+		return e.revertShare(ctx, a)
 	default:
 		return gatewarden.Outcome{}, notMine(a)
 	}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/gatewarden/gatewarden"
@@ -145,7 +144,7 @@ func (e *Executor) applyWeight(ctx context.Context, a gatewarden.Action, save fu
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
-	now, err := e.current(ctx, m)
+	now, err := e.current(ctx, m.Upstream)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
@@ -153,8 +152,9 @@ func (e *Executor) applyWeight(ctx context.Context, a gatewarden.Action, save fu
 		return gatewarden.Outcome{}, err
 	}
 	wanted := wantedWeight(a)
+	all, self := e.layersOf(m.Upstream), newest(&a)
 	for _, t := range m.Targets {
-		if w, there := now[t.ID]; there && w != wanted {
+		if w, there := now[t.ID]; there && w != wanted && all.holder(&self, t.ID) == nil {
 			if err := e.client.setWeight(ctx, m.Upstream, t.ID, wanted); err != nil {
 				return gatewarden.Outcome{}, err
 			}
@@ -163,9 +163,9 @@ func (e *Executor) applyWeight(ctx context.Context, a gatewarden.Action, save fu
 	return e.verifyWeight(ctx, a, m)
 }
 
-// current returns the weights of the upstream's targets by id.
-func (e *Executor) current(ctx context.Context, m *weightMemo) (map[string]int, error) {
-	all, err := e.client.targets(ctx, m.Upstream)
+// current returns the weights of an upstream's targets by id.
+func (e *Executor) current(ctx context.Context, upstream string) (map[string]int, error) {
+	all, err := e.client.targets(ctx, upstream)
 	if err != nil {
 		return nil, err
 	}
@@ -206,11 +206,12 @@ func (c *client) setWeight(ctx context.Context, upstream, id string, weight int)
 
 // verifyWeight reads the weights back.
 func (e *Executor) verifyWeight(ctx context.Context, a gatewarden.Action, m *weightMemo) (gatewarden.Outcome, error) {
-	now, err := e.current(ctx, m)
+	now, err := e.current(ctx, m.Upstream)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
 	wanted := wantedWeight(a)
+	all, self := e.layersOf(m.Upstream), newest(&a)
 	var changes, undo, gone []string
 	for _, t := range m.Targets {
 		w, there := now[t.ID]
@@ -218,11 +219,14 @@ func (e *Executor) verifyWeight(ctx context.Context, a gatewarden.Action, m *wei
 		case !there:
 			gone = append(gone, t.Target)
 			continue
+		case all.holder(&self, t.ID) != nil:
+			changes = append(changes, fmt.Sprintf("weight of %s in upstream %s: %d, set by %s", t.Target, a.Spec.Weight.Upstream, w, all.holder(&self, t.ID).action.ID))
+			continue
 		case w != wanted:
 			return gatewarden.Outcome{}, gatewarden.Errorf(gatewarden.Conflict, "the weight of %s in upstream %s is %d right after it was set to %d", t.Target, a.Spec.Weight.Upstream, w, wanted).WithHint("does something else set weights?")
 		}
 		changes = append(changes, weightChange(a, t, t.Before, wanted))
-		undo = append(undo, e.client.curl(http.MethodPatch, "/upstreams/"+m.Upstream+"/targets/"+t.ID, []byte(`{"weight":`+strconv.Itoa(t.Before)+`}`)))
+		undo = append(undo, e.undoWeight(m.Upstream, t.ID, t.Before))
 	}
 	out := gatewarden.Outcome{
 		Status: gatewarden.ActionApplied, Reason: "the weights are set; Kong uses them at once",
@@ -242,82 +246,25 @@ func weightChange(a gatewarden.Action, t targetMemo, from, to int) string {
 	return fmt.Sprintf("weight of %s in upstream %s: %d → %d", t.Target, a.Spec.Weight.Upstream, from, to)
 }
 
-// revertWeight puts each weight back that is still what the step set.
+// revertWeight puts each weight back that is still what the step set. When a run has
+// moved its canary meanwhile, that is what the run has set.
 func (e *Executor) revertWeight(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
 	m := &weightMemo{}
 	found, err := decode(a, m)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
+	name := a.Spec.Weight.Upstream
 	if !found {
-		return reverted("nothing had been changed", "upstream "+a.Spec.Weight.Upstream+": as before"), nil
+		return reverted("nothing had been changed", "upstream "+name+": as before"), nil
 	}
-	now, err := e.currentIfAny(ctx, m)
+	u, err := e.undoing(ctx, &a, m.Upstream)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
 	wanted := wantedWeight(a)
-	var changes, foreign, undo []string
 	for _, t := range m.Targets {
-		w, there := now[t.ID]
-		switch {
-		case !there:
-			foreign = append(foreign, t.Target+" is no longer in the upstream")
-		case w == t.Before:
-			changes = append(changes, fmt.Sprintf("weight of %s in upstream %s: %d, as before", t.Target, a.Spec.Weight.Upstream, w))
-		case w != wanted:
-			foreign = append(foreign, fmt.Sprintf("the weight of %s is %d, not %d as the guard set it", t.Target, w, wanted))
-			undo = append(undo, e.client.curl(http.MethodPatch, "/upstreams/"+m.Upstream+"/targets/"+t.ID, []byte(`{"weight":`+strconv.Itoa(t.Before)+`}`)))
-		case t.Before == 0 && onlyOne(now, t.ID):
-			foreign = append(foreign, fmt.Sprintf("%s is the only target that still has a weight, so it keeps it", t.Target))
-		default:
-			if err := e.client.setWeight(ctx, m.Upstream, t.ID, t.Before); err != nil {
-				return gatewarden.Outcome{}, err
-			}
-			changes = append(changes, weightChange(a, t, w, t.Before))
-		}
+		u.target(slice{t.Target, u.all.beneath(&u.self, t.ID), wanted}, t.ID, func(w int) bool { return w == wanted })
 	}
-	if foreign == nil {
-		if err := e.verifyBack(ctx, a, m); err != nil {
-			return gatewarden.Outcome{}, err
-		}
-		return reverted("the weights are as they were before", strings.Join(changes, "; ")), nil
-	}
-	out := left("somebody else changed the targets since", "upstream "+a.Spec.Weight.Upstream, foreign, strings.Join(undo, "\n"))
-	if changes != nil {
-		out.Change = strings.Join(changes, "; ") + "; the rest: left"
-	}
-	return out, nil
-}
-
-// onlyOne reports whether no other target has a weight above 0.
-func onlyOne(now map[string]int, id string) bool {
-	for other, w := range now {
-		if other != id && w > 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// currentIfAny is current for an upstream that may be deleted by now.
-func (e *Executor) currentIfAny(ctx context.Context, m *weightMemo) (map[string]int, error) {
-	now, err := e.current(ctx, m)
-	if gatewarden.ErrorCode(err) == gatewarden.NotFound {
-		return nil, nil
-	}
-	return now, err
-}
-
-func (e *Executor) verifyBack(ctx context.Context, a gatewarden.Action, m *weightMemo) error {
-	now, err := e.current(ctx, m)
-	if err != nil {
-		return err
-	}
-	for _, t := range m.Targets {
-		if w, there := now[t.ID]; there && w != t.Before {
-			return gatewarden.Errorf(gatewarden.Unavailable, "the weight of %s in upstream %s is %d right after it was set back to %d", t.Target, a.Spec.Weight.Upstream, w, t.Before)
-		}
-	}
-	return nil
+	return u.finish(ctx, name)
 }
