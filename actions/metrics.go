@@ -35,7 +35,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"kind", "status"}),
 		ladders: f.NewGauge(prometheus.GaugeOpts{
 			Name: "gatewarden_actions_ladders_active",
-			Help: "Policies that answer a breach or a run now, and runs that hold weights.",
+			Help: "Breaches and runs that are being answered.",
 		}),
 		lease: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gatewarden_actions_lease_remaining_seconds",
@@ -65,11 +65,22 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
+// answering counts the ladders that have something left to do: one that answers a run
+// may stay for days after that.
+func (e *Engine) answering() (n int) {
+	for _, l := range e.ladders {
+		if !l.ofRun() || (!l.moves && !l.through()) {
+			n++
+		}
+	}
+	return n
+}
+
 // measure sets the gauges as of an instant.
 func (e *Engine) measure(at time.Time) {
 	e.metrics.inPlace.Reset()
 	e.metrics.lease.Reset()
-	e.metrics.ladders.Set(float64(len(e.ladders)))
+	e.metrics.ladders.Set(float64(e.answering()))
 	first := make(map[string]time.Duration)
 	for _, a := range e.actions {
 		if !a.inPlace() || a.ladder.ended {

@@ -26,7 +26,7 @@ type slice struct {
 
 // layerOf reads a layer out of an action, false when it is none of that upstream's.
 func layerOf(a *gatewarden.Action, upstream string) (layer, bool) {
-	l := newest(a)
+	l := bare(a)
 	l.targets = make(map[string]slice)
 	l.below = a.Status == gatewarden.ActionReplaced
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -148,7 +149,7 @@ func selects(s gatewarden.Selector, t target) bool {
 
 // see puts in place of a weight that a higher layer sets the one beneath it.
 func (all layers) see(a *gatewarden.Action, m *shareMemo) {
-	self := newest(a)
+	self := bare(a)
 	for i := range m.Targets {
 		t := &m.Targets[i]
 		if above := all.holder(&self, t.ID); above != nil {
@@ -222,7 +223,7 @@ func (e *Executor) applyShare(ctx context.Context, a gatewarden.Action, save fun
 
 // freeTargets returns the targets that are there and may be set, and why others may not.
 func (e *Executor) freeTargets(a *gatewarden.Action, m *shareMemo, now map[string]int) (free []*shareTarget, held []string) {
-	all, self := e.layersOf(m.Upstream), newest(a)
+	all, self := e.layersOf(m.Upstream), bare(a)
 	for i := range m.Targets {
 		t := &m.Targets[i]
 		if _, there := now[t.ID]; !there {
@@ -274,8 +275,9 @@ func leavesAny(upstream string, now, wanted map[string]int, held []string) error
 // setWeights sets weights, the larger ones first, so that at no time none is left.
 func (e *Executor) setWeights(ctx context.Context, upstream string, now, wanted map[string]int) error {
 	for _, raises := range []bool{true, false} {
-		for id, w := range wanted {
-			if current := now[id]; current == w || (w > current) != raises {
+		for _, id := range slices.Sorted(maps.Keys(wanted)) {
+			w, current := wanted[id], now[id]
+			if current == w || (w > current) != raises {
 				continue
 			}
 			if err := e.client.setWeight(ctx, upstream, id, w); err != nil {

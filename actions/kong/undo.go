@@ -3,6 +3,8 @@ package kong
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,9 +24,9 @@ type undoing struct {
 	changes, foreign, undo []string
 }
 
-// newest is the layer of an action whose memo does not matter: the highest of its kind
-// until it has begun.
-func newest(a *gatewarden.Action) layer {
+// bare is the layer of an action without its targets; until it has begun it is the
+// highest of its kind.
+func bare(a *gatewarden.Action) layer {
 	l := layer{action: a, share: a.Spec.Kind == gatewarden.StepShare}
 	if a.StartedAt != nil {
 		l.begun = *a.StartedAt
@@ -38,7 +40,7 @@ func (e *Executor) undoing(ctx context.Context, a *gatewarden.Action, upstream s
 	u := &undoing{exec: e, upstream: upstream, all: e.layersOf(upstream), names: make(map[string]string), wanted: make(map[string]int)}
 	var ok bool
 	if u.self, ok = layerOf(a, upstream); !ok {
-		u.self = newest(a)
+		u.self = bare(a)
 	}
 	now, err := e.current(ctx, upstream)
 	if gatewarden.ErrorCode(err) == gatewarden.NotFound {
@@ -74,8 +76,8 @@ func (u *undoing) finish(ctx context.Context, upstream string) (gatewarden.Outco
 	if err := u.exec.setWeights(ctx, u.upstream, u.now, u.wanted); err != nil {
 		return gatewarden.Outcome{}, err
 	}
-	for id, w := range u.wanted {
-		u.changes = append(u.changes, fmt.Sprintf("weight of %s: %d → %d", u.names[id], u.now[id], w))
+	for _, id := range slices.Sorted(maps.Keys(u.wanted)) {
+		u.changes = append(u.changes, fmt.Sprintf("weight of %s: %d → %d", u.names[id], u.now[id], u.wanted[id]))
 	}
 	if len(u.wanted) > 0 {
 		if err := u.verify(ctx, upstream); err != nil {

@@ -152,7 +152,7 @@ func (e *Executor) applyWeight(ctx context.Context, a gatewarden.Action, save fu
 		return gatewarden.Outcome{}, err
 	}
 	wanted := wantedWeight(a)
-	all, self := e.layersOf(m.Upstream), newest(&a)
+	all, self := e.layersOf(m.Upstream), bare(&a)
 	for _, t := range m.Targets {
 		if w, there := now[t.ID]; there && w != wanted && all.holder(&self, t.ID) == nil {
 			if err := e.client.setWeight(ctx, m.Upstream, t.ID, wanted); err != nil {
@@ -187,9 +187,10 @@ func (e *Executor) refresh(a gatewarden.Action, m *weightMemo, now map[string]in
 	if err := e.leavesSome(a, m, all); err != nil {
 		return err
 	}
+	layers, self := e.layersOf(m.Upstream), bare(&a)
 	for i := range m.Targets {
 		t := &m.Targets[i]
-		if w, there := now[t.ID]; there && w != wanted && w != t.Before {
+		if w, there := now[t.ID]; there && w != wanted && w != t.Before && layers.holder(&self, t.ID) == nil {
 			t.Before, changed = w, true
 		}
 	}
@@ -211,7 +212,7 @@ func (e *Executor) verifyWeight(ctx context.Context, a gatewarden.Action, m *wei
 		return gatewarden.Outcome{}, err
 	}
 	wanted := wantedWeight(a)
-	all, self := e.layersOf(m.Upstream), newest(&a)
+	all, self := e.layersOf(m.Upstream), bare(&a)
 	var changes, undo, gone []string
 	for _, t := range m.Targets {
 		w, there := now[t.ID]
