@@ -6,8 +6,8 @@ import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
  * Returns [canary, state, reason, run, overriddenBy, key]. See canaryGateHttp.txt.
  */
 Map call(Map options = [:]) {
-    Map s = canaryGate.settle('canaryGateHttp', options, Gate.COMMON + ['poll', 'webhook', 'authentication'])
-    s.deadline = currentBuild.duration + Gate.millis(s.timeout) // by the build's clock, which goes on while the controller is down
+    Map s = canaryGate.settle('canaryGateHttp', options, Gate.COMMON + ['poll', 'webhook', 'authentication', 'unreachable'])
+    long began = currentBuild.duration // the build's own clock goes on while the controller is down
     String id = ''
     Map run
     try {
@@ -15,8 +15,9 @@ Map call(Map options = [:]) {
         def hook = s.webhook ? registerWebhook(authToken: secret) : null
         run = request(s, 'POST', '/api/v1/canaries/' + Gate.segment(s.canary) + '/runs', Gate.startBody(s, by(), hook?.url, secret))
         id = run.id
-        while (run.state == 'running' && currentBuild.duration < s.deadline) {
-            rest(s, hook)
+        long until = began + Gate.patience(s, run)
+        while (run.state == 'running' && currentBuild.duration < until) {
+            rest(s, hook, until - currentBuild.duration)
             run = request(s, 'GET', '/api/v1/runs/' + Gate.segment(id), '')
         }
         if (run.state == 'running') {
@@ -31,9 +32,8 @@ Map call(Map options = [:]) {
 }
 
 /** Waits a while. A webhook only wakes the build up: what counts is what the guard answers afterwards. */
-private void rest(Map s, def hook) {
-    long left = Math.min(Gate.millis(s.poll), s.deadline - currentBuild.duration)
-    long seconds = Math.max(1L, (left + 999L).intdiv(1000L))
+private void rest(Map s, def hook, long left) {
+    long seconds = Math.max(1L, (Math.min(Gate.millis(s.poll), left) + 999L).intdiv(1000L))
     if (hook == null) {
         sleep time: seconds, unit: 'SECONDS'
         return
@@ -49,8 +49,9 @@ private void rest(Map s, def hook) {
     }
 }
 
-/** Asks until the guard answers with a run. One that stays away is an error, never a pass. */
-private Map request(Map s, String mode, String path, String body) {
+/** Asks until the guard answers with a run. One that stays away is an error, never a pass. canaryOverride asks so, too. */
+Map request(Map s, String mode, String path, String body) {
+    long began = currentBuild.duration
     while (true) {
         Map answer = ask(s, mode, path, body)
         Map run = answer.status == 200 || answer.status == 201 ? Gate.decode(answer.content) : [:]
@@ -59,10 +60,10 @@ private Map request(Map s, String mode, String path, String body) {
         }
         String refused = Gate.refused(answer)
         if (refused) {
-            error "canaryGateHttp: ${mode} ${s.server}${path}: ${refused}"
+            error "gatewarden: ${mode} ${s.server}${path}: ${refused}"
         }
-        if (currentBuild.duration >= s.deadline) {
-            error "canaryGateHttp: no answer of a guard at ${s.server} (the last was ${answer.status}); is it running, and is the address right as seen from Jenkins?"
+        if (currentBuild.duration - began >= Gate.millis(s.unreachable)) {
+            error "gatewarden: no answer of a guard at ${s.server} for ${s.unreachable} (the last was ${answer.status}); is it running, and is the address right as seen from Jenkins?"
         }
         sleep time: 5, unit: 'SECONDS'
     }
@@ -102,8 +103,9 @@ private Map send(Map s, String mode, String path, String body, List headers) {
 
 /** Ends a run that had its time; a verdict that was faster than this counts. */
 private Map expire(Map s, String id) {
-    Map run = cancel(s, id, "no verdict within ${s.timeout}".toString())
-    return run.state in ['pass', 'fail', 'inconclusive'] ? run : [id: id, state: 'inconclusive', reason: "no verdict within ${s.timeout}".toString()]
+    String why = s.timeout ? "no verdict within ${s.timeout}" : 'no verdict a minute after the deadline'
+    Map run = cancel(s, id, why)
+    return run.state in ['pass', 'fail', 'inconclusive'] ? run : [id: id, state: 'inconclusive', reason: why]
 }
 
 /** Cancels the run, once: if that does not reach the guard, the run ends at its own deadline. */

@@ -5,6 +5,8 @@ import groovy.json.JsonException
 import groovy.json.JsonOutput
 import groovy.json.JsonSlurper
 
+import java.time.OffsetDateTime
+
 /**
  * The part of the steps that calls no step: what is asked of the guard, and what its answer means. Everything here
  * is pure and @NonCPS, takes and returns strings, numbers, lists and maps of these, and can be saved with a build.
@@ -24,8 +26,8 @@ class Gate implements Serializable {
     /** The options with their defaults filled in; env has what the build's environment says where they are silent. */
     @NonCPS
     static Map settings(Map given, Map env) {
-        Map s = [server     : env.GATEWARDEN_SERVER, timeout: '15m', parameters: [:], onFail: 'fail', onInconclusive: 'fail',
-                 description: true, junit: true, archive: true, tool: 'gatewarden', webhook: false]
+        Map s = [server: env.GATEWARDEN_SERVER, timeout: '', parameters: [:], onFail: 'fail', onInconclusive: 'fail',
+                 description: true, junit: true, archive: true, tool: 'gatewarden', webhook: false, unreachable: '2m']
         s.poll = given.webhook ? '5m' : '10s' // a webhook can get lost: then this is how long it goes unnoticed
         for (entry in given.entrySet()) {
             if (entry.value != null) {
@@ -46,7 +48,7 @@ class Gate implements Serializable {
             }
             s.parameters = parameters
         }
-        for (name in ['canary', 'server', 'timeout', 'key', 'run', 'tool', 'reports', 'tokenFile', 'credentialsId', 'authentication', 'poll']) {
+        for (name in ['canary', 'server', 'timeout', 'key', 'run', 'tool', 'reports', 'tokenFile', 'credentialsId', 'authentication', 'poll', 'unreachable']) {
             if (s[name] != null) {
                 s.put(name, s[name].toString()) // a GString is not what it looks like once it is compared or saved
             }
@@ -69,8 +71,8 @@ class Gate implements Serializable {
         if (!s.server || !s.server.matches('https?://[^/\\s]+.*')) {
             all.add("${step}: server is missing or no URL: give server: 'http://gatewarden:8080', or set GATEWARDEN_SERVER for the job or the controller".toString())
         }
-        for (name in ['timeout', 'poll']) {
-            if (millis(s[name].toString()) <= 0) {
+        for (name in ['timeout', 'poll', 'unreachable']) {
+            if (s[name] && millis(s[name].toString()) <= 0) {
                 all.add("${step}: ${name} '${s[name]}' is no duration; write it as 90s, 15m or 1h30m".toString())
             }
         }
@@ -110,6 +112,21 @@ class Gate implements Serializable {
             sum += Long.parseLong(digits) * units[part.substring(digits.length())]
         }
         return sum
+    }
+
+    /**
+     * How long a pipeline waits for a run, in milliseconds: as long as it says itself, else until the run's own deadline
+     * and a minute more; an hour for a run that has none.
+     */
+    @NonCPS
+    static long patience(Map s, Map run) {
+        if (s.timeout) {
+            return millis(s.timeout)
+        }
+        if (!run.deadline || !run.started_at) {
+            return 3600000L
+        }
+        return OffsetDateTime.parse(run.deadline).toEpochSecond() * 1000L - OffsetDateTime.parse(run.started_at).toEpochSecond() * 1000L + 60000L
     }
 
     /**
@@ -175,7 +192,10 @@ class Gate implements Serializable {
      */
     @NonCPS
     static String script(Map s, String folder, String tokenFile) {
-        List<String> words = [s.tool, 'gate', s.canary, '--server', s.server, '--timeout', s.timeout]
+        List<String> words = [s.tool, 'gate', s.canary, '--server', s.server]
+        if (s.timeout) {
+            words.addAll(['--timeout', s.timeout])
+        }
         if (s.run) {
             words.addAll(['--run', s.run])
         } else {
@@ -219,7 +239,7 @@ class Gate implements Serializable {
         if (!(parsed instanceof Map)) {
             return run
         }
-        for (name in ['id', 'state', 'reason']) {
+        for (name in ['id', 'state', 'reason', 'started_at', 'deadline']) {
             if (parsed[name] instanceof String) {
                 run.put(name, parsed[name].toString())
             }
@@ -247,14 +267,15 @@ class Gate implements Serializable {
         return answer(s, state, reason, run) + [exitCode: code]
     }
 
-    /** The result of a run that is over, as the guard's API has it. */
+    /** The result of a run that is over, as the guard's API has it. One that somebody cancelled has no verdict. */
     @NonCPS
     static Map ended(Map s, Map run) {
         if (STATES.containsValue(run.state)) {
             return answer(s, run.state, run.reason ?: '', run)
         }
+        String state = run.state == 'cancelled' ? 'inconclusive' : 'error'
         String reason = run.reason ? ": ${run.reason}" : ''
-        return answer(s, 'error', "the run is ${run.state}${reason}".toString(), run)
+        return answer(s, state, "the run is ${run.state}${reason}".toString(), run)
     }
 
     /** The map that a step returns. */
@@ -302,10 +323,15 @@ class Gate implements Serializable {
     static String startBody(Map s, String by, String callback, String secret) {
         Map body = [key: s.key, parameters: s.parameters, by: by]
         if (callback) {
-            body.put('callback_url', callback)
-            body.put('callback_authorization', secret)
+            body.put('callback', [url: callback, authorization: secret])
         }
         return JsonOutput.toJson(body)
+    }
+
+    /** The body of a person's decision. */
+    @NonCPS
+    static String decisionBody(Map options) {
+        return JsonOutput.toJson([state: options.state.toString(), by: options.by.toString(), reason: options.reason.toString()])
     }
 
     /** The body of a request that only says who and why. */

@@ -72,25 +72,6 @@ class Blocks implements Serializable {
         body()
     }
 
-    /** The branches after each other, each to its end, as Jenkins does without failFast. */
-    def parallel(Map branches) {
-        Map results = [:]
-        Throwable first = null
-        for (name in new ArrayList(branches.keySet())) {
-            if (branches[name] instanceof Closure) {
-                try {
-                    results[name] = branches[name]()
-                } catch (Exception failed) {
-                    first = first ?: failed
-                }
-            }
-        }
-        if (first != null) {
-            throw first
-        }
-        return results
-    }
-
     private within(Map variables, Closure body) {
         Suspend.step('enter', [variables: variables])
         try {

@@ -59,9 +59,10 @@ class CanaryGateHttpTest {
         assertEquals("pass", r.get("state"));
         assertEquals(65_100, build.clock);
         assertEquals(2, guard.requests.size(), "the start, and the look afterwards");
-        assertEquals("http://jenkins:8080/webhook-step/c0ffee", guard.bodies.get(0).get("callback_url"));
-        assertEquals(build.steps.done("registerWebhook").get(0).get("authToken"), guard.bodies.get(0).get("callback_authorization"));
-        assertEquals(36, guard.bodies.get(0).get("callback_authorization").toString().length());
+        Map<?, ?> callback = (Map<?, ?>) guard.bodies.get(0).get("callback");
+        assertEquals("http://jenkins:8080/webhook-step/c0ffee", callback.get("url"));
+        assertEquals(build.steps.done("registerWebhook").get(0).get("authToken"), callback.get("authorization"));
+        assertEquals(36, callback.get("authorization").toString().length());
     }
 
     @Test
@@ -87,7 +88,7 @@ class CanaryGateHttpTest {
     @CsvSource({
         "fail,         FAILURE,  canary orders: fail: because (run run-1)",
         "inconclusive, FAILURE,  canary orders: inconclusive: because (run run-1)",
-        "cancelled,    FAILURE,  canary orders: error: the run is cancelled: because (run run-1)",
+        "cancelled,    FAILURE,  canary orders: inconclusive: the run is cancelled: because (run run-1)",
     })
     void verdicts(String verdict, String result, String said) {
         guard.verdict = verdict;
@@ -105,6 +106,15 @@ class CanaryGateHttpTest {
         assertTrue(guard.cancelled());
         assertTrue(build.clock >= 180_000 && build.clock < 185_000, "at " + build.clock);
         assertEquals("UNSTABLE", build.result());
+    }
+
+    @Test
+    @DisplayName("without a timeout of its own it waits until the run's deadline, and a minute more")
+    void deadline() throws Throwable {
+        guard.endsAt = Long.MAX_VALUE;
+        Map<?, ?> r = gate("canary: 'orders', poll: '5m', onInconclusive: 'pass'");
+        assertEquals("no verdict a minute after the deadline", r.get("reason"));
+        assertTrue(build.clock >= 1_860_000 && build.clock < 1_865_000, "at " + build.clock);
     }
 
     @Test
@@ -148,11 +158,11 @@ class CanaryGateHttpTest {
     }
 
     @Test
-    @DisplayName("a guard that stays away until the timeout is an error, never a pass")
+    @DisplayName("a guard that stays away is an error, never a pass")
     void unreachable() {
         build.steps.guard = request -> new Steps.Response(408, "ConnectException as 408 Request Timeout");
-        Throwable e = assertThrows(IOException.class, () -> gate("canary: 'orders', timeout: '1m', onFail: 'pass', onInconclusive: 'pass'"));
-        assertTrue(e.getMessage().contains("no answer of a guard at http://gatewarden:8080/ (the last was 408)"), e.getMessage());
+        Throwable e = assertThrows(IOException.class, () -> gate("canary: 'orders', unreachable: '1m', onFail: 'pass', onInconclusive: 'pass'"));
+        assertTrue(e.getMessage().contains("no answer of a guard at http://gatewarden:8080/ for 1m (the last was 408)"), e.getMessage());
         assertEquals("FAILURE", build.result());
         assertTrue(build.clock >= 60_000 && build.clock < 70_000, "at " + build.clock);
     }
@@ -220,5 +230,19 @@ class CanaryGateHttpTest {
         Throwable e = assertThrows(IOException.class, () -> gate(options));
         assertTrue(e.getMessage().contains(said), e.getMessage());
         assertEquals(List.of(), guard.requests);
+    }
+
+    @Test
+    @DisplayName("canaryOverride: a decision needs a state, a name and a reason, and a run that is not over")
+    void override() throws Throwable {
+        for (String options : List.of("by: 'ann', reason: 'x'", "state: 'inconclusive', by: 'ann', reason: 'x'", "state: 'pass', by: '', reason: 'x'")) {
+            Throwable e = assertThrows(IOException.class, () -> build.run("canaryOverride(canary: 'orders', " + options + ")"));
+            assertTrue(e.getMessage().contains("by and reason say who"), e.getMessage());
+        }
+        assertEquals(List.of(), guard.requests);
+        build.run("canaryOverride(canary: 'orders', run: 'run-1', state: 'fail', by: 'ann', reason: 'x')");
+        assertEquals(1, guard.requests.size());
+        Throwable e = assertThrows(IOException.class, () -> build.run("canaryOverride(canary: 'orders', state: 'pass', by: 'bob', reason: 'x')"));
+        assertTrue(e.getMessage().endsWith("409 run-1 is over"), e.getMessage());
     }
 }

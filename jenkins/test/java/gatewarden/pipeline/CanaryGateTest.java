@@ -205,14 +205,14 @@ class CanaryGateTest {
                 """);
         assertEquals("jenkins-shop-orders-17/Canaries/orders", ((Map<?, ?>) r.get("orders")).get("key"));
         assertEquals("gatewarden/payments", ((Map<?, ?>) r.get("payments")).get("reports"));
-        assertEquals("canary orders: pass; canary payments: pass", build.description);
+        assertTrue(build.description.contains("canary orders: pass") && build.description.contains("canary payments: pass"), build.description);
     }
 
     @Test
     @DisplayName("a run that is there already is gone on with, without a key or parameters")
     void run() throws Throwable {
         gate("canary: 'orders', run: 'run-7', parameters: [version: 'v2']");
-        assertEquals(List.of("gate", "orders", "--server", "http://gatewarden:8080", "--timeout", "15m", "--run", "run-7", "--junit"), argv().subList(0, 9));
+        assertEquals(List.of("gate", "orders", "--server", "http://gatewarden:8080", "--run", "run-7", "--junit"), argv().subList(0, 7));
     }
 
     @Test

@@ -23,6 +23,7 @@ final class FakeGuard implements Function<Map<String, Object>, Steps.Response> {
     private final Build build;
     private final List<String> keys = new ArrayList<>();
     private boolean cancelled;
+    private String override;
 
     FakeGuard(Build build) {
         this.build = build;
@@ -64,12 +65,31 @@ final class FakeGuard implements Function<Map<String, Object>, Steps.Response> {
             cancelled = build.clock < endsAt;
             return run(200);
         }
+        if (call.equals("GET /api/v1/canaries/orders/runs/latest")) {
+            return run(200);
+        }
+        if (call.equals("POST /api/v1/runs/run-1/override")) {
+            if (build.clock >= endsAt) {
+                return new Steps.Response(409, "{\"error\":{\"code\":\"conflict\",\"message\":\"run-1 is over\"}}");
+            }
+            Map<?, ?> body = (Map<?, ?>) new JsonSlurper().parseText(request.get("requestBody").toString());
+            bodies.add(body);
+            override = body.get("by").toString();
+            verdict = body.get("state").toString();
+            endsAt = build.clock;
+            return run(200);
+        }
         return new Steps.Response(404, "{\"error\":{\"code\":\"not_found\",\"message\":\"no such thing: " + call + "\",\"hint\":\"look again\"}}");
     }
 
     private Steps.Response run(int status) {
         boolean over = build.clock >= endsAt;
         String state = cancelled ? "cancelled" : over ? verdict : "running";
-        return new Steps.Response(status, JsonOutput.toJson(Map.of("id", "run-1", "canary", "orders", "state", state, "reason", over ? "because" : "not yet")));
+        Map<String, Object> run = new LinkedHashMap<>(Map.of("id", "run-1", "canary", "orders", "state", state, "reason", over ? "because" : "not yet",
+                "started_at", "2026-11-22T02:00:00Z", "deadline", "2026-11-22T02:30:00.5+00:00"));
+        if (override != null) {
+            run.put("override", Map.of("by", override, "reason", "said so"));
+        }
+        return new Steps.Response(status, JsonOutput.toJson(run));
     }
 }

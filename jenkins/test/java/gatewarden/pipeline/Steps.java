@@ -1,19 +1,19 @@
 package gatewarden.pipeline;
 
+import com.cloudbees.groovy.cps.Outcome;
 import java.io.IOException;
 import java.io.Serializable;
 import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.PathMatcher;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Deque;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.function.Predicate;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException;
 
@@ -73,7 +73,11 @@ final class Steps {
         }
     }
 
-    private record Timeout(int id, long at) {}
+    /** A timeout block, and the clock when it is over. */
+    record Timeout(int id, long at) {}
+
+    /** A step that is not over at once: until which clock, and what it gives then. */
+    record Waiting(long until, Supplier<Outcome> result) {}
 
     /** Everything that was done, by the step's name. */
     final Map<String, List<Map<String, Object>>> done = new LinkedHashMap<>();
@@ -82,7 +86,8 @@ final class Steps {
     Function<Map<String, Object>, Response> guard = request -> new Response(408, "ConnectException as 408 Request Timeout");
     /** The clock of the next call of the webhook; -1 when there is none. */
     long hookAt = -1;
-    /** What a person answers; a FlowInterruptedException is a press on Abort. */
+    /** When a person answers, and what. */
+    long personAt = Long.MAX_VALUE;
     Function<Map<String, Object>, Object> person = question -> {
         throw new AssertionError("nobody answers: " + question);
     };
@@ -94,7 +99,6 @@ final class Steps {
 
     private final Build build;
     private final Path workspace;
-    private final Deque<Timeout> timeouts = new ArrayDeque<>();
     private int lastTimeout;
 
     Steps(Build build, Path workspace) {
@@ -179,17 +183,19 @@ final class Steps {
                 Files.createDirectories(Path.of(workspace + "@tmp"));
                 return workspace.toString();
             }
-            case "enter" -> build.enter(strings(args.get("variables")));
-            case "leave" -> build.leave();
+            case "enter" -> build.scopes().push(strings(args.get("variables")));
+            case "leave" -> build.scopes().pop();
             case "withCredentials" -> {
                 return credentials((List<?>) args.get("bindings"));
             }
             case "timeout" -> {
-                timeouts.push(new Timeout(++lastTimeout, build.clock + millis(args)));
+                build.timeouts().push(new Timeout(++lastTimeout, build.clock + millis(args)));
                 return lastTimeout;
             }
-            case "timeoutEnd" -> timeouts.removeIf(t -> t.id == (int) args.get("id"));
-            case "sleep" -> passUntil(build.clock + millis(args));
+            case "timeoutEnd" -> build.timeouts().removeIf(t -> t.id == (int) args.get("id"));
+            case "sleep" -> {
+                return new Waiting(build.clock + millis(args), () -> new Outcome(null, null));
+            }
             case "httpRequest" -> {
                 build.clock += 100;
                 return guard.apply(args);
@@ -198,39 +204,18 @@ final class Steps {
                 return new Hook("http://jenkins:8080/webhook-step/c0ffee", text(args, "authToken"));
             }
             case "waitForWebhook" -> {
-                passUntil(hookAt < 0 ? Long.MAX_VALUE : Math.max(hookAt, build.clock));
-                hookAt = -1;
-                return "{}";
+                return new Waiting(hookAt < 0 ? Long.MAX_VALUE : Math.max(hookAt, build.clock), () -> {
+                    hookAt = -1;
+                    return new Outcome("{}", null);
+                });
             }
             case "input" -> {
-                Object answer = person.apply(args);
-                if (answer instanceof FlowInterruptedException pressedAbort) {
-                    throw pressedAbort;
-                }
-                return answer;
+                return new Waiting(personAt, () -> new Outcome(person.apply(args), null));
             }
             case "milestone", "checkout", "build", "properties" -> build.log.add(step + " " + args);
             default -> throw new NoSuchMethodError("No such DSL method '" + step + "'");
         }
         return null;
-    }
-
-    /** Lets time pass, up to the first timeout around the step. */
-    private void passUntil(long end) throws FlowInterruptedException {
-        Timeout first = null;
-        for (Timeout t : timeouts) {
-            if (first == null || t.at < first.at) {
-                first = t;
-            }
-        }
-        if (first != null && first.at < end) {
-            build.clock = Math.max(build.clock, first.at);
-            throw new FlowInterruptedException(first.id);
-        }
-        if (end == Long.MAX_VALUE) {
-            throw new AssertionError("the build waits for ever");
-        }
-        build.clock = end;
     }
 
     private static long millis(Map<String, Object> args) {
