@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 type judges struct {
 	store *store.Store
 	blind burnrate.Blind
-	kept  map[string]analyzers.Analyzer // by the SLO's text
+	kept  map[[sha256.Size]byte]analyzers.Analyzer // by the SLO's print
 }
 
 // blindOnce answers blind once for each instant, however many judges ask: it goes
@@ -37,10 +38,10 @@ func blindOnce(blind burnrate.Blind) burnrate.Blind {
 }
 
 func (j *judges) of(slos []gatewarden.SLO) []analyzers.Analyzer {
-	kept := make(map[string]analyzers.Analyzer, len(slos))
+	kept := make(map[[sha256.Size]byte]analyzers.Analyzer, len(slos))
 	list := make([]analyzers.Analyzer, len(slos))
 	for i, s := range slos {
-		key := text(s)
+		key := printOf(s)
 		a, ok := j.kept[key]
 		if !ok {
 			a = burnrate.New(s, j.store.Counter(s.Series, &s.SLI), j.blind)
@@ -51,13 +52,13 @@ func (j *judges) of(slos []gatewarden.SLO) []analyzers.Analyzer {
 	return list
 }
 
-// text is an SLO as a string that is equal for SLOs that judge alike.
-func text(s gatewarden.SLO) string {
+// printOf is equal for SLOs that judge alike, and only for them.
+func printOf(s gatewarden.SLO) [sha256.Size]byte {
 	b, err := json.Marshal(s)
 	if err != nil {
 		panic("an SLO is plain data: " + err.Error())
 	}
-	return string(b)
+	return sha256.Sum256(b)
 }
 
 // meters are what the store must count for the SLOs.

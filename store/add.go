@@ -241,6 +241,10 @@ func (f *fold) mark(c *foldCell, bucket uint16, n uint64) {
 	c.marks = int32(len(f.links))
 }
 
+// maxWaiting is how many cells may wait for Drain before they are written down, in which
+// form they take far less memory. Only history that is caught up with comes to it.
+const maxWaiting = 10_000
+
 // apply counts the cells of f, unless the series have changed since era.
 func (s *Store) apply(f *fold, era int) bool {
 	s.mu.Lock()
@@ -265,6 +269,9 @@ func (s *Store) apply(f *fold, era int) bool {
 			s.metrics.overflowed.Inc()
 		}
 	}
+	if s.waiting >= maxWaiting {
+		s.cut()
+	}
 	s.sweep()
 	return true
 }
@@ -277,7 +284,9 @@ func (s *Store) count(to *series, c *cell) {
 		if len(to.pending) == 0 {
 			s.dirty = append(s.dirty, to)
 		}
-		to.keep(c)
+		if to.keep(c) {
+			s.waiting++
+		}
 	}
 }
 

@@ -18,26 +18,37 @@ const (
 // under a seed of its own, so that nobody can craft ids that collide; with two
 // million remembered, a new id is mistaken for one of them once in 10^12.
 //
-// All ids are in one open hash table, each with the number of its generation in the
-// two lowest bits, so that a look-up costs one miss of the cache and not three.
+// All ids are in open hash tables, each with the number of its generation in the two
+// lowest bits, so that a look-up costs one miss of the cache and not three. There are
+// many small tables rather than one, because to grow, a table needs the old one beside
+// the new.
 type dedup struct {
 	window time.Duration
 	limit  int // of all generations together
 	seed   maphash.Seed
 
 	mu      sync.Mutex
-	slots   []uint64            // a power of two of them; 0 is an empty one
-	shift   int                 // a hash's home is its bits from shift up
-	used    int                 // how many slots are not empty
-	counts  [numberBits + 1]int // the same, by generation
-	current uint64              // the running generation's number
-	began   time.Time           // of the running generation
-	touched uint64              // means nothing; keeps touch from being optimised away
+	tables  [1 << tableBits]table // by the top bits of a hash
+	counts  [numberBits + 1]int   // how many ids there are, by generation
+	current uint64                // the running generation's number
+	began   time.Time             // of the running generation
+	touched uint64                // means nothing; keeps touch from being optimised away
+}
+
+// tableBits is how many bits of a hash choose the table.
+const tableBits = 6
+
+// table is an open hash table; a slot of 0 is an empty one.
+type table struct {
+	slots []uint64
+	used  int // how many slots are not empty
 }
 
 func newDedup(window time.Duration, limit int) *dedup {
 	d := &dedup{window: window, limit: limit, seed: maphash.MakeSeed()}
-	d.resize()
+	for i := range d.tables {
+		d.tables[i].rebuild(d.counts)
+	}
 	return d
 }
 
@@ -51,15 +62,18 @@ func (d *dedup) hash(id string) uint64 {
 // The caller holds mu.
 func (d *dedup) touch(hashes []uint64) {
 	for _, h := range hashes {
-		d.touched ^= d.slots[h>>d.shift]
+		t := d.table(h)
+		d.touched ^= t.slots[t.home(h)]
 	}
 }
 
+func (d *dedup) table(hash uint64) *table { return &d.tables[hash>>(64-tableBits)] }
+
 // knows reports whether an id is remembered. The caller holds mu and has called turn.
 func (d *dedup) knows(hash uint64) bool {
-	mask := uint64(len(d.slots) - 1)
-	for at := hash >> d.shift; d.slots[at] != 0; at = (at + 1) & mask {
-		if d.slots[at]&^numberBits == hash {
+	t := d.table(hash)
+	for at := t.home(hash); t.slots[at] != 0; at = t.after(at) {
+		if t.slots[at]&^numberBits == hash {
 			return true
 		}
 	}
@@ -68,15 +82,52 @@ func (d *dedup) knows(hash uint64) bool {
 
 // insert remembers an id that is not known. The caller holds mu.
 func (d *dedup) insert(hash uint64) {
-	mask := uint64(len(d.slots) - 1)
-	at := hash >> d.shift
-	for d.slots[at] != 0 {
-		at = (at + 1) & mask
-	}
-	d.slots[at] = hash | d.current
+	t := d.table(hash)
+	t.insert(hash | d.current)
 	d.counts[d.current]++
-	if d.used++; 4*d.used > 3*len(d.slots) {
-		d.resize()
+	if 4*t.used > 3*len(t.slots) {
+		t.rebuild(d.counts)
+	}
+}
+
+// home returns the slot where the search for a hash begins: the bits below those that
+// chose the table, as a share of all slots. Which generation it is of is not among them.
+func (t *table) home(hash uint64) int {
+	at, _ := bits.Mul64(hash&^numberBits<<tableBits, uint64(len(t.slots)))
+	return int(at)
+}
+
+func (t *table) after(at int) int {
+	if at++; at < len(t.slots) {
+		return at
+	}
+	return 0
+}
+
+func (t *table) insert(slot uint64) {
+	at := t.home(slot)
+	for t.slots[at] != 0 {
+		at = t.after(at)
+	}
+	t.slots[at] = slot
+	t.used++
+}
+
+// rebuild moves the ids to slots of which they fill half, and leaves behind those of
+// generations that count none any more.
+func (t *table) rebuild(counts [numberBits + 1]int) {
+	old := t.slots
+	t.used = 0
+	for _, s := range old {
+		if s != 0 && counts[s&numberBits] > 0 {
+			t.used++
+		}
+	}
+	t.slots, t.used = make([]uint64, max(2*t.used, 16)), 0
+	for _, s := range old {
+		if s != 0 && counts[s&numberBits] > 0 {
+			t.insert(s)
+		}
 	}
 }
 
@@ -102,29 +153,8 @@ func (d *dedup) forgetOldest() {
 	d.current = (d.current + 1) % uint64(len(d.counts))
 	oldest := (d.current + 1) % uint64(len(d.counts))
 	d.counts[oldest] = 0
-	d.resize()
-}
-
-// resize moves the ids to a table that is between a quarter and half full, and leaves
-// behind those of generations that count none any more.
-func (d *dedup) resize() {
-	old := d.slots
-	d.used = 0
-	for _, n := range d.counts {
-		d.used += n
-	}
-	size := max(bits.Len(uint(2*d.used)), 10)
-	d.slots, d.shift = make([]uint64, 1<<size), 64-size
-	mask := uint64(len(d.slots) - 1)
-	for _, s := range old {
-		if s == 0 || d.counts[s&numberBits] == 0 {
-			continue
-		}
-		at := s >> d.shift
-		for d.slots[at] != 0 {
-			at = (at + 1) & mask
-		}
-		d.slots[at] = s
+	for i := range d.tables {
+		d.tables[i].rebuild(d.counts)
 	}
 }
 
@@ -132,5 +162,9 @@ func (d *dedup) resize() {
 func (d *dedup) len() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.used
+	n := 0
+	for _, count := range d.counts {
+		n += count
+	}
+	return n
 }

@@ -84,6 +84,7 @@ func (s *Store) cut() {
 		}
 	}
 	clear(s.dirty)
+	s.waiting = 0
 	s.dirty, s.fresh = s.dirty[:0], watched{}
 }
 

@@ -153,17 +153,18 @@ func (s *series) settle(cal *calendar) {
 	}
 }
 
-// keep remembers a cell for Drain.
-func (s *series) keep(c *cell) {
+// keep remembers a cell for Drain, and reports whether there was none of its second yet.
+func (s *series) keep(c *cell) (fresh bool) {
 	for i := len(s.pending) - 1; i >= 0; i-- {
 		if s.pending[i].second == c.second {
 			s.pending[i].merge(c)
-			return
+			return false
 		}
 	}
 	n := len(s.pending)
 	s.pending = slices.Grow(s.pending, 1)[:n+1]
-	fresh := &s.pending[n] // what was drained from it left its memory there
-	*fresh = cell{second: c.second, slis: fresh.slis[:0], marks: fresh.marks[:0]}
-	fresh.merge(c)
+	next := &s.pending[n] // what was drained from it left its memory there
+	*next = cell{second: c.second, slis: next.slis[:0], marks: next.marks[:0]}
+	next.merge(c)
+	return true
 }

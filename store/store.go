@@ -110,6 +110,7 @@ type Store struct {
 	number  uint64    // of the last frame cut
 	drained []byte    // frames that Drain has not returned yet
 	dirty   []*series // those with something pending
+	waiting int       // how many cells that is, about
 	fresh   watched   // what was watched and is pending
 	applied progress
 	saving  *saving // nil unless a Snapshot is under way

@@ -386,8 +386,8 @@ func TestAddSaysWhatCounted(t *testing.T) {
 	var ids []string
 	added := s.Add(batch, noon, func(r *gatewarden.Record) {
 		ids = append(ids, r.ID)
-		if got := s.Window(gatewarden.Series{Service: "a"}, noon.Add(-time.Minute), noon.Add(time.Minute)); got.Tally.Requests() != 3 { // no lock is held
-			t.Errorf("counted so far: %d", got.Tally.Requests())
+		if got := s.Window(gatewarden.Series{Service: "a"}, noon.Add(-time.Minute), noon.Add(time.Minute)); got.Requests() != 3 { // no lock is held
+			t.Errorf("counted so far: %d", got.Requests())
 		}
 	})
 	if diff := cmp.Diff([]string{"1", "2", "6"}, ids); diff != "" {

@@ -365,7 +365,7 @@ func (b *breach) checkGateway() {
 		b.t.Errorf("the gateway has %d plugins, want only the user's own", len(list.Data))
 	}
 	if diff := cmp.Diff(b.shop.ownBefore, b.shop.plugin(b.shop.own)); diff != "" {
-		b.t.Errorf("the user's own plugin is not what it was (-before +after):\n%s", diff)
+		b.t.Errorf("the user's own plugin is not byte for byte what it was (-before +after):\n%s", diff)
 	}
 	for _, target := range []string{targetV1, targetV2} {
 		if w := b.shop.weight(target); w != 100 {

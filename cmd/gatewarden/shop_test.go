@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,7 +43,7 @@ type shop struct {
 	dir        string
 	config     string
 	own        string // path of the user's own plugin in the Admin API
-	ownBefore  map[string]any
+	ownBefore  string
 
 	bad     atomic.Bool                   // orders v2 fails, and has damaged what only the rollback repairs
 	strike  atomic.Pointer[strike]        // nil when nothing is to happen
@@ -112,7 +113,7 @@ func (s *shop) openKong() {
 	s.admin = s.serve(peerKong, s.kong.Admin())
 	var own struct{ ID string }
 	s.ask(http.MethodPost, "/routes/orders-list/plugins",
-		`{"name":"rate-limiting","tags":["team:checkout"],"config":{"minute":6000,"policy":"local","limit_by":"ip","fault_tolerant":false}}`, &own)
+		`{"name":"rate-limiting","tags":["team:checkout"],"config":{"minute":6000,"policy":"local","limit_by":"ip","fault_tolerant":false,"sync_rate":0.25,"error_message":"\u00fcber <b>100/min</b> & \"mehr\""}}`, &own)
 	s.own = "/plugins/" + own.ID
 	s.ownBefore = s.plugin(s.own)
 }
@@ -226,14 +227,19 @@ func (s *shop) askOr(method, path, body string, v any) error {
 	return json.Unmarshal(answer, v)
 }
 
-// plugin returns a plugin as the Admin API shows it, without the time of its last
-// change, which moves when it is given back.
-func (s *shop) plugin(path string) map[string]any {
+// updatedAt is the time of a plugin's last change, which moves when it is given back.
+var updatedAt = regexp.MustCompile(`"updated_at":[0-9]+`)
+
+// plugin returns the bytes by which the Admin API shows a plugin, all but the time of
+// its last change.
+func (s *shop) plugin(path string) string {
 	s.t.Helper()
-	var p map[string]any
+	var p json.RawMessage
 	s.ask(http.MethodGet, path, "", &p)
-	delete(p, "updated_at")
-	return p
+	if n := len(updatedAt.FindAll(p, -1)); n != 1 {
+		s.t.Fatalf("a plugin with %d times of its last change: %s", n, p)
+	}
+	return string(updatedAt.ReplaceAll(p, []byte(`"updated_at":0`)))
 }
 
 // pluginsOfGuard returns the ids of all plugins that carry the guard's tag.

@@ -25,7 +25,7 @@ const (
 // weight prints what a guard with many SLOs needs.
 func weight(ctx context.Context) error {
 	heading("What the guard weighs", fmt.Sprintf(
-		"The real binary with %d SLOs on %d series, an hour of history at %d requests/s in each, fed over HTTP.",
+		"The real binary with %d SLOs on %d series, an hour of history at %d requests/s in each, fed over HTTP; then half a minute more of it in its own time.",
 		weightServices*weightSLOs, weightServices*2, weightRate))
 	g, err := startBinary(ctx, weightRules())
 	if err != nil {
@@ -39,7 +39,9 @@ func weight(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(30 * time.Second) // thirty ticks, and the collector's rest after the feed
+	if err := weightTraffic(ctx, "http://"+g.ingest+"/ingest/kong", 30); err != nil {
+		return err
+	}
 	after, err := ticks(ctx, "http://"+g.api+"/metrics")
 	if err != nil {
 		return err
@@ -82,20 +84,8 @@ func weightFeed(ctx context.Context, url string) error {
 			lines, client := loglines.NewWriter(), &http.Client{Timeout: 30 * time.Second}
 			var body []byte
 			for second := range int(weightSpan.Seconds()) {
-				body = append(body[:0], '[')
-				for i := p; i < weightServices; i += posters {
-					for k := range weightRate {
-						id := uint64(second)<<32 | uint64(i)<<8 | uint64(k)
-						if len(body) > 1 {
-							body = append(body, ',')
-						}
-						body = lines.Append(body, loglines.Line{
-							ID: id, At: begin.Add(time.Duration(second)*time.Second + time.Duration(k)*400*time.Millisecond),
-							Service: service(i), Status: 200, Millis: 5 + (second*7+i*13+k)%400,
-						})
-					}
-				}
-				if errs[p] = post(ctx, client, url, append(body, ']')); errs[p] != nil {
+				body = weightBatch(body[:0], lines, begin, second, p, posters)
+				if errs[p] = post(ctx, client, url, body); errs[p] != nil {
 					return
 				}
 			}
@@ -103,6 +93,44 @@ func weightFeed(ctx context.Context, url string) error {
 	}
 	wg.Wait()
 	return firstError(errs...)
+}
+
+// weightTraffic goes on like the history for so many seconds, in batches of 100 spread
+// over each.
+func weightTraffic(ctx context.Context, url string, seconds int) error {
+	const batches = weightServices * weightRate / 100
+	lines, client := loglines.NewWriter(), &http.Client{Timeout: 30 * time.Second}
+	every := time.NewTicker(time.Second / batches)
+	defer every.Stop()
+	begin := time.Now()
+	var body []byte
+	for i := range seconds * batches {
+		<-every.C
+		second := int(weightSpan.Seconds()) + i/batches // ids go on where the history ends
+		body = weightBatch(body[:0], lines, begin.Add(-weightSpan), second, i%batches, batches)
+		if err := post(ctx, client, url, body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// weightBatch appends a second's requests of every step-th service, from first on.
+func weightBatch(body []byte, lines *loglines.Writer, begin time.Time, second, first, step int) []byte {
+	body = append(body, '[')
+	for i := first; i < weightServices; i += step {
+		for k := range weightRate {
+			if len(body) > 1 {
+				body = append(body, ',')
+			}
+			body = lines.Append(body, loglines.Line{
+				ID:      uint64(second)<<32 | uint64(i)<<8 | uint64(k),
+				At:      begin.Add(time.Duration(second)*time.Second + time.Duration(k)*400*time.Millisecond),
+				Service: service(i), Status: 200, Millis: 5 + (second*7+i*13+k)%400,
+			})
+		}
+	}
+	return append(body, ']')
 }
 
 // tickCount is how many ticks there were, and how long they took in all.
