@@ -53,8 +53,8 @@ func TestTheExamplesLoadWithoutWarnings(t *testing.T) {
 	if ps = Join(ps, config.CheckRules(rules), config.CheckKinds([]string{"httplog"})); len(ps) > 0 {
 		t.Fatal(printed(ps))
 	}
-	if len(rules.SLOs) < 9 || len(rules.Policies) < 3 {
-		t.Errorf("%d SLOs and %d policies", len(rules.SLOs), len(rules.Policies))
+	if len(rules.SLOs) < 9 || len(rules.Canaries) < 1 || len(rules.Policies) < 3 {
+		t.Errorf("%d SLOs, %d canaries and %d policies", len(rules.SLOs), len(rules.Canaries), len(rules.Policies))
 	}
 }
 
@@ -436,7 +436,7 @@ func TestRulesNeedTheirPeers(t *testing.T) {
 		t.Fatal(printed(ps))
 	}
 	got := Defaults().CheckRules(rules)
-	if len(got) != 6 || got.Err() == nil || got[0].Line == 0 {
+	if len(got) != 10 || got.Err() == nil || got[0].Line == 0 {
 		t.Error(printed(got))
 	}
 }

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func (r *Rules) Override(key, value string) error {
 				restore()
 			}
 			return gatewarden.Errorf(gatewarden.Invalid, "%s=%s for the %s %s: %s", key, value, k.kind, c.name, errs[0].Message).
-				WithHint("%s", cmp.Or(errs[0].Hint, overridable()))
+				WithHint("%s", cmp.Or(errs[0].Hint, "write it as in a rules file"))
 		}
 	}
 	return nil
@@ -187,10 +188,18 @@ func settable(kind string) []string {
 	}
 }
 
-// overridable is the hint that names every key.
-func overridable() string {
-	return "it is one of: slo." + strings.Join(settable("slo"), ", slo.") + ", canary." + strings.Join(settable("canary"), ", canary.") +
-		"; of one: slo.NAME.objective and so on"
+// overridable is the hint that names every key, or the one that was meant.
+func overridable(key string) string {
+	var keys []string
+	for _, kind := range []string{"slo", "canary"} {
+		for _, setting := range settable(kind) {
+			keys = append(keys, kind+"."+setting)
+		}
+	}
+	if guess := nearest(key, keys); guess != "" && guess != key {
+		return fmt.Sprintf("did you mean %q?", guess)
+	}
+	return "it is one of: " + strings.Join(keys, ", ") + "; of one alone: slo.NAME.objective and so on"
 }
 
 func (r *Rules) parseKey(key string) (overrideKey, error) {
@@ -201,7 +210,7 @@ func (r *Rules) parseKey(key string) (overrideKey, error) {
 		k.name, k.setting, _ = strings.Cut(k.setting, ".")
 	}
 	if !slices.Contains(known, k.setting) {
-		return k, gatewarden.Errorf(gatewarden.Invalid, "%q can't be set", key).WithHint("%s", overridable())
+		return k, gatewarden.Errorf(gatewarden.Invalid, "%q can't be set", key).WithHint("%s", overridable(key))
 	}
 	var names []string
 	for _, s := range r.slos {
