@@ -31,6 +31,8 @@ type keeper struct {
 	cells     *state.Log
 	snapshots *state.Blobs
 	logger    *slog.Logger
+	// checkpoints are written with the counts; nil for none.
+	checkpoints *checkpoints
 
 	pending [][]byte // drained and not yet durable, the oldest first
 	last    uint64   // position of the newest durable message
@@ -46,7 +48,7 @@ func (k *keeper) restore(ctx context.Context) error {
 	err = k.cells.Read(ctx, 0, func(seq uint64, data []byte) error {
 		k.last = seq
 		messages++
-		if err := k.store.Apply(data); err != nil {
+		if err := k.checkpoints.open(data, k.logger, k.store.Apply); err != nil {
 			// One damaged second must not keep the guard from starting.
 			k.logger.Error("a message of the log of cells is damaged; its second is lost", "seq", seq, "error", err)
 		}
@@ -70,7 +72,7 @@ func (k *keeper) restoreSnapshot(ctx context.Context) (size int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("reading the snapshot of the counts: %w", err)
 	}
-	damage := k.store.Restore(blob)
+	damage := k.checkpoints.open(blob, k.logger, k.store.Restore)
 	if damage == nil {
 		return len(blob), nil
 	}
@@ -106,7 +108,7 @@ func (k *keeper) finish(ctx context.Context) {
 }
 
 func (k *keeper) drain(ctx context.Context) {
-	if message := k.store.Drain(); message != nil {
+	if message := k.checkpoints.drain(k.store.Drain); message != nil {
 		k.pending = append(k.pending, message)
 	}
 	if over := len(k.pending) - maxPending; over > 0 {
@@ -129,7 +131,7 @@ func (k *keeper) drain(ctx context.Context) {
 // between leaves messages that the next start applies to no effect.
 func (k *keeper) snapshot(ctx context.Context) {
 	upTo := k.last
-	blob, err := k.store.Snapshot()
+	blob, err := k.checkpoints.snapshot(k.store.Snapshot)
 	if err == nil {
 		err = k.snapshots.Put(ctx, snapshotName, blob)
 	}

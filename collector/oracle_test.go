@@ -197,6 +197,9 @@ func oracleHeaders(o object, wanted []gatewarden.Header) (headers []gatewarden.H
 				spelling = name
 			}
 		}
+		if spelling == "" {
+			continue
+		}
 		v := logged[spelling]
 		if list, ok := v.([]any); ok && len(list) > 0 {
 			v = list[0]

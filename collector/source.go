@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -40,6 +41,30 @@ type Env struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 	Headers *Headers // the headers that records are to carry; nil for none
+	Dir     string   // the folder that relative paths are meant from
+	// Checkpoints remembers how far sources have read; nil when nothing outlives the
+	// process.
+	Checkpoints Checkpoints
+}
+
+// Path returns a path of the configuration, ready to open.
+func (e Env) Path(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(e.Dir, path)
+}
+
+// Checkpoints remembers how far sources have read, in step with what they have counted:
+// after a crash, both are as of the same instant.
+type Checkpoints interface {
+	// Load returns every value that is kept under a name with the prefix, by name. The
+	// values must not be changed.
+	Load(prefix string) map[string][]byte
+	// Accept counts records as Sink.Accept does, and in the same step keeps the values
+	// under their names, for good once the records are; a nil value forgets its name. It
+	// keeps the values and changes nothing in them. There may be no records.
+	Accept(ctx context.Context, source string, records []gatewarden.Record, values map[string][]byte) error
 }
 
 // Factory makes sources of one kind.

@@ -34,7 +34,7 @@ type Source struct {
 	decoders *collector.Pool
 	bodies   bodies
 	buffered atomic.Int64 // bytes of the bodies that are being received or counted
-	warnings warnings
+	quiet    collector.Quiet
 	now      func() time.Time
 }
 

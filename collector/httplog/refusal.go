@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"sync"
-	"time"
 
 	"github.com/gatewarden/gatewarden"
 )
@@ -16,33 +14,12 @@ type refusal struct {
 	err    error
 }
 
-// warnings keeps refusals from flooding the log: one is logged each quietFor, with
-// how many were not.
-type warnings struct {
-	mu     sync.Mutex
-	last   time.Time
-	silent int
-}
-
-const quietFor = 10 * time.Second
-
-func (w *warnings) due(at time.Time) (due bool, silent int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.last.IsZero() && at.Sub(w.last) < quietFor {
-		w.silent++
-		return false, 0
-	}
-	silent, w.silent, w.last = w.silent, 0, at
-	return true, silent
-}
-
 // refuse answers with the error as JSON.
 func (s *Source) refuse(w http.ResponseWriter, r *http.Request, refused *refusal) {
 	s.metrics.answered(refused.status)
-	if due, silent := s.warnings.due(s.now()); due {
+	if due, held := s.quiet.Due(s.now()); due {
 		s.log.Warn("refused a body: nothing of it was counted", "source", s.name, "status", refused.status,
-			"client", r.RemoteAddr, "err", refused.err, "refused_before_unlogged", silent)
+			"client", r.RemoteAddr, "err", refused.err, "refused_before_unlogged", held)
 	}
 	header := w.Header()
 	header["Content-Type"] = jsonType

@@ -1,0 +1,76 @@
+// Package filelog reads the files that Kong's file-log plugin writes, or that a log
+// agent copies: log records as JSON, one a line. It is one of the sources under
+// collector.
+//
+// Files are found by patterns and followed through rotation, by rename and by copying
+// and truncating. How far each was read is kept in step with the counts
+// (collector.Checkpoints), so that after a crash, too, every line is counted exactly
+// once.
+//
+// A file is told from others by its first 4 KiB, because its name changes in a rotation
+// by rename, and its inode is used again for another: a file that begins as another
+// does is that file, or a copy of it.
+package filelog
+
+import (
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/collector"
+)
+
+// Factory returns the factory of this kind of source.
+func Factory() collector.Factory { return collector.Of("filelog", DefaultSettings(), New) }
+
+// Settings are those of one filelog source.
+type Settings struct {
+	Paths      []string            `yaml:"paths"`       // files, and patterns of path.Match
+	From       string              `yaml:"from"`        // where the files of the first look are begun
+	MaxLine    collector.ByteSize  `yaml:"max_line"`    // of one line; longer ones are left out
+	MaxFiles   int                 `yaml:"max_files"`   // followed at one time
+	Poll       gatewarden.Duration `yaml:"poll"`        // between looks for new lines
+	CloseAfter gatewarden.Duration `yaml:"close_after"` // silence of a file that was rotated away
+}
+
+// The values of Settings.From.
+const (
+	fromBeginning = "beginning"
+	fromEnd       = "end"
+)
+
+// DefaultSettings returns what holds where the configuration is silent.
+func DefaultSettings() Settings {
+	return Settings{
+		From:       fromBeginning,
+		MaxLine:    collector.MiB,
+		MaxFiles:   256,
+		Poll:       gatewarden.Duration(250 * time.Millisecond),
+		CloseAfter: gatewarden.Duration(5 * time.Minute),
+	}
+}
+
+// Validate returns an error with the code Invalid for settings that cannot work.
+func (s *Settings) Validate() error {
+	if len(s.Paths) == 0 {
+		return gatewarden.Errorf(gatewarden.Invalid, "filelog: paths names no file").WithHint(`write paths: ["/var/log/kong/*.json*"]`)
+	}
+	for _, path := range s.Paths {
+		if _, err := filepath.Match(path, ""); err != nil || path == "" {
+			return gatewarden.Errorf(gatewarden.Invalid, "filelog: paths: %q is no pattern", path).WithHint("close every [ with a ]")
+		}
+		if path == "-" {
+			return gatewarden.Errorf(gatewarden.Invalid, "filelog: paths: - is no file").WithHint("the standard input is a source of its own: - stdin: {}")
+		}
+	}
+	switch {
+	case !slices.Contains([]string{fromBeginning, fromEnd}, s.From):
+		return gatewarden.Errorf(gatewarden.Invalid, "filelog: from is %q", s.From).WithHint("write beginning or end")
+	case s.MaxLine < collector.ShortestLimit:
+		return gatewarden.Errorf(gatewarden.Invalid, "filelog: max_line (%s) is below %s, which a record of Kong's may have", s.MaxLine, collector.ShortestLimit)
+	case s.MaxFiles <= 0 || s.Poll <= 0 || s.CloseAfter <= 0:
+		return gatewarden.Errorf(gatewarden.Invalid, "filelog: max_files, poll and close_after must be above zero")
+	}
+	return nil
+}

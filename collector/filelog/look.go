@@ -1,0 +1,303 @@
+package filelog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// packed are the ends of names of files that a rotation has compressed. They are
+// copies of what was read.
+var packed = []string{".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"}
+
+// candidate is a file that may be followed.
+type candidate struct {
+	path, pattern string // pattern is "" when none finds it
+	info          os.FileInfo
+}
+
+// look finds what the patterns name: files that were followed before, under another
+// name perhaps, and new ones.
+func (s *Source) look(ctx context.Context) {
+	found := s.find()
+	unknown := s.recognise(found)
+	if !s.looked && s.kept != nil {
+		unknown = s.resume(ctx, unknown)
+	}
+	for _, c := range unknown {
+		s.begin(ctx, c)
+	}
+	s.looked = true
+	for _, f := range slices.Clone(s.files) {
+		if f.gone && s.now().Sub(f.active) >= time.Duration(s.settings.CloseAfter) {
+			s.finish(ctx, f)
+		}
+	}
+	s.metrics.files.Set(float64(len(s.files)))
+}
+
+// find returns what the patterns find, the oldest first.
+func (s *Source) find() []candidate {
+	var found []candidate
+	seen := map[string]bool{}
+	for _, pattern := range s.patterns {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			s.failed("looking for", pattern, err)
+		}
+		for _, path := range paths {
+			if c, ok := look(path, pattern); ok && !seen[path] {
+				seen[path] = true
+				found = append(found, c)
+			}
+		}
+	}
+	slices.SortStableFunc(found, func(a, b candidate) int { return a.info.ModTime().Compare(b.info.ModTime()) })
+	return found
+}
+
+// look returns the file at path, when it is one that can be read line by line.
+func look(path, pattern string) (candidate, bool) {
+	if slices.ContainsFunc(packed, func(end string) bool { return strings.HasSuffix(path, end) }) {
+		return candidate{}, false
+	}
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return candidate{}, false
+	}
+	return candidate{path, pattern, info}, true
+}
+
+// recognise learns the present names of the files that are followed, and returns the
+// candidates that are not.
+func (s *Source) recognise(found []candidate) (unknown []candidate) {
+	byFile := map[*file]candidate{}
+	for _, c := range found {
+		if f := s.following(c.info); f != nil {
+			byFile[f] = c
+		} else {
+			unknown = append(unknown, c)
+		}
+	}
+	for _, f := range s.files {
+		c, ok := byFile[f]
+		if ok && (c.path != f.mark.Path || f.gone) || !ok && !f.gone {
+			s.metrics.rotations.Inc()
+			s.log.Info("a file was rotated", "was", f.mark.Path, "is", c.path)
+		}
+		f.gone = !ok
+		if ok {
+			f.mark.Path, f.mark.Pattern = c.path, c.pattern
+		}
+	}
+	return unknown
+}
+
+// following returns the file that is followed and is the one of info.
+func (s *Source) following(info os.FileInfo) *file {
+	for _, f := range s.files {
+		if mine, err := f.f.Stat(); err == nil && os.SameFile(mine, info) {
+			return f
+		}
+	}
+	return nil
+}
+
+// resume takes up the files of the last life, and returns the candidates that are none
+// of them. First those that are where the file system says, then those that begin as
+// they did, under whatever name: a rotation may have gone on meanwhile.
+func (s *Source) resume(ctx context.Context, found []candidate) []candidate {
+	marks := decodeMarks(s.kept.Load(prefix))
+	for _, m := range marks {
+		s.looked = s.looked || slices.Contains(s.patterns, m.Pattern)
+	}
+	keys := slices.Sorted(maps.Keys(marks))
+	take := func(c candidate, byInode bool) bool {
+		for _, key := range keys {
+			m, ok := marks[key]
+			if !ok || byInode != (m.identity == inode(c.info)) {
+				continue
+			}
+			if s.follow(c, key, m) {
+				delete(marks, key)
+				return true
+			}
+		}
+		return false
+	}
+	byInode := func(c candidate) bool { return take(c, true) }
+	byHead := func(c candidate) bool { return take(c, false) }
+	found = slices.DeleteFunc(found, byInode)
+	found = slices.DeleteFunc(found, byHead)
+	for _, c := range s.besides(marks) {
+		if !byInode(c) {
+			byHead(c)
+		}
+	}
+	for key, m := range marks {
+		if slices.Contains(s.patterns, m.Pattern) {
+			s.metrics.lost.Inc()
+			s.log.Warn("a file that was read before is gone; if it was not read to its end, the rest is lost",
+				"path", m.Path, "read_bytes", m.Offset, "hint", "let the pattern find rotated files too, and compress them one rotation later (delaycompress)")
+			if err := s.keep(ctx, nil, key, nil); err != nil {
+				s.failed("forgetting", m.Path, err)
+			}
+		}
+	}
+	return found
+}
+
+// maxBesides bounds how many files of a folder are looked at for one that was renamed.
+const maxBesides = 10_000
+
+// besides returns the files in the folders of the marks that no pattern finds.
+func (s *Source) besides(marks map[string]mark) []candidate {
+	var list []candidate
+	seen := map[string]bool{}
+	for _, m := range marks {
+		folder := filepath.Dir(m.Path)
+		if seen[folder] || !slices.Contains(s.patterns, m.Pattern) {
+			continue
+		}
+		seen[folder] = true
+		list = append(list, s.inFolder(folder, m.Pattern)...)
+	}
+	return list
+}
+
+// inFolder returns the files in a folder that are not followed.
+func (s *Source) inFolder(folder, pattern string) []candidate {
+	dir, err := os.Open(folder)
+	if err != nil {
+		s.failed("looking into", folder, err)
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(maxBesides) // what could be read of it must do
+	var list []candidate
+	for _, name := range names {
+		if c, ok := look(filepath.Join(folder, name), pattern); ok && s.following(c.info) == nil {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// open opens a candidate, unless what has its name by now is followed already.
+func (s *Source) open(c *candidate) (*os.File, bool) {
+	opened, err := os.Open(c.path)
+	if err != nil {
+		s.failed("opening", c.path, err)
+		return nil, false
+	}
+	if c.info, err = opened.Stat(); err != nil || s.following(c.info) != nil {
+		opened.Close()
+		return nil, false
+	}
+	return opened, true
+}
+
+// follow follows the candidate from the mark on, if it is the mark's file.
+func (s *Source) follow(c candidate, key string, m mark) bool {
+	opened, ok := s.open(&c)
+	if !ok {
+		return false
+	}
+	head := readHead(opened, m.Head)
+	if c.info.Size() < m.Offset || len(head) < m.Head || sum(head) != m.Sum {
+		opened.Close()
+		return false
+	}
+	m.identity, m.Path = inode(c.info), c.path
+	s.files = append(s.files, &file{
+		key: key, mark: m, f: opened, head: head, pos: m.Offset, size: c.info.Size(), active: s.now(),
+		gone: !slices.ContainsFunc(s.patterns, func(p string) bool { ok, err := filepath.Match(p, c.path); return ok && err == nil }),
+	})
+	s.log.Info("going on with a file", "path", c.path, "at", m.Offset, "of", c.info.Size())
+	return true
+}
+
+// begin follows a new file.
+func (s *Source) begin(ctx context.Context, c candidate) {
+	if len(s.files) >= s.settings.MaxFiles {
+		s.failed("following", c.path, errTooMany)
+		return
+	}
+	opened, ok := s.open(&c)
+	if !ok {
+		return
+	}
+	head := readHead(opened, headSize)
+	if len(head) == 0 || s.copies(head) {
+		// A copy in the making, for a rotation by truncation: it is taken up when its
+		// original is truncated. It is looked at again: two files may begin alike for as
+		// long as there are only a few bytes.
+		opened.Close()
+		return
+	}
+	f := &file{
+		key: newKey(), mark: mark{identity: inode(c.info), Path: c.path, Pattern: c.pattern},
+		f: opened, head: head, size: c.info.Size(), active: s.now(),
+	}
+	if !s.looked && s.settings.From == fromEnd {
+		s.toEnd(ctx, f)
+	}
+	s.files = append(s.files, f)
+	s.log.Info("following a file", "path", c.path, "from", f.pos)
+}
+
+// toEnd makes f be read from its end on, or from the end of the line that is being
+// written.
+func (s *Source) toEnd(ctx context.Context, f *file) {
+	m := f.at(f.size)
+	if err := s.keep(ctx, nil, f.key, &m); err != nil {
+		s.failed("keeping the end of", m.Path, err)
+	}
+	last := []byte{0}
+	_, err := f.f.ReadAt(last, f.size-1)
+	f.mark, f.pos, f.skipping = m, f.size, err != nil || last[0] != '\n'
+}
+
+// copies reports whether a file that begins so begins as one that is followed.
+func (s *Source) copies(head []byte) bool {
+	return slices.ContainsFunc(s.files, func(f *file) bool {
+		n := min(len(head), len(f.head))
+		return n > 0 && bytes.Equal(head[:n], f.head[:n])
+	})
+}
+
+// truncated is called when f is no longer what it was: it was truncated, and perhaps
+// copied before. What was not read of it is in the copy, which is followed in its
+// place; f is a new file.
+func (s *Source) truncated(ctx context.Context, f *file) {
+	s.metrics.rotations.Inc()
+	s.log.Info("a file was truncated", "path", f.mark.Path, "read_bytes", f.mark.Offset)
+	old, key := f.mark, f.key
+	unread := f.size - f.mark.Offset
+	f.key = newKey()
+	f.mark = mark{identity: old.identity, Path: old.Path, Pattern: old.Pattern}
+	if old.Head != len(f.head) { // nothing of it was counted yet
+		old.Head, old.Sum = len(f.head), sum(f.head)
+	}
+	f.head, f.pos, f.size, f.skipping = nil, 0, 0, false
+	if old.Head > 0 && slices.ContainsFunc(s.inFolder(filepath.Dir(old.Path), old.Pattern), func(c candidate) bool { return s.follow(c, key, old) }) {
+		return
+	}
+	if unread > 0 {
+		s.metrics.lost.Inc()
+		s.log.Warn("a file was truncated before it was read to its end, and there is no copy of it", "path", old.Path, "lost_bytes_at_least", unread,
+			"hint", "let logrotate copy it into the same folder, and compress it one rotation later (delaycompress)")
+	}
+	if err := s.keep(ctx, nil, key, nil); err != nil {
+		s.failed("forgetting", old.Path, err)
+	}
+}
+
+// errTooMany is why a file is not followed.
+var errTooMany = errors.New("there are more files than max_files")

@@ -1,0 +1,200 @@
+package filelog
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/collector"
+)
+
+// Source follows files.
+type Source struct {
+	settings Settings
+	patterns []string // ready to open
+	name     string
+	sink     collector.Sink
+	kept     collector.Checkpoints // nil when nothing outlives the process
+	feed     *collector.Feed
+	log      *slog.Logger
+	metrics  *metrics
+	quiet    collector.Quiet
+	now      func() time.Time
+
+	files  []*file
+	buf    []byte
+	looked bool // once: from then on, a new file is read from its beginning
+}
+
+// New makes a source.
+func New(env collector.Env, settings Settings) (collector.Source, error) {
+	metrics, err := newMetrics(env.Metrics)
+	if err != nil {
+		return nil, gatewarden.Errorf(gatewarden.Internal, "filelog: cannot register metrics: %w", err)
+	}
+	feed, err := collector.NewFeed(env, settings.MaxLine)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{
+		settings: settings, name: env.Name, sink: env.Sink, kept: env.Checkpoints, feed: feed,
+		log: env.Log.With("source", env.Name), metrics: metrics, now: time.Now, buf: make([]byte, blockSize),
+	}
+	for _, path := range settings.Paths {
+		s.patterns = append(s.patterns, env.Path(path))
+	}
+	return s, nil
+}
+
+// blockSize is how much is read and counted at a time, when there is so much: about 100
+// records. It is the least that Settings.MaxLine can mean, too.
+const blockSize = 256 << 10
+
+// lookEvery is how often the patterns are looked at.
+const lookEvery = time.Second
+
+// Run reads until ctx is done.
+func (s *Source) Run(ctx context.Context) error {
+	defer s.close()
+	poll := time.NewTicker(time.Duration(s.settings.Poll))
+	defer poll.Stop()
+	var looked time.Time
+	for {
+		if now := s.now(); now.Sub(looked) >= lookEvery {
+			s.look(ctx)
+			looked = now
+		}
+		if !s.read(ctx) {
+			select {
+			case <-poll.C:
+			case <-ctx.Done():
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+func (s *Source) close() {
+	for _, f := range s.files {
+		f.f.Close()
+	}
+	s.files = nil
+}
+
+// read counts a block of each file, and reports whether there may be more at once.
+func (s *Source) read(ctx context.Context) (more bool) {
+	backlog := int64(0)
+	for _, f := range slices.Clone(s.files) { // truncation adds to them
+		if ctx.Err() != nil {
+			return false
+		}
+		again, err := s.step(ctx, f)
+		if err != nil && ctx.Err() == nil {
+			s.failed("reading", f.mark.Path, err)
+		}
+		more = more || again
+		backlog += max(f.size-f.mark.Offset, 0)
+	}
+	s.metrics.backlog.Set(float64(backlog))
+	return more
+}
+
+// step counts a block of f.
+func (s *Source) step(ctx context.Context, f *file) (more bool, err error) {
+	found, err := f.read(&s.buf, max(int(s.settings.MaxLine), blockSize))
+	if err != nil {
+		return false, err
+	}
+	// The file is asked only now: had it been truncated while it was read, the lines
+	// would be of the new file, or of both.
+	head := f.learn(found.data)
+	same, err := f.same(head)
+	if err != nil {
+		return false, err
+	}
+	if !same {
+		s.truncated(ctx, f)
+		return true, nil
+	}
+	f.head = head
+	if found.next == f.pos {
+		return false, nil
+	}
+	f.active = s.now()
+	block := collector.Block{Data: found.lines}
+	if found.tooLong {
+		block.TooLong = 1
+	}
+	if found.lines == nil {
+		// Within a line that is too long. It is skipped again after a crash: its mark
+		// stays before it.
+		if found.tooLong {
+			err = s.feed.Take(ctx, block, nil)
+		}
+		f.pos, f.skipping = found.next, true
+		return found.more, err
+	}
+	return found.more, s.count(ctx, f, block, found.next)
+}
+
+// count counts lines together with the mark behind them.
+func (s *Source) count(ctx context.Context, f *file, block collector.Block, offset int64) error {
+	m := f.at(offset)
+	err := s.feed.Take(ctx, block, func(ctx context.Context, records []gatewarden.Record) error {
+		return s.keep(ctx, records, f.key, &m)
+	})
+	if err == nil {
+		f.mark, f.pos, f.skipping = m, offset, false
+	}
+	return err
+}
+
+// keep counts records and keeps a mark, nil to forget it.
+func (s *Source) keep(ctx context.Context, records []gatewarden.Record, key string, m *mark) error {
+	if s.kept == nil {
+		return s.sink.Accept(ctx, s.name, records)
+	}
+	values := map[string][]byte{key: nil}
+	if m != nil {
+		values[key] = m.encode()
+	}
+	return s.kept.Accept(ctx, s.name, records, values)
+}
+
+// finish ends a file that was rotated away and has been silent since. Its last line may
+// lack its end.
+func (s *Source) finish(ctx context.Context, f *file) {
+	if rest := f.rest(int(s.settings.MaxLine)); len(rest) > 0 {
+		if err := s.count(ctx, f, collector.Block{Data: rest}, f.size); err != nil {
+			return // there is another time
+		}
+	}
+	s.drop(ctx, f)
+}
+
+// drop follows f no longer, and forgets how far it was read.
+func (s *Source) drop(ctx context.Context, f *file) {
+	if err := s.keep(ctx, nil, f.key, nil); err != nil {
+		s.failed("forgetting", f.mark.Path, err)
+		return
+	}
+	f.f.Close()
+	s.files = slices.DeleteFunc(s.files, func(other *file) bool { return other == f })
+	s.metrics.files.Set(float64(len(s.files)))
+}
+
+func (s *Source) failed(doing, path string, err error) {
+	s.metrics.failures.Inc()
+	if due, held := s.quiet.Due(s.now()); due {
+		s.log.Warn("a file cannot be followed; it is tried again", "doing", doing, "path", path, "err", err, "times_before_unlogged", held)
+	}
+}
+
+// newKey returns a name for a mark that no other has.
+func newKey() string { return fmt.Sprintf("%s%016x", prefix, rand.Uint64()) }
