@@ -3,7 +3,7 @@ GO   ?= go
 LINT  = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test lint bench canary-table demo fuzz golden tidy clean
+.PHONY: help build test lint bench canary-table demo fuzz golden jenkins-test tidy clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 golden: ## write the golden files anew; look at the diff
 	@grep -rlE --include='*_test.go' 'flag\.Bool\("update"' . | xargs -n1 dirname | sort -u | while read -r pkg; do \
 	  $(GO) test "$$pkg" -update || exit 1; done
+
+jenkins-test: ## the Jenkins library and its examples, with Jenkins' Groovy (needs Maven and Java 17)
+	cd jenkins && mvn -q -B test
 
 tidy: ## go.mod as it should be
 	$(GO) mod tidy
