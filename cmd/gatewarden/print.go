@@ -90,11 +90,11 @@ func (p painter) paint(code, s string) string {
 // state colours a state by what it means for whoever is on call.
 func (p painter) state(s string) string {
 	switch s {
-	case "breach", "failed", "unknown":
+	case "breach", "failed", "unknown", "fail", "error":
 		return p.paint(red, s)
-	case "healthy", "applied", "reverted":
+	case "healthy", "applied", "reverted", "pass":
 		return p.paint(green, s)
-	case "inconclusive", "waiting", "reverting", "left", "skipped":
+	case "inconclusive", "waiting", "reverting", "left", "skipped", "cancelled":
 		return p.paint(yellow, s)
 	default:
 		return s

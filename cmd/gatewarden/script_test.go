@@ -37,6 +37,8 @@ var update = flag.Bool("update", false, "write what the sessions print into thei
 //	                  Admin API is $KONG
 //	jenkins           a Jenkins with the job shop/orders-rollback at $JENKINS; the token
 //	                  is $JENKINS_TOKEN
+//	gateguard         a guard with the canaries orders (passes), payments (fails), search
+//	                  (has no answer) and inventory (never ends); $GATEWARDEN_SERVER
 //	traffic BAD%      keeps orders' log coming to $INGEST, 100 records a second of which
 //	                  so many fail; "traffic stop" ends it
 //	envsubst FILE...  fills $NAME in files; $$ stays a $
@@ -59,7 +61,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update, RequireUniqueNames: true, Setup: setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"envsubst": envsubst, "traffic": setTraffic, "kong": startKong, "jenkins": startJenkins, "records": writeRecords, "post": post,
+			"envsubst": envsubst, "traffic": setTraffic, "kong": startKong, "gateguard": startGateGuard, "jenkins": startJenkins, "records": writeRecords, "post": post,
 			"await": await, "awaitfile": awaitFile, "emptydir": emptyDir, "occupy": occupy, "gzip": pack, "cut": cut, "grab": grab, "jsonlines": jsonLines,
 		},
 	})

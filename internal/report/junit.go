@@ -74,13 +74,17 @@ type junitCase struct {
 	Failure *junitWords `xml:"failure"`
 	Error   *junitWords `xml:"error"`
 	Skipped *junitWords `xml:"skipped"`
-	Out     string      `xml:"system-out,omitempty"`
+	Out     *junitText  `xml:"system-out"`
 }
 
 type junitWords struct {
 	Message string `xml:"message,attr"`
 	Type    string `xml:"type,attr,omitempty"`
-	Text    string `xml:",chardata"`
+	Text    string `xml:",cdata"` // so that its lines stay lines
+}
+
+type junitText struct {
+	Text string `xml:",cdata"`
 }
 
 func (s *junitSuite) add(c junitCase) {
@@ -117,7 +121,7 @@ func checkCase(class string, c gatewarden.CheckEvidence, v *gatewarden.CanaryVer
 	case state == gatewarden.RunFail && condemns(c, v):
 		out.Failure = &junitWords{Message: v.Reason, Type: c.Name, Text: says}
 	case c.Pass == nil || c.Shown:
-		out.Out = says
+		out.Out = &junitText{says}
 	default:
 		out.Skipped = &junitWords{Message: "not shown to be within its margin: " + says}
 	}
@@ -135,7 +139,7 @@ func splitCase(class string, v *gatewarden.CanaryVerdict) junitCase {
 	if s := v.Split; s.Configured <= 0 || s.Mismatch || s.Large {
 		out.Skipped = &junitWords{Message: splitNote(s)}
 	} else {
-		out.Out = splitNote(s)
+		out.Out = &junitText{splitNote(s)}
 	}
 	return out
 }
@@ -146,18 +150,18 @@ func runCase(class string, r *Report, run *gatewarden.Run, took string) junitCas
 	var text strings.Builder
 	// Writing to a builder does not fail.
 	_ = r.Text(&text)
-	reason := cmp.Or(run.Reason, "no reason is known")
-	switch r.State() {
-	case gatewarden.RunPass:
-		out.Out = text.String()
-	case gatewarden.RunFail:
-		out.Failure = &junitWords{Message: reason, Type: "fail", Text: text.String()}
-	case gatewarden.RunInconclusive:
-		out.Skipped, out.Out = &junitWords{Message: reason}, text.String()
-	case gatewarden.RunCancelled:
-		out.Skipped, out.Out = &junitWords{Message: "cancelled: " + reason}, text.String()
+	reason, all := cmp.Or(run.Reason, "no reason is known"), &junitText{text.String()}
+	switch state := r.State(); {
+	case r.Error != "":
+		out.Error = &junitWords{Message: Printable(r.Error), Type: "error", Text: all.Text}
+	case state == gatewarden.RunPass:
+		out.Out = all
+	case state == gatewarden.RunFail:
+		out.Failure = &junitWords{Message: reason, Type: "fail", Text: all.Text}
+	case state == gatewarden.RunInconclusive:
+		out.Skipped, out.Out = &junitWords{Message: reason}, all
 	default:
-		out.Error = &junitWords{Message: cmp.Or(Printable(r.Error), reason), Type: "error", Text: text.String()}
+		out.Skipped, out.Out = &junitWords{Message: string(run.State) + ": " + reason}, all
 	}
 	return out
 }

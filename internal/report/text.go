@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/gatewarden/gatewarden"
@@ -200,17 +199,10 @@ func pad(s string, width int) string {
 	return s + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(s)))
 }
 
-// Line says in one line how a run stands, for whoever follows it: the state, what is
-// most important, and how long it has taken.
-func Line(run *gatewarden.Run, at time.Time) string {
+// Line says in one line how a run stands.
+func Line(run *gatewarden.Run) string {
 	r := printable(*run)
-	line := fmt.Sprintf("%s: %s", r.Canary, r.State)
-	if step := StepOf(&r); step != "" {
-		line += " (step " + step + ")"
-	}
-	if took := at.Sub(r.StartedAt).Round(time.Second); took > 0 {
-		line += " after " + gatewarden.Duration(took).String()
-	}
+	line := r.ID + ": " + string(r.State)
 	if r.Reason != "" {
 		line += ": " + r.Reason
 	}
