@@ -2,15 +2,60 @@ package gates
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
 )
 
 // Book keeps the runs of all canaries. It is safe for concurrent use.
+//
+// Two locks, taken in this order: steer is held by whoever changes what is durable (a
+// tick, a start, a person), over its input and output; mu guards the fields, and is held
+// for moments only, so that records are never kept waiting by a disk.
 type Book struct {
-	cfg Config
+	cfg     Config
+	metrics *metrics
+	plan    atomic.Pointer[plan] // who is to be shown a record
+
+	steer sync.Mutex
+	calls sync.WaitGroup     // callbacks under way
+	life  context.Context    // of the callbacks
+	end   context.CancelFunc // of life
+
+	mu    sync.Mutex
+	slots []*slot         // the canaries, in the order of the rules, then those that are gone but have a run
+	runs  map[string]*run // by id
+	byKey map[runKey]*run // of those that have a key
+	log   observationsLog // what must not be lost
+	known map[string]bool // ids of the observations that the log held at the start, nil once they are of no use
+	until time.Time       // until when known is of use
+	hold  time.Time       // until then the runs that were restored are not advanced
+	lived map[string]bool // the runs that hold is about
+	gone  []string        // names of blobs to be deleted
+	at    time.Time       // of the last tick
+
+	saveAfter time.Time // no writing down before, as it failed just now; guarded by steer
 }
+
+// slot is what is kept of one canary.
+type slot struct {
+	name   string
+	canary *gatewarden.Canary // nil when the rules no longer have it
+	active *run               // the one that is running or watched, or nil
+	latest *run
+	past   past // the baseline's history, for the next run
+	seen   [2]sighting
+}
+
+type runKey struct{ canary, key string }
 
 // New returns a book without canaries and runs: SetCanaries and Restore come next, in this
 // order.
@@ -19,69 +64,189 @@ func New(cfg Config) (*Book, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Book{cfg: cfg}, nil
+	b := &Book{cfg: cfg, metrics: newMetrics(cfg.Registerer), runs: map[string]*run{}, byKey: map[runKey]*run{}}
+	b.log.open = newGroup(1)
+	b.log.open.turn <- struct{}{}
+	b.life, b.end = context.WithCancel(context.Background())
+	b.replan()
+	return b, nil
 }
 
-// SetCanaries replaces the canaries. A run keeps the definition that it began with.
-func (b *Book) SetCanaries(list []gatewarden.Canary) error { return errMissing() }
-
-// Restore takes up what the last life of the guard left.
-func (b *Book) Restore(ctx context.Context, at time.Time) error { return errMissing() }
-
-// Tick judges all runs at the instant, twice a second, and does what follows.
-func (b *Book) Tick(ctx context.Context, at time.Time) error { return errMissing() }
-
-// Close waits for calls that are under way and writes everything down.
-func (b *Book) Close(ctx context.Context) error { return errMissing() }
-
-// Batch begins a batch of records that arrived at the given instant.
-func (b *Book) Batch(at time.Time) *Batch { return &Batch{} }
-
-// Batch is a number of records that arrive together.
-type Batch struct{}
-
-// Add shows the record to every canary.
-func (t *Batch) Add(r *gatewarden.Record) {}
-
-// Commit gives the observations to the judges. It returns when a crash can no longer lose
-// them, or when they could not be written down; then they count all the same.
-func (t *Batch) Commit(ctx context.Context) {}
-
-// Start starts a run, or finds the one that the key names.
-func (b *Book) Start(ctx context.Context, at time.Time, req Request) (run gatewarden.Run, created bool, err error) {
-	return run, false, errMissing()
+// SetCanaries replaces the canaries. A run keeps the definition that it began with. After
+// an error nothing has changed.
+func (b *Book) SetCanaries(list []gatewarden.Canary) error {
+	b.steer.Lock()
+	defer b.steer.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	judges := make([]Judge, len(list)) // of the past, for definitions that are new
+	for i := range list {
+		if s := b.slot(list[i].Name); s != nil && s.canary != nil && reflect.DeepEqual(s.canary, &list[i]) {
+			continue
+		}
+		var err error
+		if judges[i], err = b.cfg.NewJudge(&list[i], farFuture()); err != nil {
+			return fmt.Errorf("the canary %s: %w", list[i].Name, err)
+		}
+	}
+	slots := make([]*slot, 0, len(list))
+	for i := range list {
+		s := b.slot(list[i].Name)
+		if s == nil {
+			s = &slot{name: list[i].Name, latest: b.newest(list[i].Name)}
+		}
+		if judges[i] != nil {
+			s.define(list[i], judges[i])
+		}
+		slots = append(slots, s)
+	}
+	for _, s := range b.slots {
+		if slices.Contains(slots, s) {
+			continue
+		}
+		if s.canary, s.past = nil, (past{}); s.active != nil {
+			slots = append(slots, s)
+		} else {
+			b.metrics.forget(s.name)
+		}
+	}
+	b.slots = slots
+	b.replan()
+	return nil
 }
 
-// Cancel ends a run without an answer.
-func (b *Book) Cancel(ctx context.Context, at time.Time, id, by, reason string) (gatewarden.Run, error) {
-	return gatewarden.Run{}, errMissing()
+// define gives the slot a new definition, with the judge that gathers its baseline's past.
+func (s *slot) define(c gatewarden.Canary, judge Judge) {
+	s.canary = &c
+	if s.active != nil && reflect.DeepEqual(s.active.canary, &c) {
+		s.canary = s.active.canary // so that what is shown to one is shown to the other
+	}
+	s.past = past{judges: []pastJudge{{judge: judge}}}
 }
 
-// Override ends a run with a person's answer, RunPass or RunFail.
-func (b *Book) Override(ctx context.Context, at time.Time, id string, state gatewarden.RunState, by, reason string) (gatewarden.Run, error) {
-	return gatewarden.Run{}, errMissing()
+// slot returns the slot of that name, nil when there is none; mu is held.
+func (b *Book) slot(name string) *slot {
+	for _, s := range b.slots {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
 }
 
-// Run returns a run with its trail.
-func (b *Book) Run(id string) (gatewarden.Run, error) { return gatewarden.Run{}, errMissing() }
-
-// Latest returns a canary's newest run with its trail.
-func (b *Book) Latest(canary string) (gatewarden.Run, error) { return gatewarden.Run{}, errMissing() }
-
-// Runs returns what f selects, the newest first, without trails.
-func (b *Book) Runs(f Filter) []gatewarden.Run { return nil }
-
-// Wait returns the run once it is over or no longer as seen, which is a state, a version
-// or "" for running; and as it is when ctx ends.
-func (b *Book) Wait(ctx context.Context, id, seen string) (gatewarden.Run, error) {
-	return gatewarden.Run{}, errMissing()
+// newest returns a canary's newest run, nil when there is none; mu is held.
+func (b *Book) newest(canary string) *run {
+	var newest *run
+	for _, r := range b.runs {
+		if r.Canary == canary && (newest == nil || later(r, newest)) {
+			newest = r
+		}
+	}
+	return newest
 }
 
-// Canaries returns every canary in the order of the rules.
-func (b *Book) Canaries() []View { return nil }
+// later reports whether a began after b; ids decide between two of the same second.
+func later(a, b *run) bool {
+	if !a.StartedAt.Equal(b.StartedAt) {
+		return a.StartedAt.After(b.StartedAt)
+	}
+	return a.ID > b.ID
+}
 
-func errMissing() error { return gatewarden.Errorf(gatewarden.Internal, "not written yet") }
+// plan says who is to be shown a record. It never changes once it is in use.
+type plan struct {
+	byService map[string][]*feed
+	others    []*feed // those that no service's name picks
+}
 
-func newCaller(any) Notifier { return nil }
+// feed is a definition of a canary that somebody is interested in: the one in force, or
+// the one that a run began with.
+type feed struct {
+	slot   *slot
+	canary *gatewarden.Canary
+	track  func(target string) (gatewarden.Track, bool)
+}
 
-func randomID() string { return "" }
+// replan makes a plan from the slots; mu is held.
+func (b *Book) replan() {
+	p := &plan{byService: map[string][]*feed{}}
+	for _, s := range b.slots {
+		if s.canary != nil {
+			p.add(b.feed(s, s.canary))
+		}
+		if s.active != nil && s.active.canary != s.canary {
+			p.add(b.feed(s, s.active.canary))
+		}
+	}
+	b.plan.Store(p)
+}
+
+func (b *Book) feed(s *slot, c *gatewarden.Canary) *feed {
+	f := &feed{slot: s, canary: c, track: func(string) (gatewarden.Track, bool) { return 0, false }}
+	if b.cfg.Tracks != nil {
+		f.track = func(target string) (gatewarden.Track, bool) { return b.cfg.Tracks.Track(c.Name, target) }
+	}
+	return f
+}
+
+func (p *plan) add(f *feed) {
+	services := []string{f.canary.Series.Service}
+	if services[0] == "" {
+		services = nil
+		for _, s := range f.canary.Tracks {
+			if s.Kind != gatewarden.ByService {
+				p.others = append(p.others, f)
+				return
+			}
+			services = append(services, s.Values...)
+		}
+	}
+	slices.Sort(services)
+	for _, name := range slices.Compact(services) {
+		p.byService[name] = append(p.byService[name], f)
+	}
+}
+
+// share returns the canary's configured share, where that is known.
+func (b *Book) share(canary string) (float64, bool) {
+	if b.cfg.Tracks == nil {
+		return 0, false
+	}
+	return b.cfg.Tracks.Share(canary)
+}
+
+// randomID returns two characters, which together with the second tell runs apart.
+func randomID() string { return strings.ToLower(rand.Text()[:2]) }
+
+// Close waits for the callbacks that are under way and writes everything down.
+func (b *Book) Close(ctx context.Context) error {
+	b.end()
+	b.calls.Wait()
+	b.steer.Lock()
+	defer b.steer.Unlock()
+	var errs []error
+	for _, r := range b.all(func(r *run) bool { return r.judge != nil || r.dirty }) {
+		errs = append(errs, b.save(ctx, r))
+	}
+	b.mu.Lock()
+	slots := slices.Clone(b.slots)
+	b.mu.Unlock()
+	for _, s := range slots {
+		errs = append(errs, b.savePast(ctx, s))
+	}
+	return errors.Join(errs...)
+}
+
+// all returns the runs that want selects, in the order of their ids.
+func (b *Book) all(want func(*run) bool) []*run {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var list []*run
+	for _, r := range b.runs {
+		if want(r) {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(x, y *run) int { return strings.Compare(x.ID, y.ID) })
+	return list
+}

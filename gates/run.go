@@ -1,0 +1,269 @@
+package gates
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// run is a Run with what it takes to answer it. Its fields are guarded by Book.mu, and
+// what is durable of them is changed under Book.steer only.
+type run struct {
+	gatewarden.Run // its Reason is the bare one; view adds what keeps the weights from moving
+	canary         *gatewarden.Canary
+	judge          Judge // nil when it is judged no more
+
+	advanced   time.Time        // the newest instant that the judge knows
+	evidence   float64          // for a fail, at that instant
+	standing   gatewarden.State // likewise
+	applied    uint64           // number of the newest section of the log that the judge was given
+	share      float64          // that the judge was told last, -1 before
+	decision   *decision        // found, and not yet acted upon
+	trailEvery time.Duration    // between two points of the trail
+	lastSeen   time.Time        // the end of the canary's newest request
+
+	todo todo
+	move move
+
+	dirty        bool // it must be written down
+	savedAt      time.Time
+	savedApplied uint64
+	wake         chan struct{} // closed when Version changes; nil while nobody waits
+}
+
+// decision is what the judge came to, and when: on a whole second, so that it is the same
+// however the ticks fell.
+type decision struct {
+	state   gatewarden.State // Inconclusive at the deadline
+	at      time.Time
+	verdict gatewarden.CanaryVerdict
+}
+
+// add shows the judge an observation.
+func (r *run) add(o *gatewarden.Observation) {
+	r.judge.Add(o)
+	if o.Track == gatewarden.TrackCanary && o.At.After(r.lastSeen) {
+		r.lastSeen = o.At
+	}
+}
+
+// advance lets the judge see everything up to the instant, a second at a time: when a
+// guard comes back after some time, it decides what it would have decided then.
+func (r *run) advance(to time.Time) {
+	if !to.After(r.advanced) {
+		return
+	}
+	for at := r.advanced.Truncate(time.Second).Add(time.Second); at.Before(to); at = at.Add(time.Second) {
+		r.look(at)
+	}
+	r.look(to)
+}
+
+// look advances the judge and remembers the first decision. The deadline is looked at
+// exactly, as what is closed after it does not count.
+func (r *run) look(at time.Time) {
+	if r.State == gatewarden.RunRunning && r.advanced.Before(r.Deadline) && at.After(r.Deadline) {
+		r.look(r.Deadline)
+	}
+	r.standing, r.evidence = r.judge.Standing(at)
+	r.advanced = at
+	if r.decision == nil && r.decides(at) {
+		r.decision = &decision{state: r.standing, at: at.Truncate(time.Second), verdict: r.judge.Verdict(at)}
+		r.decision.verdict.At = r.decision.at
+	}
+	r.point(at.Truncate(time.Second))
+}
+
+// decides reports whether there is something to act upon.
+func (r *run) decides(at time.Time) bool {
+	switch {
+	case r.standing == gatewarden.Breach:
+		return true
+	case r.State != gatewarden.RunRunning:
+		return false
+	case !at.Before(r.Deadline):
+		return true
+	default:
+		return r.standing == gatewarden.Healthy && !r.climbing()
+	}
+}
+
+const (
+	trailStep = 5 * time.Second
+	maxTrail  = 500
+)
+
+// point adds a point to the trail when it is time. When there are too many, every second
+// one goes, and they come half as often.
+func (r *run) point(at time.Time) {
+	if n := len(r.Trail); n > 0 && at.Sub(r.Trail[n-1].At) < r.trailEvery || at.Before(r.StartedAt) {
+		return
+	}
+	v := r.judge.Verdict(r.advanced)
+	r.show(&v)
+	p := gatewarden.RunPoint{At: at, Fail: finite(v.Evidence), Pass: finite(v.PassEvidence())}
+	if r.share >= 0 {
+		p.Share = r.share
+	}
+	r.Trail = append(r.Trail, p)
+	if len(r.Trail) < maxTrail {
+		return
+	}
+	kept := make([]gatewarden.RunPoint, 0, maxTrail)
+	for i := 0; i < len(r.Trail); i += 2 {
+		kept = append(kept, r.Trail[i])
+	}
+	r.Trail, r.trailEvery = kept, 2*r.trailEvery
+}
+
+// finite makes a number of evidence that JSON can hold.
+func finite(x float64) float64 {
+	if math.IsNaN(x) {
+		return 0
+	}
+	return max(min(x, math.MaxFloat32), -math.MaxFloat32)
+}
+
+// show makes v what views show.
+func (r *run) show(v *gatewarden.CanaryVerdict) {
+	r.Verdict = v
+	if r.State == gatewarden.RunRunning {
+		r.Reason = v.Reason
+	}
+}
+
+// refresh brings the verdict up to date, at most once a second of the run.
+func (r *run) refresh() {
+	if r.judge == nil || r.Verdict != nil && r.advanced.Sub(r.Verdict.At) < time.Second {
+		return
+	}
+	v := r.judge.Verdict(r.advanced)
+	r.show(&v)
+}
+
+// changed says that there is something new to see.
+func (r *run) changed() {
+	r.Version++
+	if r.wake != nil {
+		close(r.wake)
+		r.wake = nil
+	}
+}
+
+// view returns the run as others may see it and keep it.
+func (r *run) view(trail bool) gatewarden.Run {
+	v := r.Run
+	v.Callback = nil
+	if r.Callback != nil {
+		v.Callback = &gatewarden.Callback{URL: origin(r.Callback.URL), Authorization: r.Callback.Authorization}
+	}
+	if trail {
+		v.Trail = slices.Clone(r.Trail)
+	} else {
+		v.Trail = nil
+	}
+	if r.move.held != "" {
+		v.Reason += "; the weights are not moved: " + r.move.held
+	}
+	return v
+}
+
+// event returns an event about the run.
+func (r *run) event(at time.Time, kind gatewarden.EventType, state, reason, by string) gatewarden.Event {
+	v := r.view(false)
+	return gatewarden.Event{At: at, Type: kind, Name: r.Canary, State: state, Reason: reason, By: by, Run: &v}
+}
+
+// conclude gives the run its answer at an instant, with all that follows. Its verdict is
+// brought up to date by the caller.
+func (r *run) conclude(at time.Time, state gatewarden.RunState, reason, by string) {
+	ended := at
+	r.State, r.Reason, r.EndedAt, r.decision = state, reason, &ended, nil
+	if r.Override == nil && state == gatewarden.RunPass && at.Before(r.Deadline) {
+		r.Watched = true
+	} else {
+		r.judge = nil
+	}
+	r.todo = todo{Until: at.Add(followUp)}
+	switch state {
+	case gatewarden.RunPass:
+		r.todo.Answers = slices.Clone(r.canary.OnPass)
+		r.moveTo(100, len(r.Steps)+1, at)
+	case gatewarden.RunFail:
+		r.todo.Answers = slices.Clone(r.canary.OnFail)
+		r.moveTo(0, r.Step, at)
+	case gatewarden.RunCancelled:
+		r.moveTo(0, r.Step, at)
+	default:
+		r.move = move{} // inconclusive: the weights stay as they are
+	}
+	if r.Callback != nil {
+		r.todo.Call = &call{Next: at}
+	}
+	r.todo.Events = append(r.todo.Events, r.event(at, gatewarden.EventGate, string(state), reason, by))
+	r.dirty = true
+	r.changed()
+}
+
+// decide acts upon the decision of a running run.
+func (r *run) decide() {
+	d := r.decision
+	r.Verdict = &d.verdict
+	switch d.state {
+	case gatewarden.Breach:
+		r.conclude(d.at, gatewarden.RunFail, d.verdict.Reason, "")
+	case gatewarden.Healthy:
+		r.conclude(d.at, gatewarden.RunPass, d.verdict.Reason, "")
+	default:
+		reason := fmt.Sprintf("no answer by the deadline: %s", d.verdict.Reason)
+		switch r.canary.OnInconclusive {
+		case gatewarden.HoldsAPass:
+			r.conclude(d.at, gatewarden.RunPass, reason+" (on_inconclusive: pass)", "")
+		case gatewarden.HoldsAFail:
+			r.conclude(d.at, gatewarden.RunFail, reason+" (on_inconclusive: fail)", "")
+		default:
+			r.conclude(d.at, gatewarden.RunInconclusive, reason, "")
+		}
+	}
+}
+
+// quiet is after how long without a request a canary that is watched is taken to be gone.
+const quiet = time.Minute
+
+// watch acts upon what became of a canary after its pass.
+func (r *run) watch(at time.Time) {
+	reason := ""
+	switch {
+	case r.decision != nil:
+		d := r.decision
+		r.Verdict = &d.verdict
+		r.unwatch(d.at, gatewarden.Breach, "after its pass: "+d.verdict.Reason)
+		r.todo.Answers = slices.Clone(r.canary.OnFail)
+		r.moveTo(0, r.Step, d.at)
+		return
+	case !at.Before(r.Deadline):
+		reason = "judged on after its pass until the deadline"
+	case at.Sub(r.lastSeen) >= quiet:
+		reason = "judged on after its pass until it took no requests any more"
+	default:
+		return
+	}
+	state := r.standing
+	if state == gatewarden.Healthy {
+		reason += ": within its margins"
+	}
+	r.refresh()
+	r.unwatch(at, state, reason)
+}
+
+// unwatch ends the judging after a pass.
+func (r *run) unwatch(at time.Time, state gatewarden.State, reason string) {
+	r.Watched, r.judge, r.decision = false, nil, nil
+	r.todo.Until = at.Add(followUp)
+	r.todo.Events = append(r.todo.Events, r.event(at, gatewarden.EventCanary, state.String(), reason, ""))
+	r.dirty = true
+	r.changed()
+}

@@ -1,0 +1,157 @@
+package gates
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+const (
+	// tickWithin bounds what one tick spends on others: the journal, the policies, the
+	// mover. What is left is for the next one.
+	tickWithin = 2 * time.Second
+	// holdFor is how long the runs of the last life are not advanced after a start: Kong
+	// sends again what it could not deliver, and those records would come too late.
+	holdFor = 10 * time.Second
+	// holdUpTo is the longest absence for which that makes sense: a judge can't keep more
+	// seconds open.
+	holdUpTo = 200 * time.Second
+	// knownFor is for how long after a start records are looked up among those that the
+	// log held.
+	knownFor = 2 * time.Minute
+)
+
+// Tick judges all runs at the instant, twice a second, and does what follows. The error
+// joins what could not be done or written; all of it is tried again at the next tick.
+func (b *Book) Tick(ctx context.Context, at time.Time) error {
+	b.steer.Lock()
+	defer b.steer.Unlock()
+	errs := []error{b.judge(at)}
+	b.flush(ctx, at) // what the judges were told of the split
+	errs = append(errs, b.saveDue(ctx, at))
+
+	ctx, cancel := context.WithTimeout(ctx, tickWithin)
+	defer cancel()
+	for _, r := range b.all((*run).busy) {
+		errs = append(errs, b.settle(ctx, at, r))
+	}
+	errs = append(errs, b.trim(ctx, at))
+	return errors.Join(errs...)
+}
+
+// judge lets time pass for everything that is judged.
+func (b *Book) judge(at time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.known != nil && at.After(b.until) {
+		b.known = nil
+	}
+	b.at = at
+	var errs []error
+	var entries []entry
+	running, watched := 0, 0
+	for _, s := range b.slots {
+		if s.canary != nil {
+			errs = append(errs, s.past.tick(at, func() (Judge, error) { return b.cfg.NewJudge(s.canary, farFuture()) }))
+		}
+		r := s.active
+		if r == nil {
+			continue
+		}
+		if b.held(r, at) {
+			if r.decision != nil { // the last life was about to act upon it
+				b.act(s, at)
+			}
+			continue
+		}
+		if share, known := b.share(s.name); known && share != r.share {
+			change := split{At: at, Share: share}
+			r.split(change)
+			entries = append(entries, entry{run: r.ID, advanced: r.advanced, split: &change})
+		}
+		b.pass(s, at)
+		switch {
+		case r.State == gatewarden.RunRunning:
+			running++
+		case r.Watched:
+			watched++
+		}
+	}
+	b.logged(entries)
+	b.metrics.running.Set(float64(running))
+	b.metrics.watched.Set(float64(watched))
+	return errors.Join(errs...)
+}
+
+// held reports whether the run waits for what Kong sends again; mu is held.
+func (b *Book) held(r *run, at time.Time) bool {
+	if b.lived == nil {
+		return false
+	}
+	if !at.Before(b.hold) {
+		b.lived = nil
+		return false
+	}
+	return b.lived[r.ID]
+}
+
+// split tells the judge of a change of the configured share.
+func (r *run) split(s split) {
+	r.judge.SetSplit(s.At, s.Share)
+	r.share = s.Share
+}
+
+// pass lets time pass for the canary's run; mu is held.
+func (b *Book) pass(s *slot, at time.Time) {
+	r := s.active
+	before := r.advanced
+	r.advance(at)
+	if before.Unix() != r.advanced.Unix() {
+		r.changed()
+	}
+	if r.Verdict != nil {
+		b.metrics.showEvidence(r.Canary, r.Verdict)
+	}
+	b.act(s, at)
+}
+
+// act acts upon how the canary's run stands; mu is held.
+func (b *Book) act(s *slot, at time.Time) {
+	r := s.active
+	switch {
+	case r.State != gatewarden.RunRunning:
+		r.watch(at)
+	case r.decision != nil:
+		r.decide()
+		b.ended(r)
+	default:
+		r.step(at)
+	}
+	if r.judge == nil {
+		b.retire(s)
+	}
+}
+
+// ended counts a run that has its answer.
+func (b *Book) ended(r *run) { b.metrics.runs.WithLabelValues(string(r.State)).Inc() }
+
+// retire lets go of a canary's run that is judged no more; mu is held.
+func (b *Book) retire(s *slot) {
+	shared := s.canary == s.active.canary
+	s.active = nil
+	b.metrics.forget(s.name)
+	if s.canary == nil {
+		for i, o := range b.slots {
+			if o == s {
+				b.slots = append(b.slots[:i:i], b.slots[i+1:]...)
+				break
+			}
+		}
+	}
+	if !shared {
+		b.replan()
+	}
+	b.forgetOld()
+}
