@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -169,7 +171,7 @@ func (a *App) openState(ctx context.Context, set settings) error {
 func (a *App) openStore(ctx context.Context, set settings) error {
 	a.store = store.New(store.Config{KeepDeltas: true}, a.registry)
 	a.store.Configure(meters(set.rules)) // before the restore, which keeps only what has a meter
-	k := &keeper{store: a.store, logger: a.logger.With("component", "keeper")}
+	k := &keeper{store: a.store, logger: a.logger.With("component", "keeper"), checkpoints: newCheckpoints()}
 	var err error
 	if k.cells, err = a.state.Cells(ctx); err != nil {
 		return fmt.Errorf("opening the log of cells: %w", err)
@@ -183,6 +185,7 @@ func (a *App) openStore(ctx context.Context, set settings) error {
 	a.keeper = k
 	a.onClose("the keeper", func(ctx context.Context) error { k.finish(ctx); return nil })
 	a.intake = newIntake(a.store, time.Now, set.config.BlindAfter, a.registry)
+	k.checkpoints.sink = a.intake
 	return nil
 }
 
@@ -236,11 +239,15 @@ func (a *App) openSources(_ context.Context, set settings) error {
 		}
 		source, err := byKind[s.Kind].Build(collector.Env{
 			Name: name, Sink: a.intake, Mux: a.ingest, Headers: a.headers,
+			Dir: filepath.Dir(set.config.File), Checkpoints: a.keeper.checkpoints,
 			Log:     a.logger.With("component", "collector"),
 			Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, a.registry),
 		}, s.Decode)
 		if err != nil {
 			return fmt.Errorf("setting up the source %s of %s:%d: %w", name, s.File, s.Line, err)
+		}
+		if c, ok := source.(io.Closer); ok { // it listens already; Run may never be called
+			a.onClose("the source "+name, func(context.Context) error { return c.Close() })
 		}
 		a.intake.expect(name, s.Kind, a.started)
 		a.sources = append(a.sources, source)

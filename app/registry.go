@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -11,7 +12,12 @@ import (
 	"github.com/gatewarden/gatewarden/actions"
 	"github.com/gatewarden/gatewarden/actions/notify"
 	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/collector/filelog"
 	"github.com/gatewarden/gatewarden/collector/httplog"
+	"github.com/gatewarden/gatewarden/collector/stdin"
+	"github.com/gatewarden/gatewarden/collector/syslog"
+	"github.com/gatewarden/gatewarden/collector/tcplog"
+	"github.com/gatewarden/gatewarden/collector/udplog"
 	"github.com/gatewarden/gatewarden/rules"
 )
 
@@ -19,6 +25,11 @@ import (
 func factories() []collector.Factory {
 	return []collector.Factory{
 		httplog.Factory(),
+		tcplog.Factory(),
+		udplog.Factory(),
+		filelog.Factory(),
+		syslog.Factory(),
+		stdin.Factory(os.Stdin),
 	}
 }
 
