@@ -1,0 +1,257 @@
+package gates
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// arrival is a batch that Kong sends: requests of both tracks that have just ended.
+type arrival struct {
+	after    time.Duration // since t0
+	baseline int
+	canary   int
+	failed   bool
+	late     time.Duration // how long ago the requests ended
+}
+
+// script is what happens to a guard: what arrives, what it is told, and when it dies.
+type script struct {
+	arrivals []arrival
+	length   time.Duration
+	share    map[time.Duration]float64 // of the canary, from when on
+	dieAt    int                       // the durable operation at which the guard dies, counted from the start of the run
+	dieAfter bool                      // it still happens
+	away     time.Duration             // until it is started again
+}
+
+func drawScript(t *rapid.T) script {
+	s := script{length: 150 * time.Second, share: map[time.Duration]float64{0: 0.5}}
+	n := rapid.IntRange(1, 120).Draw(t, "batches")
+	at := time.Duration(0)
+	fails := rapid.SampledFrom([]float64{0, 0.02, 0.2}).Draw(t, "failing")
+	for range n {
+		at += rapid.SampledFrom([]time.Duration{0, 50 * time.Millisecond, 400 * time.Millisecond, time.Second, 3 * time.Second}).Draw(t, "gap")
+		if at >= 110*time.Second {
+			break
+		}
+		s.arrivals = append(s.arrivals, arrival{
+			after: at, baseline: rapid.IntRange(0, 3).Draw(t, "baseline"), canary: rapid.IntRange(0, 8).Draw(t, "canary"),
+			failed: rapid.Float64Range(0, 1).Draw(t, "luck") < fails,
+			late:   time.Duration(rapid.IntRange(0, 1900).Draw(t, "late")) * time.Millisecond,
+		})
+	}
+	s.dieAt = rapid.IntRange(1, 2*len(s.arrivals)).Draw(t, "dies at")
+	s.dieAfter = rapid.Bool().Draw(t, "it still happens")
+	s.away = time.Duration(rapid.IntRange(0, 45).Draw(t, "away")) * time.Second
+	return s
+}
+
+// play lets the script happen, with the death or without, and returns the world and the
+// run as it is in the end.
+func (s script) play(t testing.TB, mortal bool) (*world, gatewarden.Run) {
+	w := newWorld(t, canaryOf("orders"))
+	run := w.start("orders", "key")
+	if mortal {
+		w.disk.ops, w.disk.dieAt, w.disk.dieAfter = 0, s.dieAt, s.dieAfter
+	}
+	var unsent []arrival // what Kong keeps, as nobody took it
+	back := time.Time{}  // when the guard is started again
+	next := 0
+	end := t0.Add(s.length + s.away)
+	for w.now.Before(end) {
+		tick := w.now.Add(500 * time.Millisecond)
+		for next < len(s.arrivals) && !t0.Add(s.arrivals[next].after).After(tick) {
+			a := s.arrivals[next]
+			next++
+			w.now = t0.Add(a.after)
+			if !back.IsZero() {
+				unsent = append(unsent, a)
+				continue
+			}
+			if s.deliver(w, a); w.disk.dead { // the guard died before it said that it has them
+				unsent = append(unsent, a)
+				back = w.now.Add(s.away)
+			}
+		}
+		w.now = tick
+		if back.IsZero() {
+			_ = w.book.Tick(t.Context(), w.now) // what fails is tried again; a death is looked for below
+			if w.disk.dead {
+				back = w.now.Add(s.away)
+			}
+		}
+		if back.IsZero() || w.now.Before(back) {
+			continue
+		}
+		back = time.Time{}
+		w.boot()
+		for _, a := range unsent {
+			s.deliver(w, a)
+		}
+		unsent = nil
+	}
+	return w, w.run(run.ID)
+}
+
+// deliver hands a batch in. Its requests are the same ones whenever it is delivered.
+func (s script) deliver(w *world, a arrival) {
+	b := w.book.Batch(w.now)
+	at := t0.Add(a.after).Add(-a.late)
+	for i := range a.baseline {
+		b.Add(record("orders", gatewarden.TrackBaseline, at, false, fmt.Sprintf("%d-b%d", a.after, i)))
+	}
+	for i := range a.canary {
+		b.Add(record("orders", gatewarden.TrackCanary, at, a.failed, fmt.Sprintf("%d-%v-c%d", a.after, at, i)))
+	}
+	b.Commit(w.t.Context())
+}
+
+func TestARunComesToTheSameEndThroughACrash(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := drawScript(rt)
+		tb := &quietTB{TB: t}
+		_, want := s.play(tb, false)
+		w, got := s.play(tb, true)
+		if got.State != want.State || got.Reason != want.Reason || !got.EndedAt.Equal(*want.EndedAt) {
+			rt.Fatalf("it is %s at %s (%s); without the crash %s at %s (%s)", got.State, got.EndedAt, got.Reason, want.State, want.EndedAt, want.Reason)
+		}
+		if diff := cmp.Diff(want.Verdict.Canary, got.Verdict.Canary); diff != "" {
+			rt.Fatalf("the verdict (-without +with the crash):\n%s", diff)
+		}
+		ended := 0
+		for _, e := range w.disk.events {
+			if e.Type == gatewarden.EventGate && e.State == string(want.State) {
+				ended++
+			}
+		}
+		if ended == 0 {
+			rt.Fatalf("the journal does not have the end: %v", w.states())
+		}
+		if want.State == gatewarden.RunFail && len(w.disk.answers) == 0 {
+			rt.Fatal("the fail was not answered")
+		}
+	})
+}
+
+// quietTB keeps rapid's many worlds from filling the log.
+type quietTB struct{ testing.TB }
+
+func (*quietTB) Helper() {}
+
+func TestARunThatWasMovedGoesOnAfterACrash(t *testing.T) {
+	canary := canaryOf("orders")
+	canary.Steps = []int{5, 50}
+	w := newWorld(t, canary)
+	run := w.start("orders", "")
+	w.pass(13*time.Second, "orders", 5, false)
+	before := w.run(run.ID)
+	w.now = w.now.Add(4 * time.Second)
+	w.boot()
+	if got := w.run(run.ID); got.Step != 2 || before.Step != 2 || got.State != gatewarden.RunRunning {
+		t.Errorf("it was at step %d and is %s at step %d", before.Step, got.State, got.Step)
+	}
+	w.pass(40*time.Second, "orders", 5, false)
+	if diff := cmp.Diff([]string{"orders 5", "orders 50", "orders 100"}, w.disk.moves); diff != "" {
+		t.Errorf("moves (-want +got):\n%s", diff)
+	}
+}
+
+func TestNothingIsClosedWhileKongSendsAgain(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	run := w.start("orders", "")
+	w.pass(10*time.Second, "orders", 5, false)
+	died := w.now
+	w.now = died.Add(100 * time.Second)
+	w.boot()
+	w.pass(9*time.Second, "orders", 0, false)
+	w.now, died = died.Add(time.Second), w.now // the records of the time when it was away
+	w.send("orders", gatewarden.TrackCanary, 30, true)
+	w.now = died
+	w.pass(2*time.Second, "orders", 0, false)
+	got := w.run(run.ID)
+	if got.State != gatewarden.RunFail || !got.EndedAt.Before(died) {
+		t.Errorf("it is %s at %s: %s", got.State, got.EndedAt, got.Reason)
+	}
+}
+
+func TestAfterALongAbsenceItGoesOnAtOnce(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	run := w.start("orders", "")
+	w.pass(10*time.Second, "orders", 5, false)
+	w.now = w.now.Add(time.Hour)
+	w.boot()
+	w.pass(500*time.Millisecond, "orders", 0, false)
+	got := w.run(run.ID)
+	if got.State != gatewarden.RunInconclusive || !got.EndedAt.Equal(run.Deadline) {
+		t.Errorf("it is %s at %s, want no answer at the deadline %s", got.State, got.EndedAt, run.Deadline)
+	}
+}
+
+func TestAChangeOfTheSplitSurvives(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	w.disk.share["orders"] = 0.1
+	w.start("orders", "")
+	w.pass(2*time.Second, "orders", 1, false)
+	w.disk.share["orders"] = 0.3
+	w.pass(500*time.Millisecond, "orders", 0, false)
+	want := w.book.slot("orders").active.judge.(*fakeJudge).Splits
+	w.boot()
+	if got := w.book.slot("orders").active.judge.(*fakeJudge).Splits; len(got) != 2 || !cmp.Equal(want, got) {
+		t.Errorf("the judge knows %v, and knew %v", got, want)
+	}
+	w.pass(15*time.Second, "orders", 1, false)
+	if got := w.book.slot("orders").active.judge.(*fakeJudge).Splits; len(got) != 2 {
+		t.Errorf("it was told again: %v", got)
+	}
+}
+
+func TestWhatIsDamagedIsLeftOut(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"), canaryOf("payments"))
+	lost, damaged := w.start("orders", ""), w.start("payments", "")
+	w.pass(10*time.Second, "orders", 1, false)
+	w.disk.blobs[lost.ID] = []byte("{")
+	w.disk.blobs[pastPrefix+"orders"] = []byte("[]")
+	w.disk.messages[1] = []byte("damaged")
+	w.disk.blobs[damaged.ID] = []byte(strings.Replace(string(w.disk.blobs[damaged.ID]), `"judge":{`, `"judge":{"Next":"x",`, 1))
+	w.boot()
+	w.pass(time.Second, "orders", 1, false)
+	if _, err := w.book.Run(lost.ID); gatewarden.ErrorCode(err) != gatewarden.NotFound {
+		t.Errorf("the run that is no run: %v", err)
+	}
+	got := w.run(damaged.ID)
+	if got.State != gatewarden.RunInconclusive || !strings.Contains(got.Reason, "could not read what it knew") {
+		t.Errorf("the run without a judge is %s: %s", got.State, got.Reason)
+	}
+	if states := strings.Join(w.states(), ","); !strings.Contains(states, "gate payments inconclusive") {
+		t.Errorf("the journal has %s", states)
+	}
+}
+
+func TestAStoreThatCannotBeReadStopsTheStart(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	book, err := New(Config{
+		NewJudge: newFakeJudge, LoadJudge: loadFakeJudge, Runs: unreadable{fakeStore{w.disk}}, Log: fakeLog{w.disk}, Journal: fakeJournal{w.disk},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := book.Restore(t.Context(), w.now); err == nil {
+		t.Error("it starts without what it knew")
+	}
+}
+
+// unreadable is a store that does not say what it has.
+type unreadable struct{ fakeStore }
+
+func (unreadable) All(context.Context, func(string, []byte) error) error {
+	return errors.New("the disk is gone")
+}
