@@ -76,7 +76,7 @@ func (c *canarySpec) build(d *document) gatewarden.Canary {
 		OnInconclusive: gatewarden.Inconclusiveness(c.word(d, "on_inconclusive", &c.OnInconclusive, string(gatewarden.Hold), string(gatewarden.HoldsAPass), string(gatewarden.HoldsAFail))),
 		OnFail:         c.OnFail, OnPass: c.OnPass,
 		// Somebody asks for each run, so that enforce needs no second word.
-		Mode: gatewarden.Mode(c.word(d, "mode", &c.Mode, string(gatewarden.ModeEnforce), string(gatewarden.ModeObserve))),
+		Mode: gatewarden.Mode(c.word(d, "mode", &c.Mode, string(gatewarden.ModeEnforce), string(gatewarden.ModeApprove), string(gatewarden.ModeObserve))),
 	}
 	if out.Tracks[gatewarden.TrackCanary].Targets() {
 		out.Upstream = cmp.Or(c.Upstream, out.Series.Service)

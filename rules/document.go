@@ -171,9 +171,6 @@ func (r *lineReader) Read(p []byte) (int, error) {
 // mapping began, less one, instead of the line that breaks it.
 var misplaced = regexp.MustCompile(`^did not find expected (?:<|node content|key|'-'|',')`)
 
-// unquoted are the complaints about values such as X-Version: v2 without quotes.
-var unquoted = regexp.MustCompile(`^mapping values are not allowed|^did not find expected ',' or '}'`)
-
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
 
 // syntaxError reports an error of the YAML parser, which gives the line as text.
@@ -192,8 +189,10 @@ func (d *document) syntaxError(err error, read int) {
 	if line := d.tabIndent(); line > 0 {
 		at.Line = line
 		message, hint = "a tab indents this line", "YAML allows spaces only; replace the tab"
-	} else if unquoted.MatchString(complaint) {
-		hint = "a value with a colon or a comma in it needs quotes"
+	} else if strings.HasPrefix(complaint, "mapping values are not allowed") {
+		hint = "a value with a colon in it needs quotes"
+	} else if strings.HasPrefix(complaint, "did not find expected ','") {
+		hint = "close the bracket; a value with a colon in it needs quotes"
 	}
 	if at.Line <= len(d.lines) {
 		line := d.lines[at.Line-1]
