@@ -21,8 +21,10 @@ import (
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/actions"
+	"github.com/gatewarden/gatewarden/actions/kong"
 	"github.com/gatewarden/gatewarden/api"
 	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/gates"
 	"github.com/gatewarden/gatewarden/internal/version"
 	"github.com/gatewarden/gatewarden/journal"
 	"github.com/gatewarden/gatewarden/state"
@@ -58,6 +60,7 @@ type App struct {
 	store    *store.Store
 	intake   *intake
 	keeper   *keeper
+	tracks   *tracks
 	loop     *loop
 	reloader *reloader
 
@@ -199,8 +202,13 @@ func (a *App) openEngine(ctx context.Context, set settings) error {
 		return fmt.Errorf("opening the leases: %w", err)
 	}
 	var j *judges
+	book, err := a.gatesConfig(ctx, set, byKind)
+	if err != nil {
+		return err
+	}
 	a.loop, j, err = newLoop(ctx, parts{
 		rules: set.rules, store: a.store, intake: a.intake, journal: a.journal, started: time.Now(), registry: a.registry,
+		gates: book, moves: true,
 		engine: actions.Config{
 			Policies: set.rules.Policies, Executors: byKind, Leases: leases, Failpoint: a.opts.Failpoint,
 			Logger: a.logger.With("component", "actions"),
@@ -210,7 +218,33 @@ func (a *App) openEngine(ctx context.Context, set settings) error {
 		return err
 	}
 	a.onClose("the engine", a.drain)
+	a.onClose("the runs of canaries", a.loop.runs.Close)
 	a.reloader = newReloader(a, set, j, byKind)
+	return nil
+}
+
+// gatesConfig says where the runs of canaries live and who knows their tracks.
+func (a *App) gatesConfig(ctx context.Context, set settings, byKind map[gatewarden.StepKind]actions.Executor) (gates.Config, error) {
+	logger := a.logger.With("component", "gates")
+	log, err := a.state.Observations(ctx)
+	if err != nil {
+		return gates.Config{}, fmt.Errorf("opening the log of observations: %w", err)
+	}
+	runs, err := a.state.Runs(ctx)
+	if err != nil {
+		return gates.Config{}, fmt.Errorf("opening the runs of canaries: %w", err)
+	}
+	a.tracks = newTracks(targetsOf(byKind), logger)
+	a.tracks.SetCanaries(set.rules.Canaries)
+	a.headers.Set(set.rules.Headers())
+	return gates.Config{Runs: runs, Log: log, Tracks: a.tracks, Logger: logger}, nil
+}
+
+// targetsOf returns how to ask Kong for the targets of an upstream, nil without a Kong.
+func targetsOf(byKind map[gatewarden.StepKind]actions.Executor) func(context.Context, string) ([]kong.Target, error) {
+	if e, ok := byKind[gatewarden.StepShare].(*kong.Executor); ok {
+		return e.Targets
+	}
 	return nil
 }
 
@@ -276,6 +310,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	addActor(ctx, &g, a.keeper.Run)
 	addActor(ctx, &g, a.reloader.Run)
+	addActor(ctx, &g, a.tracks.Run)
 	addActor(ctx, &g, a.tick)
 	addActor(ctx, &g, a.trim)
 	a.logger.Info("guarding", "version", version.Get().Version, "api", a.Addr("api"), "ingest", a.Addr("ingest"),

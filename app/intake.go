@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +14,7 @@ import (
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/api"
 	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/gates"
 	"github.com/gatewarden/gatewarden/store"
 )
 
@@ -22,6 +24,7 @@ type intake struct {
 	store      *store.Store
 	now        func() time.Time
 	blindAfter time.Duration
+	runs       atomic.Pointer[gates.Book] // of canaries; nil until there is one
 
 	mu      sync.Mutex
 	sources map[string]*sourceHealth
@@ -73,17 +76,27 @@ func (in *intake) expect(name, kind string, at time.Time) {
 	}
 }
 
+// show makes the runs of canaries see from now on what counts.
+func (in *intake) show(runs *gates.Book) { in.runs.Store(runs) }
+
 // Accept counts the records. It has no way to fail: what the store drops, it
 // counts as dropped.
-func (in *intake) Accept(_ context.Context, source string, records []gatewarden.Record) error {
-	in.count(source, records)
+func (in *intake) Accept(ctx context.Context, source string, records []gatewarden.Record) error {
+	in.count(ctx, source, records)
 	return nil
 }
 
 // count counts the records and says what became of them.
-func (in *intake) count(source string, records []gatewarden.Record) store.Added {
+func (in *intake) count(ctx context.Context, source string, records []gatewarden.Record) store.Added {
 	now := in.now()
-	added := in.store.Add(records, now, nil)
+	var added store.Added
+	if runs := in.runs.Load(); runs == nil {
+		added = in.store.Add(records, now, nil)
+	} else {
+		batch := runs.Batch(now)
+		added = in.store.Add(records, now, batch.Add)
+		batch.Commit(ctx)
+	}
 	for fate, n := range fates(added) {
 		in.records.WithLabelValues(source, fate).Add(float64(n))
 	}

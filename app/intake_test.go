@@ -61,10 +61,10 @@ func TestWhatIsShownOfASourceStaysAsItIs(t *testing.T) {
 	now := noon
 	reg := prometheus.NewRegistry()
 	in := newIntake(store.New(store.Config{}, reg), func() time.Time { return now }, time.Minute, reg)
-	in.count("httplog", []gatewarden.Record{{At: now, Status: 200, Weight: 1}})
+	in.count(t.Context(), "httplog", []gatewarden.Record{{At: now, Status: 200, Weight: 1}})
 	shown := in.views(now)[0]
 	now = noon.Add(time.Second)
-	in.count("httplog", []gatewarden.Record{{At: now, Status: 200, Weight: 1}})
+	in.count(t.Context(), "httplog", []gatewarden.Record{{At: now, Status: 200, Weight: 1}})
 	if !shown.LastRecord.Equal(noon) {
 		t.Error("it changes with the next record: a race with whoever writes it to a client")
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/actions"
 	"github.com/gatewarden/gatewarden/analyzers"
+	"github.com/gatewarden/gatewarden/gates"
 	"github.com/gatewarden/gatewarden/journal"
 	"github.com/gatewarden/gatewarden/rules"
 	"github.com/gatewarden/gatewarden/store"
@@ -29,10 +30,12 @@ const maxWatchGap = 5 * time.Second
 // loop is what happens at each tick: judge, remember, act. Live, replay and tests
 // run this one.
 type loop struct {
-	store   *store.Store
-	intake  *intake
-	journal *journal.Journal
-	engine  *actions.Engine
+	store    *store.Store
+	intake   *intake
+	journal  *journal.Journal
+	engine   *actions.Engine
+	releases *releases
+	runs     *gates.Book
 
 	took   prometheus.Histogram // how long a tick takes; nil in a replay
 	states *prometheus.GaugeVec // how many SLOs are in which state
@@ -50,6 +53,8 @@ type parts struct {
 	intake   *intake
 	journal  *journal.Journal
 	engine   actions.Config // the rules and the journal are filled in
+	gates    gates.Config   // the judges, the journal and the engine are filled in
+	moves    bool           // runs may move weights
 	started  time.Time      // the first instant
 	registry prometheus.Registerer
 }
@@ -72,10 +77,36 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 		return nil, nil, fmt.Errorf("reading the journal: %w", err)
 	}
 	evaluator.Resume(past)
-	return &loop{
+	l := &loop{
 		store: p.store, intake: p.intake, journal: p.journal, engine: engine, evaluator: evaluator,
-		took: newTickSeconds(p.registry), states: newSLOs(p.registry),
-	}, j, nil
+		releases: newReleases(engine, p.rules.Canaries), took: newTickSeconds(p.registry), states: newSLOs(p.registry),
+	}
+	if l.runs, err = l.newBook(ctx, p); err != nil {
+		return nil, nil, err
+	}
+	return l, j, nil
+}
+
+// newBook returns the book of the runs of canaries, with what the last life left. From
+// then on the intake shows it what it counts.
+func (l *loop) newBook(ctx context.Context, p parts) (*gates.Book, error) {
+	cfg := p.gates
+	cfg.NewJudge, cfg.LoadJudge, cfg.Journal, cfg.Answer, cfg.Registerer = newJudge, loadJudge, p.journal, l.releases.Answer, p.registry
+	if p.moves {
+		cfg.Mover = l.releases
+	}
+	book, err := gates.New(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("setting up the runs of canaries: %w", err)
+	}
+	if err := book.SetCanaries(p.rules.Canaries); err != nil {
+		return nil, fmt.Errorf("setting up the canaries: %w", err)
+	}
+	if err := book.Restore(ctx, p.started); err != nil {
+		return nil, fmt.Errorf("taking up the runs of canaries: %w", err)
+	}
+	l.intake.show(book)
+	return book, nil
 }
 
 // Tick judges the instant at and hands the verdicts on. The error joins what could
@@ -101,6 +132,9 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 		if _, err := l.journal.Append(ctx, e); err != nil {
 			errs = append(errs, fmt.Errorf("writing the event of %s to the journal: %w", e.Name, err))
 		}
+	}
+	if err := l.runs.Tick(ctx, at); err != nil {
+		errs = append(errs, err)
 	}
 	if err := l.engine.Tick(ctx, at, result.Verdicts); err != nil {
 		errs = append(errs, err)

@@ -47,7 +47,7 @@ func executors(cfg *rules.Config, logger *slog.Logger, reg prometheus.Registerer
 		if err != nil {
 			return nil, fmt.Errorf("setting up the way to Kong's Admin API: %w", err)
 		}
-		for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain} {
+		for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare} {
 			byKind[kind] = e
 		}
 	}

@@ -146,6 +146,9 @@ func (r *reloader) build(ctx context.Context) (settings, error) {
 		return next, gatewarden.Errorf(gatewarden.Invalid, "the new rules have no slo at all, so there would be nothing to guard").
 			WithHint("a folder that is being replaced? stop the guard to stop guarding")
 	}
+	if err := checkCanaries(next.rules.Canaries); err != nil {
+		return next, err
+	}
 	if err := r.checkSteps(ctx, next.rules.Policies); err != nil && gatewarden.ErrorCode(err) != gatewarden.Unavailable {
 		return next, err
 	}
@@ -164,6 +167,7 @@ func (r *reloader) swap(next settings) {
 	r.app.store.Configure(meters(next.rules))
 	r.app.loop.engine.SetRules(next.rules.Policies, next.rules.SLOs)
 	r.app.loop.evaluator.Replace(r.judges.of(next.rules.SLOs))
+	r.app.setCanaries(next.rules)
 	r.app.loop.mu.Unlock()
 	r.inForce, r.loadedAt = next, time.Now()
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +15,7 @@ import (
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/actions"
 	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/gates"
 	"github.com/gatewarden/gatewarden/journal"
 	"github.com/gatewarden/gatewarden/rules"
 	"github.com/gatewarden/gatewarden/store"
@@ -29,6 +31,8 @@ type ReplayInput struct {
 type ReplayOptions struct {
 	Rules      *rules.Rules
 	Inputs     []ReplayInput // merged by the completion time of their records
+	Gates      []ReplayGate  // rollouts to judge
+	Targets    []byte        // what Kong's GET /upstreams/NAME/targets answered then; nil when not known
 	BlindAfter time.Duration // 1 m unless set
 	Logger     *slog.Logger
 	// Event is called with each event in order. An error ends the replay.
@@ -48,6 +52,7 @@ type ReplaySummary struct {
 	Rejected int                  // valid JSON that is no record of Kong's
 	Dropped  int                  // repeats, and records too late or in the future
 	Verdicts []gatewarden.Verdict // of the last instant
+	Runs     []gatewarden.Run     // of Gates, in the order in which they began
 }
 
 // Replay judges recorded logs in event time, with the loop that runs live. Policies
@@ -66,6 +71,7 @@ func Replay(ctx context.Context, opts ReplayOptions) (ReplaySummary, error) {
 type replay struct {
 	opts    ReplayOptions
 	loop    *loop
+	gates   *replayGates
 	journal *journal.Journal
 	now     time.Time // the clock: the completion time of the newest record
 	next    time.Time // the next instant to judge
@@ -89,9 +95,17 @@ func newReplay(ctx context.Context, opts ReplayOptions) (*replay, error) {
 			byKind[step.Kind] = neverActs{}
 		}
 	}
-	var err error
+	t, err := pinned(ctx, opts.Rules.Canaries, opts.Targets, opts.Logger)
+	if err != nil {
+		return nil, err
+	}
+	if r.gates, err = newReplayGates(&opts, t); err != nil {
+		return nil, err
+	}
+	runs := 0
 	r.loop, _, err = newLoop(ctx, parts{
 		rules: opts.Rules, store: s, intake: in, journal: r.journal, registry: reg,
+		gates: gates.Config{Tracks: t, Logger: opts.Logger, NewID: func() string { runs++; return strconv.Itoa(runs) }},
 		engine: actions.Config{
 			Policies: policies, Executors: byKind, Now: func() time.Time { return r.next }, Logger: opts.Logger,
 		},
@@ -99,12 +113,15 @@ func newReplay(ctx context.Context, opts ReplayOptions) (*replay, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.gates.book = r.loop.runs
 	return r, nil
 }
 
 // run feeds the records and judges each second once the clock is past it.
 func (r *replay) run(ctx context.Context) error {
-	inputs := openInputs(r.opts.Inputs, r.opts.Broken)
+	headers := &collector.Headers{}
+	headers.Set(r.opts.Rules.Headers())
+	inputs := openInputs(r.opts.Inputs, headers, r.opts.Broken)
 	var ended error
 	for ended == nil {
 		var batch []gatewarden.Record
@@ -122,7 +139,29 @@ func (r *replay) run(ctx context.Context) error {
 	if r.summary.Records == 0 {
 		return ended
 	}
-	return errors.Join(ended, r.judge(ctx, r.now.Truncate(time.Second).Add(time.Second))) // to the end of the last second
+	err := r.judge(ctx, r.now.Truncate(time.Second).Add(time.Second)) // to the end of the last second
+	return errors.Join(ended, err, r.endGates(ctx))
+}
+
+// endGates brings the runs to their end, and tells of those that the recording leaves
+// without an answer.
+func (r *replay) endGates(ctx context.Context) error {
+	runs, err := r.gates.end(ctx, r.next)
+	if err == nil {
+		err = r.tell(ctx)
+	}
+	r.summary.Runs = runs
+	errs := append(r.gates.neverBegan(), err)
+	for _, run := range runs {
+		if run.EndedAt != nil {
+			continue
+		}
+		run.Trail = nil
+		errs = append(errs, r.opts.Event(gatewarden.Event{
+			At: r.now, Type: gatewarden.EventGate, Name: run.Canary, State: string(run.State), Reason: run.Reason, Run: &run,
+		}))
+	}
+	return errors.Join(errs...)
 }
 
 // feed counts a batch in the order of the log. An instant is judged when the first
@@ -134,8 +173,11 @@ func (r *replay) feed(ctx context.Context, batch []gatewarden.Record) error {
 		if err := r.clock(ctx, batch[0].At); err != nil {
 			return err
 		}
+		if err := r.gates.look(ctx, &batch[0]); err != nil {
+			return err
+		}
 		n := 1
-		for n < len(batch) && batch[n].At.Before(r.next) {
+		for n < len(batch) && batch[n].At.Before(r.next) && len(r.gates.waiting) == 0 {
 			if batch[n].At.After(r.now) {
 				r.now = batch[n].At
 			}
@@ -143,7 +185,7 @@ func (r *replay) feed(ctx context.Context, batch []gatewarden.Record) error {
 		}
 		r.summary.Records += n
 		r.summary.To = r.now
-		added := r.loop.intake.count("replay", batch[:n])
+		added := r.loop.intake.count(ctx, "replay", batch[:n])
 		r.summary.Dropped += added.Duplicate + added.TooLate + added.Future
 		batch = batch[n:]
 	}
@@ -212,11 +254,11 @@ type merged struct {
 	spent   []int                 // inputs to read on: their last batch has been handed out
 }
 
-func openInputs(inputs []ReplayInput, broken func(error)) *merged {
+func openInputs(inputs []ReplayInput, headers *collector.Headers, broken func(error)) *merged {
 	m := &merged{heads: make([][]gatewarden.Record, len(inputs))}
 	for i, in := range inputs {
 		r := collector.NewReader(in.R, in.Name)
-		r.Report = broken
+		r.Report, r.Headers = broken, headers
 		m.readers = append(m.readers, r)
 		m.spent = append(m.spent, i)
 	}

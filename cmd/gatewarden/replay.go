@@ -21,6 +21,8 @@ func newReplay() *cobra.Command {
 		output    = outputText
 		rulePaths []string
 		overrides []string
+		wanted    []string
+		targets   string
 	)
 	cmd := &cobra.Command{
 		Use:   "replay --rules PATH FILE...|-",
@@ -29,19 +31,27 @@ func newReplay() *cobra.Command {
 second in their own time, with the code that runs live. Actions only say what they
 would have done. Several files, one a Kong node for example, are merged by time.
 
+With --gate a rollout is judged that the log recorded, as a live run would have judged
+it: from TIME on, or from the canary's first request; what comes before is the
+baseline's history. The last event of type gate says pass, fail or inconclusive.
+
 stdout gets the events and a summary; with --output json one object a line, the last
 one the summary. What cannot be read is told on stderr, counted and left out. Ends
 with 1 when the rules cannot be used, or when there is not a single record.`,
 		Example: `  gatewarden replay --rules rules/ kong.log.gz
   gatewarden replay --rules rules/ --set slo.objective=99.95 node1.log node2.log
+  gatewarden replay --rules rules/ --gate orders kong.log
+  gatewarden replay --rules rules/ --gate orders@2026-11-02T14:05:00Z --targets targets.json kong.log
   zcat kong-*.gz | gatewarden replay --rules rules/ --output json - | jq -r .reason`,
 		Args: between(1, 0, "a FILE of Kong's log, or - for stdin"),
 	}
 	addOutput(cmd, &output)
 	cmd.Flags().StringArrayVar(&rulePaths, "rules", nil, "a `PATH` of rules, file or folder (repeatable)")
 	cmd.Flags().StringArrayVar(&overrides, "set", nil, "change the rules for this replay by `KEY=VALUE`: slo.objective=99.95, slo.NAME.window=7d, slo.outage.ratio=20% (repeatable)")
+	cmd.Flags().StringArrayVar(&wanted, "gate", nil, "judge the recorded rollout of a canary: `CANARY[@TIME]`, TIME like 2026-11-02T14:05:00Z (repeatable)")
+	cmd.Flags().StringVar(&targets, "targets", "", "a `FILE` with what Kong's GET /upstreams/NAME/targets answered then; for tracks by target_tag")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		set, err := replayRules(cmd, rulePaths, overrides)
+		opts, err := replayOptions(cmd, rulePaths, overrides, wanted, targets)
 		if err != nil {
 			return err
 		}
@@ -50,13 +60,51 @@ with 1 when the rules cannot be used, or when there is not a single record.`,
 			return err
 		}
 		defer closeAll()
-		return replay(cmd, set, inputs, output)
+		opts.Inputs = inputs
+		return replay(cmd, opts, output)
 	}
 	return cmd
 }
 
-// replayRules loads the rules and applies what --set says.
-func replayRules(cmd *cobra.Command, paths, overrides []string) (*rules.Rules, error) {
+// replayOptions reads what the flags say.
+func replayOptions(cmd *cobra.Command, paths, overrides, wanted []string, targets string) (app.ReplayOptions, error) {
+	var opts app.ReplayOptions
+	for _, w := range wanted {
+		g, err := parseGate(w)
+		if err != nil {
+			return opts, err
+		}
+		opts.Gates = append(opts.Gates, g)
+	}
+	var err error
+	if opts.Rules, err = replayRules(cmd, paths, overrides, len(opts.Gates) > 0); err != nil {
+		return opts, err
+	}
+	if targets != "" {
+		if opts.Targets, err = os.ReadFile(targets); err != nil {
+			return opts, fmt.Errorf("can't read the targets: %w", err)
+		}
+	}
+	return opts, nil
+}
+
+// parseGate reads CANARY[@TIME].
+func parseGate(s string) (app.ReplayGate, error) {
+	name, at, timed := strings.Cut(s, "@")
+	g := app.ReplayGate{Canary: name}
+	if !timed {
+		return g, nil
+	}
+	var err error
+	if g.Start, err = time.Parse(time.RFC3339Nano, at); err != nil {
+		return g, fmt.Errorf("--gate %s: %q is no time like 2026-11-02T14:05:00Z", s, at)
+	}
+	return g, nil
+}
+
+// replayRules loads the rules and applies what --set says. A rollout can be judged without
+// any SLO.
+func replayRules(cmd *cobra.Command, paths, overrides []string, gated bool) (*rules.Rules, error) {
 	if len(paths) == 0 {
 		return nil, usageError(cmd, "say what to judge by with --rules PATH; examples/shop/rules is a place to start")
 	}
@@ -64,7 +112,7 @@ func replayRules(cmd *cobra.Command, paths, overrides []string) (*rules.Rules, e
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
-	if len(set.SLOs) == 0 {
+	if len(set.SLOs) == 0 && !gated {
 		return nil, fmt.Errorf("there is no slo in %s, so nothing to judge by", strings.Join(paths, ", "))
 	}
 	for _, o := range overrides {
@@ -106,21 +154,23 @@ func openLogs(names []string, stdin io.Reader) ([]app.ReplayInput, func(), error
 	return inputs, closeAll, nil
 }
 
-func replay(cmd *cobra.Command, set *rules.Rules, inputs []app.ReplayInput, output outputFormat) error {
+func replay(cmd *cobra.Command, opts app.ReplayOptions, output outputFormat) error {
+	set := opts.Rules
 	out, complain := cmd.OutOrStdout(), cmd.ErrOrStderr()
 	printer := newEventPrinter(out, output)
 	for _, s := range set.SLOs {
 		printer.widen(s.Name)
 	}
+	for _, g := range opts.Gates {
+		printer.widen(g.Canary)
+	}
 	for _, p := range set.Policies {
 		printer.widen(p.Name + "-0123456789-1") // what its actions are called
 	}
 	progress := isTerminal(complain) && !isTerminal(out)
-	opts := app.ReplayOptions{
-		Rules: set, Inputs: inputs, Event: printer.print,
-		Logger: slog.New(slog.NewTextHandler(complain, &slog.HandlerOptions{Level: slog.LevelError})),
-		Broken: func(err error) { fmt.Fprintf(complain, "gatewarden: %v\n", err) },
-	}
+	opts.Event = printer.print
+	opts.Logger = slog.New(slog.NewTextHandler(complain, &slog.HandlerOptions{Level: slog.LevelError}))
+	opts.Broken = func(err error) { fmt.Fprintf(complain, "gatewarden: %v\n", err) }
 	if progress {
 		opts.Progress = func(at time.Time, records int) {
 			fmt.Fprintf(complain, "\r%s  %d records", at.Format(time.DateTime), records)
@@ -156,13 +206,14 @@ type replaySummary struct {
 	Rejected int                  `json:"rejected"`
 	Dropped  int                  `json:"dropped"`
 	Verdicts []gatewarden.Verdict `json:"verdicts"`
+	Runs     []gatewarden.Run     `json:"runs,omitempty"`
 }
 
 func summaryLine(set *rules.Rules, s app.ReplaySummary) replaySummary {
 	return replaySummary{
 		At: s.To, Type: "replay", Name: "summary", State: "done",
 		Reason: fmt.Sprintf("%d records over %s judged by %s", s.Records, span(s), count(len(set.SLOs), "SLO")),
-		From:   s.From, To: s.To, Records: s.Records, Broken: s.Broken, Rejected: s.Rejected, Dropped: s.Dropped, Verdicts: s.Verdicts,
+		From:   s.From, To: s.To, Records: s.Records, Broken: s.Broken, Rejected: s.Rejected, Dropped: s.Dropped, Verdicts: s.Verdicts, Runs: s.Runs,
 	}
 }
 
@@ -181,6 +232,12 @@ func printSummary(w io.Writer, set *rules.Rules, s app.ReplaySummary) error {
 		}
 	}
 	fmt.Fprint(w, "\n\n")
+	for _, run := range s.Runs {
+		fmt.Fprintf(w, "%s: %s. %s\n\n", run.Canary, paintFor(w).state(string(run.State)), run.Reason)
+	}
+	if len(set.SLOs) == 0 {
+		return nil
+	}
 	objective := map[string]float64{}
 	for _, slo := range set.SLOs {
 		objective[slo.Name] = slo.Objective

@@ -4,6 +4,7 @@
 package loglines
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -16,15 +17,17 @@ type Line struct {
 	Service string    // the route is Service + "-route"
 	Target  string    // "ip:port"; 127.0.0.1:9101 when ""
 	Status  int
-	Millis  int  // latencies.request
-	Kong    bool // Kong itself made the response; otherwise the upstream did
+	Millis  int    // latencies.request
+	Kong    bool   // Kong itself made the response; otherwise the upstream did
+	Client  string // the address of the client; 203.0.113.35 when ""
+	Version string // the response header x-backend-version; v1 when ""
 }
 
 // template is one captured line with its varying values as $NAME.
 const template = `{"trace_id":{"w3c":"d0ff63e86ed2332f$ID"},"workspace_name":"default","source":"$SOURCE","workspace":"74d43fb3-7367-409a-8966-97f2c6b3d953",` +
 	`"tries":[{"balancer_start":$START,"balancer_start_ns":$STARTNS,"ip":"$IP","balancer_latency":0,"port":$PORT,"balancer_latency_ns":19200}],` +
-	`"response":{"headers":{"x-backend-version":"v1","content-type":"application/json","x-kong-upstream-latency":"1","connection":"close","x-kong-request-id":"3fd2247cf508f50c$ID","via":"1.1 kong/3.9.1","x-kong-proxy-latency":"2","date":"Sat, 21 Nov 2026 20:39:11 GMT","server":"$SERVICE-v1"},"size":289,"status":$STATUS},` +
-	`"client_ip":"203.0.113.35","request":{"headers":{"accept-encoding":"identity","traceparent":"00-d0ff63e86ed2332f$ID-3899c4bc85b7f851-01","x-request-id":"req-0000","host":"127.0.0.1:8000","x-real-ip":"203.0.113.35","user-agent":"traffic/1.0 (orders)"},"uri":"/$SERVICE/status/204","size":167,"querystring":{},"url":"http://127.0.0.1:8000/$SERVICE/status/204","method":"GET","id":"3fd2247cf508f50c$ID"},` +
+	`"response":{"headers":{"x-backend-version":"$VERSION","content-type":"application/json","x-kong-upstream-latency":"1","connection":"close","x-kong-request-id":"3fd2247cf508f50c$ID","via":"1.1 kong/3.9.1","x-kong-proxy-latency":"2","date":"Sat, 21 Nov 2026 20:39:11 GMT","server":"$SERVICE-v1"},"size":289,"status":$STATUS},` +
+	`"client_ip":"$CLIENT","request":{"headers":{"accept-encoding":"identity","traceparent":"00-d0ff63e86ed2332f$ID-3899c4bc85b7f851-01","x-request-id":"req-0000","host":"127.0.0.1:8000","x-real-ip":"$CLIENT","user-agent":"traffic/1.0 (orders)"},"uri":"/$SERVICE/status/204","size":167,"querystring":{},"url":"http://127.0.0.1:8000/$SERVICE/status/204","method":"GET","id":"3fd2247cf508f50c$ID"},` +
 	`"latencies":{"request":$MILLIS,"kong":1,"receive":0,"proxy":$PROXY},` +
 	`"service":{"connect_timeout":60000,"path":"/api","tags":["team:shop","env:prod"],"updated_at":1795293418,"enabled":true,"retries":5,"ws_id":"74d43fb3-7367-409a-8966-97f2c6b3d953","name":"$SERVICE","port":80,"protocol":"http","host":"$SERVICE-up","created_at":1795293418,"read_timeout":60000,"write_timeout":60000,"id":"195f5e27-1e32-427d-9de2-f32c1d5608fd"},` +
 	`"upstream_uri":"/api/status/204","started_at":$START,"upstream_status":"$UPSTREAM",` +
@@ -79,6 +82,10 @@ func (w *Writer) Append(dst []byte, l Line) []byte {
 			dst = append(dst, ip...)
 		case "PORT":
 			dst = append(dst, port...)
+		case "CLIENT":
+			dst = append(dst, cmp.Or(l.Client, "203.0.113.35")...)
+		case "VERSION":
+			dst = append(dst, cmp.Or(l.Version, "v1")...)
 		case "SERVICE":
 			dst = append(dst, l.Service...)
 		case "STATUS":

@@ -1,0 +1,127 @@
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/analyzers/canary"
+	"github.com/gatewarden/gatewarden/api"
+	"github.com/gatewarden/gatewarden/gates"
+	"github.com/gatewarden/gatewarden/store"
+)
+
+// newJudge returns the judge of a run that starts at the given instant.
+func newJudge(c *gatewarden.Canary, start time.Time) (gates.Judge, error) {
+	return canary.New(policyOf(c), start)
+}
+
+// loadJudge returns a judge as it was written down.
+func loadJudge(_ *gatewarden.Canary, state []byte) (gates.Judge, error) {
+	var j canary.Judge
+	if err := json.Unmarshal(state, &j); err != nil {
+		return nil, fmt.Errorf("reading a judge: %w", err)
+	}
+	return &j, nil
+}
+
+// policyOf is what the rules say about a canary, in the words of its judge. How long a
+// second stays open is the judge's own.
+func policyOf(c *gatewarden.Canary) canary.Policy {
+	p := canary.DefaultPolicy()
+	p.Errors, p.Latency = c.Errors, c.Latency
+	p.FalseAlarm, p.FalsePass = c.FalseAlarm, c.FalsePass
+	p.WarmUp, p.MinDuration, p.Deadline = c.WarmUp, c.MinDuration, c.Deadline
+	return p
+}
+
+// checkCanaries reports what a judge would not take. The rules refuse the same, with the
+// line; this is for what they might let pass.
+func checkCanaries(list []gatewarden.Canary) error {
+	for i := range list {
+		p := policyOf(&list[i])
+		if err := p.Validate(); err != nil {
+			return fmt.Errorf("the canary %s: %w", list[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// planOver is how much of the past a plan takes the traffic from.
+const planOver = 10 * time.Minute
+
+// plan says how long a run of the canary would take, at the traffic of the last minutes
+// and at the given share; without traffic it says so by a rate of 0.
+func plan(c *gatewarden.Canary, s *store.Store, share float64, at time.Time) api.Plan {
+	window := s.Window(trafficOf(c), at.Add(-planOver), at)
+	t := canary.Traffic{Rate: float64(window.Requests()) / planOver.Seconds(), Share: share, Spread: spread(&window.Latency)}
+	if seen := window.Coverage * planOver.Seconds(); seen >= 1 && seen < planOver.Seconds() {
+		t.Rate = float64(window.Requests()) / seen // the guard has not watched that long yet
+	}
+	if n := window.Requests(); n > 0 {
+		t.Errors = float64(window.Errors()) / float64(n)
+	}
+	out := api.Plan{Rate: t.Rate, Share: t.Share, Errors: t.Errors, Spread: t.Spread, Deadline: gatewarden.Duration(c.Deadline)}
+	if t.Rate == 0 {
+		return out
+	}
+	p := policyOf(c)
+	out.ToPass = gatewarden.Duration(p.TimeToPass(t))
+	row := func(what string, ratio float64, d time.Duration) {
+		out.Rows = append(out.Rows, api.PlanRow{What: what, Ratio: ratio, Time: gatewarden.Duration(d), InTime: d <= c.Deadline})
+	}
+	if c.Errors != nil {
+		for _, ratio := range []float64{2, 3, 10} {
+			row(fmt.Sprintf("errors ×%g", ratio), ratio, p.TimeToFailErrors(t, ratio))
+		}
+	}
+	if c.Latency != nil {
+		for _, ratio := range []float64{1.2, 1.5, 2} {
+			row(fmt.Sprintf("latency +%.0f %%", (ratio-1)*100), ratio, p.TimeToFailLatency(t, ratio))
+		}
+	}
+	return out
+}
+
+// trafficOf is the series that a canary's requests are in. Tracks by route or service
+// have one each; the baseline's has most of them.
+func trafficOf(c *gatewarden.Canary) gatewarden.Series {
+	s := c.Series
+	switch b := c.Tracks[gatewarden.TrackBaseline]; {
+	case len(b.Values) == 0:
+	case b.Kind == gatewarden.ByService:
+		s.Service = b.Values[0]
+	case b.Kind == gatewarden.ByRoute:
+		s.Route = b.Values[0]
+	}
+	return s
+}
+
+// spread returns the standard deviation of the logarithm of the latencies, as that of a
+// lognormal distribution with the same median and 84th percentile; 0 when there are none.
+func spread(h *gatewarden.Histogram) float64 {
+	const oneSigma = 0.8413
+	if h.Count() == 0 {
+		return 0
+	}
+	median, high := h.Quantile(0.5), h.Quantile(oneSigma)
+	if median <= 0 || high <= median {
+		return 0
+	}
+	return math.Log(float64(high) / float64(median))
+}
+
+// plannedShare is the share that a plan reckons with: Kong's now, else the first step's,
+// else a tenth.
+func plannedShare(c *gatewarden.Canary, now float64, known bool) float64 {
+	switch {
+	case known && now > 0 && now < 1:
+		return now
+	case len(c.Steps) > 0:
+		return float64(c.Steps[0]) / 100
+	default:
+		return 0.1
+	}
+}

@@ -1,0 +1,90 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/actions"
+	"github.com/gatewarden/gatewarden/gates"
+	"github.com/gatewarden/gatewarden/rules"
+)
+
+// releases ties the runs of canaries to the engine of actions, which moves weights and
+// answers what came of a run.
+type releases struct {
+	engine *actions.Engine
+
+	mu       sync.Mutex
+	canaries map[string]gatewarden.Canary // also those that the rules no longer have: their runs go on
+}
+
+var _ gates.Mover = (*releases)(nil)
+
+func newReleases(engine *actions.Engine, list []gatewarden.Canary) *releases {
+	r := &releases{engine: engine, canaries: map[string]gatewarden.Canary{}}
+	r.SetCanaries(list)
+	return r
+}
+
+// SetCanaries takes the canaries of new rules.
+func (r *releases) SetCanaries(list []gatewarden.Canary) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	canaries := maps.Clone(r.canaries)
+	for _, c := range list {
+		canaries[c.Name] = c
+	}
+	r.canaries = canaries
+}
+
+func (r *releases) canary(name string) (gatewarden.Canary, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, ok := r.canaries[name]
+	return c, ok
+}
+
+// Move gives the canary of a run its share of the requests.
+func (r *releases) Move(ctx context.Context, at time.Time, run *gatewarden.Run, percent float64) (done bool, err error) {
+	c, ok := r.canary(run.Canary)
+	if !ok {
+		return false, gatewarden.Errorf(gatewarden.NotFound, "the canary %s is no longer in the rules, so nobody knows its targets", run.Canary)
+	}
+	return r.engine.Move(ctx, at, actions.MoveRequest{
+		Run: run, Mode: c.Mode, Step: gatewarden.ShareStep{Upstream: c.Upstream, Tracks: c.Tracks, Percent: percent},
+	})
+}
+
+// Answer begins a policy for what came of a run.
+func (r *releases) Answer(ctx context.Context, at time.Time, run *gatewarden.Run, policy string) error {
+	since := at
+	if run.EndedAt != nil {
+		since = *run.EndedAt
+	}
+	if run.State == gatewarden.RunPass && run.Verdict != nil && run.Verdict.State == gatewarden.Breach && run.Verdict.Since != nil {
+		since = *run.Verdict.Since // it broke after its pass
+	}
+	return r.engine.Answer(ctx, at, gatewarden.Trigger{
+		Kind: gatewarden.EventGate, Name: run.Canary, Since: since,
+		Reason: fmt.Sprintf("run %s of the canary %s: %s", run.ID, run.Canary, run.Reason),
+	}, policy)
+}
+
+// begin makes way for a new run of a canary.
+func (r *releases) begin(ctx context.Context, at time.Time, canary string) error {
+	return r.engine.Release(ctx, at, canary, "a new run of the canary "+canary+" begins")
+}
+
+// setCanaries brings the canaries of new rules into force.
+func (a *App) setCanaries(r *rules.Rules) {
+	a.headers.Set(r.Headers())
+	a.tracks.SetCanaries(r.Canaries)
+	a.loop.releases.SetCanaries(r.Canaries)
+	if err := a.loop.runs.SetCanaries(r.Canaries); err != nil {
+		a.logger.Error("the canaries of the new rules are not in force", "error", err)
+	}
+}
