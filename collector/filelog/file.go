@@ -67,6 +67,18 @@ func (f *file) learn(data []byte) []byte {
 	return append(slices.Clone(f.head), data[:min(len(data), headSize-len(f.head))]...)
 }
 
+// longer makes f be read in the file of a candidate that begins alike, if that is the
+// longer one: then f is the copy, such as a backup that somebody made by hand.
+func (f *file) longer(c candidate, opened *os.File) {
+	if info, err := f.f.Stat(); err != nil || info.Size() >= c.info.Size() {
+		opened.Close()
+		return
+	}
+	f.f.Close()
+	f.f, f.size, f.gone = opened, c.info.Size(), false
+	f.mark.identity, f.mark.Path, f.mark.Pattern = inode(c.info), c.path, c.pattern
+}
+
 // rest returns what follows the last whole line.
 func (f *file) rest(longest int) []byte {
 	if f.skipping || f.size <= f.pos || f.size-f.pos > int64(longest) {

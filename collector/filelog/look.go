@@ -234,11 +234,12 @@ func (s *Source) begin(ctx context.Context, c candidate) {
 		return
 	}
 	head := readHead(opened, headSize)
-	if len(head) == 0 || s.copies(head) {
-		// A copy in the making, for a rotation by truncation: it is taken up when its
-		// original is truncated. It is looked at again: two files may begin alike for as
-		// long as there are only a few bytes.
+	if len(head) == 0 {
 		opened.Close()
+		return
+	}
+	if like := s.like(head); like != nil {
+		like.longer(c, opened)
 		return
 	}
 	f := &file{
@@ -264,12 +265,21 @@ func (s *Source) toEnd(ctx context.Context, f *file) {
 	f.mark, f.pos, f.skipping = m, f.size, err != nil || last[0] != '\n'
 }
 
-// copies reports whether a file that begins so begins as one that is followed.
-func (s *Source) copies(head []byte) bool {
-	return slices.ContainsFunc(s.files, func(f *file) bool {
-		n := min(len(head), len(f.head))
-		return n > 0 && bytes.Equal(head[:n], f.head[:n])
-	})
+// like returns the file that is followed and begins as head does, nil when there is
+// none. One of the two is a copy of the other, mostly in the making, for a rotation by
+// truncation: it is taken up when the file is truncated. Until then it is looked at
+// again and again: two files may also begin alike as long as they have a few bytes only.
+func (s *Source) like(head []byte) *file {
+	for _, f := range s.files {
+		known := f.head
+		if len(known) == 0 { // nothing was read since it was truncated
+			known = readHead(f.f, headSize)
+		}
+		if n := min(len(head), len(known)); n > 0 && bytes.Equal(head[:n], known[:n]) {
+			return f
+		}
+	}
+	return nil
 }
 
 // truncated is called when f is no longer what it was: it was truncated, and perhaps
