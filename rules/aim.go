@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"slices"
-
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gatewarden/gatewarden"
@@ -11,10 +9,11 @@ import (
 // aimAtCanaries fills in the targets of steps that name a canary: those are only known
 // when all files are.
 func (r *Rules) aimAtCanaries() {
-	var names []string
-	for _, c := range r.canaries {
-		names = append(names, c.Name)
+	byName := map[string]*gatewarden.Canary{}
+	for i := range r.Canaries {
+		byName[r.Canaries[i].Name] = &r.Canaries[i]
 	}
+	names := sortedKeys(byName)
 	for i, a := range r.actions {
 		p := &r.Policies[i]
 		var steps []gatewarden.Step
@@ -25,10 +24,10 @@ func (r *Rules) aimAtCanaries() {
 				continue
 			}
 			at := a.doc.find(name, s)
-			if k := slices.Index(names, *name); k < 0 {
-				a.doc.errorf(at, didYouMean(*name, names, "define it under canaries:, in any rules file"), "there is no canary %q", *name)
+			if c := byName[*name]; c != nil {
+				steps = append(steps, aim(a.doc, at, p.Steps[j], c)...)
 			} else {
-				steps = append(steps, aim(a.doc, at, p.Steps[j], &r.Canaries[k])...)
+				a.doc.errorf(at, didYouMean(*name, names, "define it under canaries:, in any rules file"), "there is no canary %q", *name)
 			}
 		}
 		p.Steps = steps

@@ -4,7 +4,7 @@
 // analyzers and actions are configured from what it returns, and none of them ever
 // sees YAML.
 //
-//	file ─parse→ yaml.Node ─decode→ private spec ─defaults, checks→ Config, gatewarden.SLO, gatewarden.ActionPolicy
+//	file ─parse→ yaml.Node ─decode→ private spec ─defaults, checks→ Config, gatewarden.SLO, Canary, ActionPolicy
 //	                           └──────────┴─ every problem, with its place ─▶ Problems
 //
 // Loading is strict and never stops at the first mistake: an unknown key, a value of

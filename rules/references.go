@@ -99,3 +99,19 @@ func (a *actionSpec) warnIrreversible(slo string) {
 		}
 	}
 }
+
+// checkWeights warns of canaries whose steps move the weights of the same targets.
+func (r *Rules) checkWeights() {
+	movers := map[string]string{}
+	for i, c := range r.canaries {
+		up := r.Canaries[i].Upstream
+		if up == "" || len(c.Steps) == 0 {
+			continue
+		}
+		if other, taken := movers[up]; taken {
+			c.doc.warnf(c.doc.find(&c.Steps), "leave the steps to one of them, and do not run both at once", "the canary %s moves the weights of the upstream %s as well", other, up)
+			continue
+		}
+		movers[up] = c.Name
+	}
+}

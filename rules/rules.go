@@ -92,6 +92,7 @@ func loadRules(docs []*document) (*Rules, Problems) {
 	}
 	r.checkNames()
 	r.checkReferences()
+	r.checkWeights()
 	r.aimAtCanaries()
 	problems := make([]Problems, len(docs))
 	for i, d := range docs {

@@ -38,6 +38,9 @@ func (s *selectorSpec) decodeNode(d *document, n *yaml.Node, name string) {
 	d.decode(n, (*shape)(s), name)
 }
 
+// maxTrackValues bounds a track: its values are compared with each other.
+const maxTrackValues = 256
+
 // wordsSpec is one word, or a list of them.
 type wordsSpec struct{ list []string }
 
@@ -50,6 +53,10 @@ func (w *wordsSpec) decodeNode(d *document, n *yaml.Node, name string) {
 		}
 		d.reject(n, hint, "%s must be text, this is %s", name, describe(n))
 	case yaml.SequenceNode:
+		if len(n.Content) > maxTrackValues {
+			d.reject(n, "give targets a tag in Kong, and write target_tag", "%s: a track has at most %d values, here are %d", name, maxTrackValues, len(n.Content))
+			return
+		}
 		d.decode(n, &w.list, name)
 	default:
 		w.list = make([]string, 1)
