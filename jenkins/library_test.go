@@ -20,7 +20,7 @@ const examples = "../examples/ci"
 var flags = map[string][]string{
 	"gate": {
 		"--server", "--timeout", "--run", "--param", "--key", "--junit", "--json", "--markdown", "--html", "--token-file",
-		"--output",
+		"--output", "--replace", "--unreachable", "--by",
 	},
 	"canary": {"--server", "--by", "--reason", "--token-file"},
 }
@@ -70,6 +70,21 @@ func strangers(text string) (unknown []string, commands int) {
 		}
 	}
 	return unknown, commands
+}
+
+// The program declares a flag by its name in quotes.
+func TestTheFlagsAreTheProgramsOwn(t *testing.T) {
+	var source strings.Builder
+	for _, text := range files(t, "../cmd/gatewarden/gate*.go", "../cmd/gatewarden/canary*.go", "../cmd/gatewarden/client.go", "../cmd/gatewarden/print.go") {
+		source.WriteString(text)
+	}
+	for verb, names := range flags {
+		for _, name := range append(names, "--no-such-flag") {
+			if found := strings.Contains(source.String(), `"`+strings.TrimPrefix(name, "--")+`"`); found == (name == "--no-such-flag") {
+				t.Errorf("%s %s: in the program's source: %v", verb, name, found)
+			}
+		}
+	}
 }
 
 func TestPipelinesUseFlagsThatThereAre(t *testing.T) {

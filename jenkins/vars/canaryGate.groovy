@@ -13,12 +13,25 @@ import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
  */
 Map call(Map options = [:]) {
     Map s = settle('canaryGate', options, Gate.COMMON + ['run', 'junit', 'archive', 'reports', 'tool', 'tokenFile'])
+    boolean again = Gate.contains(env.GATEWARDEN_ASKED, Gate.question(s))
     if (!env.WORKSPACE) {
         error 'canaryGate: there is no workspace to run the gate in; put it on an agent, or use canaryGateHttp, which needs none'
     }
     if (!isUnix()) {
         error 'canaryGate: needs a Unix agent; canaryGateHttp needs none at all'
     }
+    Map result = ask(s)
+    if (again && result.cancelled) { // an earlier try was ended, and took its run along: this one has to ask anew
+        env.GATEWARDEN_ANSWERED = Gate.added(env.GATEWARDEN_ANSWERED, s.key)
+        s.key = Gate.newKey(env.BUILD_TAG, env.STAGE_NAME, s.canary, env.GATEWARDEN_ANSWERED)
+        result = ask(s)
+    }
+    result.remove('cancelled')
+    return conclude(s, result)
+}
+
+/** Runs the gate, publishes its reports, and returns its result. */
+private Map ask(Map s) {
     String folder = folderOf(s)
     int code
     try {
@@ -38,7 +51,7 @@ Map call(Map options = [:]) {
     if (s.archive) {
         archiveArtifacts artifacts: folder + '/*', allowEmptyArchive: true
     }
-    return conclude(s, Gate.result(s, code, run) + [reports: folder])
+    return Gate.result(s, code, run) + [reports: folder, cancelled: run.state == 'cancelled' && !s.run && !s.ownKey]
 }
 
 /** Runs the gate and returns its exit code; a token is in a file only while it runs. */
@@ -79,7 +92,8 @@ Map settle(String step, Map options, List<String> known) {
     if (!wrong.isEmpty()) {
         error wrong.join('\n')
     }
-    if (!s.key) {
+    s.ownKey = s.key != null && s.key != ''
+    if (!s.ownKey) {
         s.key = Gate.newKey(env.BUILD_TAG, env.STAGE_NAME, s.canary, env.GATEWARDEN_ANSWERED)
     }
     return s
@@ -87,7 +101,7 @@ Map settle(String step, Map options, List<String> known) {
 
 /** The folder for the reports: another one for each question about a canary in this build. */
 private String folderOf(Map s) {
-    String question = s.canary + '/' + (s.run ?: s.key)
+    String question = Gate.question(s)
     env.GATEWARDEN_ASKED = Gate.added(env.GATEWARDEN_ASKED, question)
     String base = s.reports ?: 'gatewarden/' + Gate.fileName(s.canary)
     int at = Gate.place(env.GATEWARDEN_ASKED, s.canary + '/', question)

@@ -6,14 +6,19 @@ import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
  * Returns [canary, state, reason, run, overriddenBy, key]. See canaryGateHttp.txt.
  */
 Map call(Map options = [:]) {
-    Map s = canaryGate.settle('canaryGateHttp', options, Gate.COMMON + ['poll', 'webhook', 'authentication', 'unreachable'])
+    Map s = canaryGate.settle('canaryGateHttp', options, Gate.COMMON + ['poll', 'webhook', 'authentication'])
     long began = currentBuild.duration // the build's own clock goes on while the controller is down
     String id = ''
     Map run
     try {
         String secret = s.webhook ? UUID.randomUUID().toString() : ''
         def hook = s.webhook ? registerWebhook(authToken: secret) : null
-        run = request(s, 'POST', '/api/v1/canaries/' + Gate.segment(s.canary) + '/runs', Gate.startBody(s, by(), hook?.url, secret))
+        run = start(s, hook?.url, secret)
+        if (run.state == 'cancelled' && !s.ownKey) { // an earlier try was ended, and took its run along: this one has to ask anew
+            env.GATEWARDEN_ANSWERED = Gate.added(env.GATEWARDEN_ANSWERED, s.key)
+            s.key = Gate.newKey(env.BUILD_TAG, env.STAGE_NAME, s.canary, env.GATEWARDEN_ANSWERED)
+            run = start(s, hook?.url, secret)
+        }
         id = run.id
         long until = began + Gate.patience(s, run)
         while (run.state == 'running' && currentBuild.duration < until) {
@@ -29,6 +34,11 @@ Map call(Map options = [:]) {
         throw aborted
     }
     return canaryGate.conclude(s, Gate.ended(s, run))
+}
+
+/** Starts the run, or finds it again: with the same key asking twice is asking once. */
+private Map start(Map s, String callback, String secret) {
+    return request(s, 'POST', '/api/v1/canaries/' + Gate.segment(s.canary) + '/runs', Gate.startBody(s, by(), callback, secret))
 }
 
 /** Waits a while. A webhook only wakes the build up: what counts is what the guard answers afterwards. */

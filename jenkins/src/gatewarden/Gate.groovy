@@ -18,7 +18,7 @@ class Gate implements Serializable {
     static final List<String> CONSEQUENCES = ['fail', 'unstable', 'pass'].asImmutable()
 
     static final List<String> COMMON = ['canary', 'server', 'timeout', 'parameters', 'key', 'onFail', 'onInconclusive',
-                                        'credentialsId', 'description'].asImmutable()
+                                        'credentialsId', 'description', 'replace', 'unreachable'].asImmutable()
 
     /** What each exit code of `gatewarden gate` says; every other code is an error. */
     private static final Map<Integer, String> STATES = [0: 'pass', 2: 'fail', 3: 'inconclusive'].asImmutable()
@@ -27,7 +27,7 @@ class Gate implements Serializable {
     @NonCPS
     static Map settings(Map given, Map env) {
         Map s = [server: env.GATEWARDEN_SERVER, timeout: '', parameters: [:], onFail: 'fail', onInconclusive: 'fail',
-                 description: true, junit: true, archive: true, tool: 'gatewarden', webhook: false, unreachable: '2m']
+                 description: true, junit: true, archive: true, tool: 'gatewarden', webhook: false, replace: false, unreachable: '2m']
         s.poll = given.webhook ? '5m' : '10s' // a webhook can get lost: then this is how long it goes unnoticed
         for (entry in given.entrySet()) {
             if (entry.value != null) {
@@ -143,6 +143,12 @@ class Gate implements Serializable {
         return key
     }
 
+    /** What a gate asks, by which its folder for reports is found again. */
+    @NonCPS
+    static String question(Map s) {
+        return s.canary + '/' + (s.run ?: s.key)
+    }
+
     // Lists of keys are kept in the build's environment, as words with blanks between them.
 
     /** The list with one more key, once. */
@@ -192,7 +198,7 @@ class Gate implements Serializable {
      */
     @NonCPS
     static String script(Map s, String folder, String tokenFile) {
-        List<String> words = [s.tool, 'gate', s.canary, '--server', s.server]
+        List<String> words = [s.tool, 'gate', s.canary, '--server', s.server, '--unreachable', s.unreachable]
         if (s.timeout) {
             words.addAll(['--timeout', s.timeout])
         }
@@ -200,6 +206,9 @@ class Gate implements Serializable {
             words.addAll(['--run', s.run])
         } else {
             words.addAll(['--key', s.key])
+            if (s.replace) {
+                words.add('--replace')
+            }
             for (entry in s.parameters.entrySet()) {
                 words.addAll(['--param', entry.key + '=' + entry.value])
             }
@@ -259,7 +268,7 @@ class Gate implements Serializable {
         String state = STATES[code] ?: 'error'
         String reason = run.reason ?: ''
         if (state == 'error') {
-            reason = why(code, s.tool)
+            reason = run.state == 'error' && reason ? reason : why(code, s.tool)
         } else if (state == 'pass' && (run.state == 'fail' || run.state == 'cancelled')) {
             state = 'error'
             reason = "the gate's exit code says pass, and its report says ${run.state}".toString()
@@ -322,6 +331,9 @@ class Gate implements Serializable {
     @NonCPS
     static String startBody(Map s, String by, String callback, String secret) {
         Map body = [key: s.key, parameters: s.parameters, by: by]
+        if (s.replace) {
+            body.put('replace', true)
+        }
         if (callback) {
             body.put('callback', [url: callback, authorization: secret])
         }

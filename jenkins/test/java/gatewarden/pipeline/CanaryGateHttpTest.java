@@ -233,6 +233,16 @@ class CanaryGateHttpTest {
     }
 
     @Test
+    @DisplayName("a run that an earlier try took along is not taken for an answer")
+    void cancelledBefore() throws Throwable {
+        guard.cancelledKey = "jenkins-shop-orders-17/Canary/orders";
+        Map<?, ?> r = gate("canary: 'orders', replace: true");
+        assertEquals("pass", r.get("state"));
+        assertEquals("jenkins-shop-orders-17/Canary/orders#2", r.get("key"));
+        assertEquals(true, guard.bodies.get(1).get("replace"));
+    }
+
+    @Test
     @DisplayName("canaryOverride: a decision needs a state, a name and a reason, and a run that is not over")
     void override() throws Throwable {
         for (String options : List.of("by: 'ann', reason: 'x'", "state: 'inconclusive', by: 'ann', reason: 'x'", "state: 'pass', by: '', reason: 'x'")) {

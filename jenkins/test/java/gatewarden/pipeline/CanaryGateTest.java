@@ -61,7 +61,7 @@ class CanaryGateTest {
     void arguments() throws Throwable {
         build.environment.put("GIT_COMMIT", "4e1f");
         gate("canary: 'orders', timeout: '20m', parameters: [version: 'v2', build: 17, none: null]");
-        assertEquals(List.of("gate", "orders", "--server", "http://gatewarden:8080", "--timeout", "20m", "--key", "jenkins-shop-orders-17/Canary/orders",
+        assertEquals(List.of("gate", "orders", "--server", "http://gatewarden:8080", "--unreachable", "2m", "--timeout", "20m", "--key", "jenkins-shop-orders-17/Canary/orders",
                 "--param", "BUILD_URL=http://jenkins:8080/job/shop/job/orders/17/", "--param", "BUILD_TAG=jenkins-shop-orders-17", "--param", "GIT_COMMIT=4e1f",
                 "--param", "version=v2", "--param", "build=17", "--junit", "gatewarden/orders/junit.xml", "--json", "gatewarden/orders/run.json",
                 "--markdown", "gatewarden/orders/report.md", "--html", "gatewarden/orders/report.html"), argv());
@@ -85,10 +85,7 @@ class CanaryGateTest {
         "3, pass,     fail,     FAILURE,  canary orders: inconclusive: because (run run-1)",
         "3, pass,     unstable, UNSTABLE, inconclusive",
         "3, fail,     pass,     SUCCESS,  inconclusive",
-        "1, pass,     pass,     FAILURE,  canary orders: error: the guard gave no verdict (code 1); the console says why",
-        "4, pass,     pass,     FAILURE,  canary orders: error: the guard gave no verdict (code 4); the console says why",
-        "127, pass,   pass,     FAILURE,  \"canary orders: error: the agent has no program 'gatewarden' that can be run; install gatewarden there, or say where it is: tool: '/opt/bin/gatewarden'\"",
-        "143, pass,   pass,     FAILURE,  \"canary orders: error: the gate was ended from outside (code 143): the agent was lost, or somebody killed it\"",
+        "1, pass,     pass,     FAILURE,  canary orders: error: because (run run-1)",
     })
     void exitCodes(int code, String onFail, String onInconclusive, String result, String said) throws Throwable {
         build.environment.put("FAKE_EXIT", String.valueOf(code));
@@ -104,6 +101,20 @@ class CanaryGateTest {
         assertEquals(result, build.result());
         assertEquals(1, build.steps.done("junit").size(), "reports are published whatever the answer");
         assertEquals(1, build.steps.done("archiveArtifacts").size());
+    }
+
+    @ParameterizedTest(name = "exit code {0} without reports: {1}")
+    @CsvSource(quoteCharacter = '"', value = {
+        "1,   the guard gave no verdict (code 1); the console says why",
+        "4,   the guard gave no verdict (code 4); the console says why",
+        "127, \"the agent has no program 'gatewarden' that can be run; install gatewarden there, or say where it is: tool: '/opt/bin/gatewarden'\"",
+        "143, \"the gate was ended from outside (code 143): the agent was lost, or somebody killed it\"",
+    })
+    void errors(int code, String said) {
+        build.environment.put("FAKE_EXIT", String.valueOf(code));
+        build.environment.put("FAKE_REPORTS", "none");
+        Throwable e = assertThrows(IOException.class, () -> gate("canary: 'orders', onFail: 'pass', onInconclusive: 'pass'"));
+        assertEquals("canary orders: error: " + said, e.getMessage());
     }
 
     @ParameterizedTest(name = "without an option the code {0} ends the build: what is not known is not good")
@@ -173,6 +184,42 @@ class CanaryGateTest {
     }
 
     @Test
+    @DisplayName("a stage that is run again after its run was cancelled asks anew")
+    void cancelledBefore() throws Throwable {
+        Map<?, ?> r = (Map<?, ?>) build.run("""
+                int n = 0
+                def r
+                node { stage('Canary') {
+                  retry(2) {
+                    env.FAKE_EXIT = n++ == 0 ? '1' : '0'
+                    env.FAKE_CANCELLED = n == 1 ? '' : 'jenkins-shop-orders-17/Canary/orders'
+                    r = canaryGate(canary: 'orders')
+                  }
+                } }
+                return r
+                """);
+        assertEquals("pass", r.get("state"));
+        assertEquals("jenkins-shop-orders-17/Canary/orders#2", r.get("key"));
+        assertEquals(3, build.steps.done("sh").size());
+    }
+
+    @Test
+    @DisplayName("a run that somebody else cancelled is inconclusive, and is not asked again")
+    void cancelled() {
+        build.environment.put("FAKE_CANCELLED", "jenkins-shop-orders-17/Canary/orders");
+        Throwable e = assertThrows(IOException.class, () -> gate("canary: 'orders'"));
+        assertEquals("canary orders: inconclusive: because (run run-1)", e.getMessage());
+        assertEquals(1, build.steps.done("sh").size());
+    }
+
+    @Test
+    @DisplayName("replace is handed on")
+    void replace() throws Throwable {
+        gate("canary: 'orders', replace: true");
+        assertTrue(argv().contains("--replace"));
+    }
+
+    @Test
     @DisplayName("a second gate of the same stage is a question of its own, also when another script asks it")
     void second() throws Throwable {
         List<?> keys = (List<?>) build.run("""
@@ -212,7 +259,7 @@ class CanaryGateTest {
     @DisplayName("a run that is there already is gone on with, without a key or parameters")
     void run() throws Throwable {
         gate("canary: 'orders', run: 'run-7', parameters: [version: 'v2']");
-        assertEquals(List.of("gate", "orders", "--server", "http://gatewarden:8080", "--run", "run-7", "--junit"), argv().subList(0, 7));
+        assertEquals(List.of("gate", "orders", "--server", "http://gatewarden:8080", "--unreachable", "2m", "--run", "run-7", "--junit"), argv().subList(0, 9));
     }
 
     @Test

@@ -20,6 +20,9 @@ final class FakeGuard implements Function<Map<String, Object>, Steps.Response> {
     /** Requests that break off, by their number. */
     final List<Integer> broken = new ArrayList<>();
 
+    /** A key whose run was cancelled before. */
+    String cancelledKey = "";
+
     private final Build build;
     private final List<String> keys = new ArrayList<>();
     private boolean cancelled;
@@ -51,6 +54,9 @@ final class FakeGuard implements Function<Map<String, Object>, Steps.Response> {
         if (call.equals("POST /api/v1/canaries/orders/runs")) {
             Map<?, ?> body = (Map<?, ?>) new JsonSlurper().parseText(request.get("requestBody").toString());
             bodies.add(body);
+            if (body.get("key").equals(cancelledKey)) {
+                return new Steps.Response(200, "{\"id\":\"run-0\",\"state\":\"cancelled\"}");
+            }
             boolean known = keys.contains(body.get("key").toString());
             if (!known) {
                 keys.add(body.get("key").toString());
