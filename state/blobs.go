@@ -88,18 +88,24 @@ func (b *Blobs) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
-// Names returns the names of all blobs, sorted.
-func (b *Blobs) Names(ctx context.Context) ([]string, error) {
+// All visits every blob in the order of the names. An error of visit ends it and is
+// returned.
+func (b *Blobs) All(ctx context.Context, visit func(name string, blob []byte) error) error {
 	list, err := b.bucket.List(ctx)
 	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
-		return nil, gatewarden.Errorf(gatewarden.Unavailable, "listing the bucket %s: %w", b.name, err)
+		return gatewarden.Errorf(gatewarden.Unavailable, "listing the bucket %s: %w", b.name, err)
 	}
-	names := make([]string, len(list))
-	for i, o := range list {
-		names[i] = o.Name
+	slices.SortFunc(list, func(x, y *jetstream.ObjectInfo) int { return strings.Compare(x.Name, y.Name) })
+	for _, o := range list {
+		blob, err := b.Get(ctx, o.Name)
+		if err == nil {
+			err = visit(o.Name, blob)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	slices.Sort(names)
-	return names, nil
+	return nil
 }
 
 // sweep purges chunks that no object names. A Put that died before its last write
