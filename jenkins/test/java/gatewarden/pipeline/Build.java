@@ -9,7 +9,6 @@ import com.cloudbees.groovy.cps.impl.CpsCallableInvocation;
 import groovy.lang.Binding;
 import groovy.lang.Closure;
 import groovy.lang.GroovyClassLoader;
-import groovy.lang.GroovyCodeSource;
 import groovy.lang.GroovyShell;
 import groovy.lang.Script;
 import java.io.ByteArrayInputStream;
@@ -18,6 +17,7 @@ import java.io.File;
 import java.io.IOException;
 import java.io.ObjectInputStream;
 import java.io.ObjectOutputStream;
+import java.io.UncheckedIOException;
 import java.lang.reflect.Modifier;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -44,6 +44,7 @@ import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException;
 final class Build {
     private static final ThreadLocal<Build> CURRENT = new ThreadLocal<>();
 
+    private static final GroovyClassLoader LIBRARY = library();
     private static final List<Class> CATEGORIES = new ArrayList<>(Continuable.categories);
 
     static {
@@ -77,14 +78,28 @@ final class Build {
 
     Build(Path workspace) throws Exception {
         steps = new Steps(this, workspace);
+        shell = new GroovyShell(LIBRARY, new Binding(), transformed());
+        blocks = LIBRARY.loadClass("Blocks").getDeclaredConstructor().newInstance();
+    }
+
+    private static CompilerConfiguration transformed() {
         CompilerConfiguration config = new CompilerConfiguration();
         config.setScriptBaseClass(PipelineScript.class.getName());
         config.addCompilationCustomizers(new ImportCustomizer().addImports(NonCPS.class.getName(), Library.class.getName()), new CpsTransformer());
-        shell = new GroovyShell(Build.class.getClassLoader(), new Binding(), config);
-        GroovyClassLoader loader = shell.getClassLoader();
-        loader.addURL(new File("src").toURI().toURL());
-        loader.addURL(new File("vars").toURI().toURL());
-        blocks = loader.parseClass(new GroovyCodeSource(new File("test/groovy/Blocks.groovy"))).getDeclaredConstructor().newInstance();
+        return config;
+    }
+
+    /** Compiles the library, and what stands in for steps with a body. */
+    private static GroovyClassLoader library() {
+        GroovyClassLoader loader = new GroovyClassLoader(Build.class.getClassLoader(), transformed());
+        try {
+            for (String folder : List.of("src", "vars", "test/groovy")) {
+                loader.addURL(new File(folder).toURI().toURL());
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return loader;
     }
 
     /** Runs a Jenkinsfile to its end and returns what it returns; what it throws is thrown. */
@@ -292,7 +307,7 @@ final class Build {
             return null;
         }
         try {
-            Object var = shell.getClassLoader().loadClass(name).getDeclaredConstructor().newInstance();
+            Object var = LIBRARY.loadClass(name).getDeclaredConstructor().newInstance();
             binding.setVariable(name, var);
             return var;
         } catch (ReflectiveOperationException e) {
