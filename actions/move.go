@@ -13,8 +13,8 @@ import (
 	"github.com/gatewarden/gatewarden"
 )
 
-// refusedAgain is how long a move that Kong's state forbids waits before it is tried
-// again: a deployment may be on its way.
+// refusedAgain is how long a move waits that Kong's state forbids, or of which nothing
+// came, before it is tried again: a deployment may be on its way.
 const refusedAgain = 5 * time.Second
 
 // MoveRequest asks for a share of the requests for the canary of a run. One action
@@ -188,7 +188,7 @@ func (e *Engine) beginMove(ctx context.Context, a *action, at time.Time) error {
 		return e.holdMove(ctx, a, at, gatePaused, a.trouble)
 	case a.Mode == gatewarden.ModeEnforce:
 		a.Memo, a.trouble = a.ladder.memoBefore(a), nil
-		a.counted = at
+		a.counted, a.retryAt = at, at.Add(refusedAgain)
 		e.actions[a.id] = a
 		e.start(a, e.apply)
 		return nil

@@ -249,7 +249,7 @@ func (w *world) boot(ctx context.Context) error {
 	cfg := w.config
 	cfg.Journal, cfg.Leases = &connection{w.ledger, alive}, &deadLeases{w.leases, alive}
 	cfg.Executors = make(map[gatewarden.StepKind]Executor)
-	for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepJenkins, gatewarden.StepWebhook} {
+	for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare, gatewarden.StepJenkins, gatewarden.StepWebhook} {
 		cfg.Executors[kind] = x
 	}
 	cfg.Failpoint = func(name string) {
