@@ -64,11 +64,11 @@ func (v *Verdict) Firing() (firing [SeverityOutage + 1]bool) {
 
 // SLOEvidence is what a verdict on an SLO rests on.
 type SLOEvidence struct {
-	Objective float64         `json:"objective"` // ratio
-	SLI       float64         `json:"sli"`       // good ratio over the window, 1 without events
-	Count     Count           `json:"count"`     // over the window
-	Budget    float64         `json:"budget"`    // share of the error budget that is left; negative when overspent
-	Exhausted *time.Time      `json:"exhausted,omitempty"`
+	Objective float64         `json:"objective"`           // ratio
+	SLI       float64         `json:"sli"`                 // good ratio over the window, 1 without events
+	Count     Count           `json:"count"`               // over the window
+	Budget    float64         `json:"budget"`              // share of the error budget that is left; negative when overspent
+	Exhausted *time.Time      `json:"exhausted,omitempty"` // when it ends at the current rate; nil when it outlasts the window, or is spent
 	Alerts    []AlertEvidence `json:"alerts"`
 }
 
@@ -83,7 +83,7 @@ type AlertEvidence struct {
 	Short       Duration   `json:"short,omitempty"`
 	LongBurn    float64    `json:"long_burn,omitempty"`
 	ShortBurn   float64    `json:"short_burn,omitempty"`
-	LongCount   Count      `json:"long_count"`
+	LongCount   Count      `json:"long_count,omitzero"`
 	ShortCount  Count      `json:"short_count"`
 	Probability float64    `json:"probability,omitempty"` // of so many bad events under the budget's own rate
 	Ratio       float64    `json:"ratio,omitempty"`       // outage line: the ratio that must not be exceeded

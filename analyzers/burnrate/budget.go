@@ -40,8 +40,8 @@ func recentWindow(slo *gatewarden.SLO) time.Duration {
 }
 
 // forecast returns how long the budget lasts if burning goes on at rate burn and
-// traffic stays as it is: 0 when it has ended already, and false when it outlasts
-// the window. spent is the burn rate over the window so far, so 1 - spent of the
+// traffic stays as it is, and false when it outlasts the window or has ended already:
+// since when nobody has noted. spent is the burn rate over the window so far, so 1 - spent of the
 // budget is left.
 //
 // In a rolling window of length W the rest is gone after (1 - spent) W / burn; what
@@ -50,7 +50,7 @@ func recentWindow(slo *gatewarden.SLO) time.Duration {
 // reaches 1: after t with spent*e + burn*t = e + t, e being the time since the start.
 func forecast(w gatewarden.BudgetWindow, at, start time.Time, spent, burn float64) (left time.Duration, ends bool) {
 	if spent >= 1 {
-		return 0, true
+		return 0, false
 	}
 	length := w.Length()
 	t := (1 - spent) * float64(length) / burn // +Inf when nothing burns

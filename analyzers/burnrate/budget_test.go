@@ -41,10 +41,10 @@ func TestBudget(t *testing.T) {
 			feed:   []span{{"2026-05-01 00:00", "2026-05-31 00:00", 999_500, 500}},
 			budget: 0.5, exhausted: "",
 		},
-		"rolling: spent": {
+		"rolling: spent, since when is not known": {
 			window: rolling, at: "2026-05-31 00:00",
 			feed:   []span{{"2026-05-01 00:00", "2026-05-31 00:00", 996_000, 4000}},
-			budget: -3, exhausted: "2026-05-31 00:00",
+			budget: -3, exhausted: "",
 		},
 		"what is older than the window is forgotten": {
 			window: rolling, at: "2026-05-31 00:00",
