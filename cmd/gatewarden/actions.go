@@ -32,23 +32,9 @@ func newActions() *cobra.Command {
 	}
 	connect := addServer(cmd)
 	addOutput(cmd, &output)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := connect()
-		if err != nil {
-			return err
-		}
-		if len(args) == 1 {
-			return showAction(cmd, c, args[0], output)
-		}
-		var list api.ActionList
-		if err := c.get(cmd.Context(), "/api/v1/actions", &list); err != nil {
-			return err
-		}
-		if output == outputJSON {
-			return printLines(cmd.OutOrStdout(), list.Actions)
-		}
-		return listActions(cmd.OutOrStdout(), list.Actions)
-	}
+	cmd.RunE = listing[api.ActionList, gatewarden.Action]{
+		path: "/api/v1/actions", items: func(l api.ActionList) []gatewarden.Action { return l.Actions }, list: listActions, show: showAction,
+	}.run(connect, &output)
 	cmd.AddCommand(
 		newOrder(connect, order{use: "approve ID", path: "/api/v1/actions/%s/approve",
 			short: "Let an action that waits for approval go ahead"}),
@@ -118,15 +104,7 @@ func listActions(w io.Writer, list []gatewarden.Action) error {
 	return table(w, []string{"PLANNED", "ACTION", "KIND", "STATUS", "CHANGE"}, rows)
 }
 
-func showAction(cmd *cobra.Command, c *client, id string, output outputFormat) error {
-	var a gatewarden.Action
-	if err := c.get(cmd.Context(), "/api/v1/actions/"+url.PathEscape(id), &a); err != nil {
-		return err
-	}
-	w := cmd.OutOrStdout()
-	if output == outputJSON {
-		return printJSON(w, a)
-	}
+func showAction(w io.Writer, a gatewarden.Action) error {
 	p := paintFor(w)
 	fmt.Fprintf(w, "%s: %s\n\n", p.paint(bold, a.ID), p.state(string(a.Status)))
 	line := func(label, text string) {

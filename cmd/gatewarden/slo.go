@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,23 +23,9 @@ func newSLO() *cobra.Command {
 	}
 	connect := addServer(cmd)
 	addOutput(cmd, &output)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := connect()
-		if err != nil {
-			return err
-		}
-		if len(args) == 1 {
-			return showSLO(cmd, c, args[0], output)
-		}
-		var list api.SLOList
-		if err := c.get(cmd.Context(), "/api/v1/slos", &list); err != nil {
-			return err
-		}
-		if output == outputJSON {
-			return printLines(cmd.OutOrStdout(), list.SLOs)
-		}
-		return listSLOs(cmd.OutOrStdout(), list.SLOs)
-	}
+	cmd.RunE = listing[api.SLOList, api.SLO]{
+		path: "/api/v1/slos", items: func(l api.SLOList) []api.SLO { return l.SLOs }, list: listSLOs, show: showSLO,
+	}.run(connect, &output)
 	return cmd
 }
 
@@ -61,15 +46,7 @@ func listSLOs(w io.Writer, slos []api.SLO) error {
 	return table(w, []string{"SLO", "OBJECTIVE", "WINDOW", "SLI", "BUDGET LEFT", "ALERT", "STATE"}, rows)
 }
 
-func showSLO(cmd *cobra.Command, c *client, name string, output outputFormat) error {
-	var s api.SLO
-	if err := c.get(cmd.Context(), "/api/v1/slos/"+url.PathEscape(name), &s); err != nil {
-		return err
-	}
-	w := cmd.OutOrStdout()
-	if output == outputJSON {
-		return printJSON(w, s)
-	}
+func showSLO(w io.Writer, s api.SLO) error {
 	p := paintFor(w)
 	fmt.Fprintf(w, "%s: %s\n%s\n\n", p.paint(bold, s.Name), p.state(s.Verdict.State.String()), s.Verdict.Reason)
 	if s.Description != "" {
