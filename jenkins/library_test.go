@@ -131,8 +131,8 @@ func TestAFlagThatThereIsNotIsFound(t *testing.T) {
 
 func TestTheYAMLParses(t *testing.T) {
 	for name, text := range files(t, examples+"/*.yml") {
-		var any map[string]any
-		if err := yaml.Unmarshal([]byte(text), &any); err != nil {
+		var content map[string]any
+		if err := yaml.Unmarshal([]byte(text), &content); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
