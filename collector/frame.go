@@ -45,7 +45,9 @@ type Framing interface {
 	Cut(buf []byte, last bool) (block Block, used int)
 }
 
-// Lines returns the framing of lines that end with a line feed and are at most so long.
+// Lines returns the framing of lines that end with a line feed. One that is longer is
+// left out, unless it was in the buffer as a whole: it costs nothing more then, and the
+// decoder has the same limit.
 func Lines(longest ByteSize) Framing { return &lineFraming{longest: int(longest)} }
 
 type lineFraming struct {
