@@ -384,7 +384,7 @@ func (p *play) compareCounter(s *Store) {
 		}
 	}
 	from := p.now.Add(-time.Duration(rapid.OneOf(rapid.Int64Range(-2, 100), rapid.Int64Range(3500, 3700)).Draw(p.t, "seconds ago")) * time.Second)
-	seconds := make([]gatewarden.Count, 20)
+	seconds := make([]gatewarden.Count, 18)
 	for j := range rapid.IntRange(0, len(seconds)).Draw(p.t, "known") {
 		seconds[j] = p.model.count(m.Series, &m.SLI, from.Add(time.Duration(j)*time.Second), from.Add(time.Duration(j+1)*time.Second))
 	}
