@@ -103,6 +103,7 @@ type EventQuery struct {
 // Server answers the API.
 type Server struct {
 	guard    Guard
+	gates    Gates
 	gatherer prometheus.Gatherer
 	logger   *slog.Logger
 }
@@ -110,30 +111,40 @@ type Server struct {
 // New returns a server over guard. Metrics come from gatherer; nil leaves /metrics
 // out, for when it has a listener of its own.
 func New(guard Guard, gatherer prometheus.Gatherer, logger *slog.Logger) *Server {
-	return &Server{guard: guard, gatherer: gatherer, logger: logger}
+	return &Server{guard: guard, gates: noGates{}, gatherer: gatherer, logger: logger}
 }
 
 // Handler returns all routes of the API.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]func(*http.Request) (any, error){
-		"GET /api/v1/status":                s.status,
-		"GET /api/v1/slos":                  s.slos,
-		"GET /api/v1/slos/{name}":           s.slo,
-		"GET /api/v1/actions":               s.actions,
-		"GET /api/v1/actions/{id}":          s.action,
-		"POST /api/v1/actions/{id}/approve": steer("approved", s.approve),
-		"POST /api/v1/actions/{id}/reject":  steer("rejected", s.reject),
-		"POST /api/v1/actions/{id}/revert":  steer("reverting", s.revert),
-		"POST /api/v1/pause":                steer("paused", s.pause),
-		"POST /api/v1/resume":               steer("resumed", s.resume),
-		"POST /-/reload":                    s.reload,
-		"GET /-/healthy":                    s.healthy,
-		"GET /-/ready":                      s.ready,
+		"GET /api/v1/status":                      s.status,
+		"GET /api/v1/slos":                        s.slos,
+		"GET /api/v1/slos/{name}":                 s.slo,
+		"GET /api/v1/canaries":                    s.canaries,
+		"GET /api/v1/canaries/{name}":             s.canary,
+		"GET /api/v1/canaries/{name}/runs":        s.runsOf,
+		"POST /api/v1/canaries/{name}/runs":       s.startRun,
+		"GET /api/v1/canaries/{name}/runs/latest": s.latestRun,
+		"GET /api/v1/runs":                        s.runs,
+		"GET /api/v1/runs/{id}":                   s.run,
+		"POST /api/v1/runs/{id}/cancel":           s.cancelRun,
+		"POST /api/v1/runs/{id}/override":         s.overrideRun,
+		"GET /api/v1/actions":                     s.actions,
+		"GET /api/v1/actions/{id}":                s.action,
+		"POST /api/v1/actions/{id}/approve":       steer("approved", s.approve),
+		"POST /api/v1/actions/{id}/reject":        steer("rejected", s.reject),
+		"POST /api/v1/actions/{id}/revert":        steer("reverting", s.revert),
+		"POST /api/v1/pause":                      steer("paused", s.pause),
+		"POST /api/v1/resume":                     steer("resumed", s.resume),
+		"POST /-/reload":                          s.reload,
+		"GET /-/healthy":                          s.healthy,
+		"GET /-/ready":                            s.ready,
 	} {
 		mux.Handle(pattern, s.answer(handle))
 	}
 	mux.HandleFunc("GET /api/v1/events", s.events)
+	mux.HandleFunc("GET /api/v1/runs/{id}/events", s.runEvents)
 	if s.gatherer != nil {
 		mux.Handle("GET /metrics", MetricsHandler(s.gatherer))
 	}
@@ -172,8 +183,18 @@ func (s *Server) answer(handle func(*http.Request) (any, error)) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
+		if a, ok := v.(answered); ok {
+			writeJSON(w, a.status, a.body)
+			return
+		}
 		writeJSON(w, http.StatusOK, v)
 	})
+}
+
+// answered is an answer with another status than 200.
+type answered struct {
+	status int
+	body   any
 }
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -214,23 +235,36 @@ type order struct {
 	Reason string `json:"reason"`
 }
 
-// readOrder reads who asks. A JSON content type is required, because a foreign web
-// page in an operator's browser cannot send one without the browser asking first.
+// readOrder reads who asks.
 func readOrder(r *http.Request) (order, error) {
 	var o order
+	if err := readBody(r, &o, `{"by": "your name", "reason": "why"}`); err != nil {
+		return o, err
+	}
+	return o, o.check()
+}
+
+func (o *order) check() error {
+	if o.By = strings.TrimSpace(o.By); o.By == "" {
+		return gatewarden.Errorf(gatewarden.Invalid, `"by" is empty: the timeline must say who did this`)
+	}
+	return nil
+}
+
+// readBody reads the body of a steering request; example is what it looks like. A JSON
+// content type is required, because a foreign web page in an operator's browser cannot
+// send one without the browser asking first.
+func readBody(r *http.Request, into any, example string) error {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" {
-		return o, gatewarden.Errorf(gatewarden.Invalid, "the request must have the content type application/json").
-			WithHint(`send -H 'Content-Type: application/json' -d '{"by":"your name"}'`)
+		return gatewarden.Errorf(gatewarden.Invalid, "the request must have the content type application/json").
+			WithHint("send -H 'Content-Type: application/json' -d '%s'", strings.ReplaceAll(example, `": `, `":`))
 	}
 	dec := json.NewDecoder(io.LimitReader(r.Body, maxRequestBody))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&o); err != nil {
-		return o, gatewarden.Errorf(gatewarden.Invalid, "the request's body is not the JSON expected here: %v", err).
-			WithHint(`it looks like {"by": "your name", "reason": "why"}`)
+	if err := dec.Decode(into); err != nil {
+		return gatewarden.Errorf(gatewarden.Invalid, "the request's body is not the JSON expected here: %v", err).
+			WithHint("it looks like %s", example)
 	}
-	if o.By = strings.TrimSpace(o.By); o.By == "" {
-		return o, gatewarden.Errorf(gatewarden.Invalid, `"by" is empty: the timeline must say who did this`)
-	}
-	return o, nil
+	return nil
 }

@@ -158,6 +158,12 @@ const indexText = `gatewarden guards a Kong gateway. This is its API.
 
   GET  /api/v1/status            the guard at a glance: sources, configuration, states
   GET  /api/v1/slos[/NAME]       every SLO with its verdict and the evidence
+  GET  /api/v1/canaries[/NAME]   every canary, its traffic and its newest run
+  GET  /api/v1/canaries/NAME/runs[/latest]
+  POST /api/v1/canaries/NAME/runs   may this release go on? starts a run
+  GET  /api/v1/runs[/ID]         runs with their verdicts; ?wait=30s answers when one has changed
+  GET  /api/v1/runs/ID/events    one run as it goes, as server-sent events
+  POST /api/v1/runs/ID/cancel|override
   GET  /api/v1/events            the timeline; ?follow=true streams it, one JSON object a line
   GET  /api/v1/actions[/ID]      what was done at the gateway and in Jenkins, and how to undo it
   POST /api/v1/actions/ID/approve|reject|revert

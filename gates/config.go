@@ -70,7 +70,8 @@ type Tracks interface {
 type Mover interface {
 	// Move is called at each tick until it is done, and must be idempotent and quick. While
 	// a mode, a pause or Kong keeps it from moving, its error says so in words that a person
-	// can read; they become part of the run's reason.
+	// can read; they become part of the run's reason. What follows from the end of a run is
+	// given up after an hour.
 	Move(ctx context.Context, at time.Time, run *gatewarden.Run, percent float64) (done bool, err error)
 }
 
@@ -95,8 +96,8 @@ type Config struct {
 	Tracks  Tracks // nil: nothing is known of targets and weights
 	Mover   Mover  // nil: weights are never moved, as if somebody else did
 	// Answer starts an action policy for a run that is over, or for one that broke after
-	// its pass. It is called again until it returns no error, so it must be idempotent by
-	// run and policy, and quick.
+	// its pass. It is called again until it returns no error that is worth a retry, for an
+	// hour at most, so it must be idempotent by run and policy, and quick.
 	Answer func(ctx context.Context, at time.Time, run *gatewarden.Run, policy string) error
 	Notify Notifier // by HTTP unless set
 

@@ -80,7 +80,12 @@ func (b *Book) answer(ctx context.Context, at time.Time, r *run) error {
 		if b.cfg.Answer == nil {
 			continue
 		}
-		if err := b.cfg.Answer(ctx, at, &view, policy); err != nil {
+		err := b.cfg.Answer(ctx, at, &view, policy)
+		switch gatewarden.ErrorCode(err) {
+		case "":
+		case gatewarden.Invalid, gatewarden.NotFound: // no retry helps
+			b.cfg.Logger.Error("a run cannot be answered", "run", r.ID, "policy", policy, "error", err)
+		default:
 			errs = append(errs, fmt.Errorf("answering the run %s with %s: %w", r.ID, policy, err))
 			left = append(left, policy)
 		}

@@ -27,14 +27,14 @@ type arrival struct {
 type script struct {
 	arrivals []arrival
 	length   time.Duration
-	share    map[time.Duration]float64 // of the canary, from when on
-	dieAt    int                       // the durable operation at which the guard dies, counted from the start of the run
-	dieAfter bool                      // it still happens
-	away     time.Duration             // until it is started again
+	dieAt    int           // the durable operation at which the guard dies, counted from the start of the run
+	dieAfter bool          // it still happens
+	away     time.Duration // until it is started again
+	again    time.Duration // from then until Kong sends again what was not taken
 }
 
 func drawScript(t *rapid.T) script {
-	s := script{length: 150 * time.Second, share: map[time.Duration]float64{0: 0.5}}
+	s := script{length: 150 * time.Second}
 	n := rapid.IntRange(1, 120).Draw(t, "batches")
 	at := time.Duration(0)
 	fails := rapid.SampledFrom([]float64{0, 0.02, 0.2}).Draw(t, "failing")
@@ -52,6 +52,7 @@ func drawScript(t *rapid.T) script {
 	s.dieAt = rapid.IntRange(1, 2*len(s.arrivals)).Draw(t, "dies at")
 	s.dieAfter = rapid.Bool().Draw(t, "it still happens")
 	s.away = time.Duration(rapid.IntRange(0, 45).Draw(t, "away")) * time.Second
+	s.again = time.Duration(rapid.IntRange(0, 8).Draw(t, "sent again after")) * time.Second
 	return s
 }
 
@@ -65,8 +66,9 @@ func (s script) play(t testing.TB, mortal bool) (*world, gatewarden.Run) {
 	}
 	var unsent []arrival // what Kong keeps, as nobody took it
 	back := time.Time{}  // when the guard is started again
+	again := time.Time{} // when Kong sends again what nobody took
 	next := 0
-	end := t0.Add(s.length + s.away)
+	end := t0.Add(s.length + s.away + s.again)
 	for w.now.Before(end) {
 		tick := w.now.Add(500 * time.Millisecond)
 		for next < len(s.arrivals) && !t0.Add(s.arrivals[next].after).After(tick) {
@@ -89,15 +91,17 @@ func (s script) play(t testing.TB, mortal bool) (*world, gatewarden.Run) {
 				back = w.now.Add(s.away)
 			}
 		}
-		if back.IsZero() || w.now.Before(back) {
-			continue
+		if !back.IsZero() && !w.now.Before(back) {
+			again = back.Add(s.again)
+			back = time.Time{}
+			w.boot()
 		}
-		back = time.Time{}
-		w.boot()
-		for _, a := range unsent {
-			s.deliver(w, a)
+		if back.IsZero() && !w.now.Before(again) {
+			for _, a := range unsent {
+				s.deliver(w, a)
+			}
+			unsent = nil
 		}
-		unsent = nil
 	}
 	return w, w.run(run.ID)
 }

@@ -235,15 +235,15 @@ const quiet = time.Minute
 
 // watch acts upon what became of a canary after its pass.
 func (r *run) watch(at time.Time) {
-	reason := ""
-	switch {
-	case r.decision != nil:
-		d := r.decision
+	if d := r.decision; d != nil {
 		r.Verdict = &d.verdict
 		r.unwatch(d.at, gatewarden.Breach, "after its pass: "+d.verdict.Reason)
 		r.todo.Answers = slices.Clone(r.canary.OnFail)
 		r.moveTo(0, r.Step, d.at)
 		return
+	}
+	var reason string
+	switch {
 	case !at.Before(r.Deadline):
 		reason = "judged on after its pass until the deadline"
 	case at.Sub(r.lastSeen) >= quiet:

@@ -115,10 +115,10 @@ func (r *run) moved() string {
 	percent := strconv.FormatFloat(r.move.Percent, 'f', -1, 64)
 	switch {
 	case !r.Over():
-		return fmt.Sprintf("step %d of %d: the canary takes %s %% of the requests", r.Step, len(r.Steps), percent)
+		return fmt.Sprintf("step %d of %d: the canary is given %s %% of the requests", r.Step, len(r.Steps), percent)
 	case r.move.Percent > 0:
-		return "promoted: the canary takes all requests"
+		return "promoted: the canary is given all requests"
 	default:
-		return "the canary takes no requests any more"
+		return "the canary is given no requests any more"
 	}
 }
