@@ -89,6 +89,7 @@ type CanaryVerdict struct {
 
 	Split           SplitEvidence `json:"split"`
 	BaselineTrouble bool          `json:"baseline_trouble"`   // the baseline has an outage of its own
+	Absolute        bool          `json:"absolute,omitempty"` // the baseline has no traffic: judged by limits of its own
 	History         Duration      `json:"history"`            // how much of the baseline was seen before the start
 	Expected        Duration      `json:"expected,omitempty"` // until a decision, an order of magnitude; 0 unknown
 	Suspects        []Suspect     `json:"suspects,omitempty"`

@@ -158,6 +158,7 @@ type cellStratum struct {
 	Failures  [2]uint64    `json:"failed"`              // all of them
 	Anonymous [2]uint64    `json:"anonymous,omitempty"` // failures whose client is not known: each is an episode
 	Latency   [2]histogram `json:"latency"`
+	Slow      uint64       `json:"slow,omitempty"` // of the canary, beyond the policy's own limit
 }
 
 // failure is a client's first failure within a second.
@@ -191,6 +192,7 @@ func (c *cell) reset(second int64) {
 	for i := range c.Strata {
 		s := &c.Strata[i]
 		s.Requests, s.Failures, s.Anonymous = [2]uint64{}, [2]uint64{}, [2]uint64{}
+		s.Slow = 0
 		s.Latency[Baseline].clear()
 		s.Latency[Canary].clear()
 	}
@@ -233,6 +235,7 @@ func (c *cell) begin() {
 		s.Failures[Canary] += a.Failures[Canary]
 		s.Anonymous[Canary] += a.Anonymous[Canary]
 		s.Latency[Canary].merge(&a.Latency[Canary])
+		s.Slow += a.Slow
 	}
 	for client, f := range apart.Failed {
 		if !c.fail(client, f) {

@@ -24,7 +24,7 @@ var checkWeights = [checkCount]float64{0.5, 0.3, 0.1, 0.1}
 
 // The grids of alternatives, each lane with the same weight.
 var (
-	shareGrid  = [...]float64{1.35, 1.75, 2.7, 6, 25, 400}     // times the odds of the null
+	shareGrid  = [...]float64{1.6, 2.7, 5, 12, 100}            // times the odds of the null
 	rankGrid   = [...]float64{0.3, 0.6, 1.2, 3}                // slopes of the rank bet
 	rareGrid   = [...]float64{0.05, 0.15, 0.3, 0.5, 0.7, 0.85} // shares of the null's ratio
 	mirrorGrid = [...]float64{1 / 0.05, 1 / 0.15, 1 / 0.3, 1 / 0.5, 1 / 0.7, 1 / 0.85}
@@ -106,19 +106,19 @@ func (e *errorCheck) met(client uint64) {
 }
 
 // close judges the block and begins the next.
-func (e *errorCheck) close(m *gatewarden.ErrorMargins, weight, phi float64) {
+func (e *errorCheck) close(m *gatewarden.ErrorMargins, weight float64, t *tuning) {
 	b := &e.Block
 	if b.both() {
 		e.Closed++
-		e.bet(m, weight)
+		e.bet(m, weight, t.Crowd[eventFailed])
 		if !b.Trouble {
-			e.betPass(m, phi)
+			e.betPass(m, t.Phi)
 		}
 	}
 	b.reset()
 }
 
-func (e *errorCheck) bet(margins *gatewarden.ErrorMargins, weight float64) {
+func (e *errorCheck) bet(margins *gatewarden.ErrorMargins, weight, crowd float64) {
 	b := &e.Block
 	m, canary := b.events(0)
 	q0 := b.nullShare(0, margins.MaxRatio)
@@ -126,7 +126,7 @@ func (e *errorCheck) bet(margins *gatewarden.ErrorMargins, weight float64) {
 	for g, ratio := range shareGrid {
 		gains[g] = -stats.ShareMargin(q0, ratio, margins.MaxDifference, float64(b.N[Canary]))
 		if m > 0 {
-			gains[g] += stats.ShareGain(q0, ratio, m, canary/m)
+			gains[g] += stats.ShareGain(q0, ratio, crowds(m, crowd), canary/m)
 		}
 	}
 	e.Fail.Next(gains[:], weight)
@@ -134,9 +134,13 @@ func (e *errorCheck) bet(margins *gatewarden.ErrorMargins, weight float64) {
 		e.Blocks++
 	}
 	if m > 0 {
-		e.Ratio.Next(m, canary/m, effectMiss, func(rho float64) float64 { return b.nullShare(0, rho) })
+		e.Ratio.Next(crowds(m, crowd), canary/m, effectMiss, func(rho float64) float64 { return b.nullShare(0, rho) })
 	}
 }
+
+// crowds returns how many independent events m are worth when they come in crowds: what
+// a bet stakes on them. It is in the bet's favour only, not needed for its fairness.
+func crowds(m, crowd float64) float64 { return max(1, m/crowd) }
 
 // betPass takes the counts of all routes together: the mirror bet is about the mean.
 func (e *errorCheck) betPass(margins *gatewarden.ErrorMargins, phi float64) {
@@ -251,18 +255,18 @@ func newTailCheck() tailCheck {
 // tailDifference is what the share of slow requests may differ by, as with failures.
 const tailDifference = 1e-4
 
-func (t *tailCheck) close(weight float64) {
+func (t *tailCheck) close(weight float64, crowd *[measured]float64) {
 	b := &t.Block
 	if b.both() {
 		t.Closed++
 		for kind := range t.Fail {
-			t.bet(kind, weight)
+			t.bet(kind, weight, crowd[eventTail+kind])
 		}
 		if m, canary := b.events(tailPass); m > 0 && !b.Trouble {
 			q0 := b.nullShare(tailPass, 1)
 			var gains [len(mirrorGrid)]float64
 			for g, ratio := range mirrorGrid {
-				gains[g] = stats.ShareGain(1-q0, ratio, m, 1-canary/m)
+				gains[g] = stats.ShareGain(1-q0, ratio, crowds(m, crowd[eventTail]), 1-canary/m)
 			}
 			t.Pass.next(gains[:])
 		}
@@ -270,7 +274,7 @@ func (t *tailCheck) close(weight float64) {
 	b.reset()
 }
 
-func (t *tailCheck) bet(kind int, weight float64) {
+func (t *tailCheck) bet(kind int, weight, crowd float64) {
 	b := &t.Block
 	m, canary := b.events(kind)
 	q0 := b.nullShare(kind, 1)
@@ -278,7 +282,7 @@ func (t *tailCheck) bet(kind int, weight float64) {
 	for g, ratio := range shareGrid {
 		gains[g] = -stats.ShareMargin(q0, ratio, tailDifference, float64(b.N[Canary]))
 		if m > 0 {
-			gains[g] += stats.ShareGain(q0, ratio, m, canary/m)
+			gains[g] += stats.ShareGain(q0, ratio, crowds(m, crowd), canary/m)
 		}
 	}
 	t.Fail[kind].Next(gains[:], weight)

@@ -18,7 +18,8 @@ const (
 	halfHistory    = maxHistory / 2
 	warmSeconds    = 30 // without a history the threshold comes from the run's first seconds
 
-	shortBlock   = 2 // seconds
+	oneBlock     = 1 // seconds
+	shortBlock   = 2
 	defaultBlock = 5
 	longBlock    = 10
 
@@ -47,7 +48,7 @@ const (
 )
 
 // dispersionSpans are the lengths of time, in seconds, at which dispersion is measured.
-var dispersionSpans = [4]int{shortBlock, defaultBlock, longBlock, 60}
+var dispersionSpans = [5]int{oneBlock, shortBlock, defaultBlock, longBlock, 60}
 
 // virtualCell counts one second of the baseline by pretended canary.
 type virtualCell struct {
@@ -218,8 +219,10 @@ func (d *dispersion) noise(span int) float64 { return math.Sqrt(2 / max(4, d.Eve
 // stand against ten seconds, which are known better, and against a minute, which sees
 // longer clusters.
 func (d *dispersion) length() int {
-	const two, five, ten, minute = 0, 1, 2, 3
+	const one, two, five, ten, minute = 0, 1, 2, 3, 4
 	switch {
+	case d.phi(ten) <= (1+2*d.noise(ten))*d.phi(one) && d.phi(minute) <= (1+1.5*d.noise(minute))*d.phi(one):
+		return oneBlock
 	case d.phi(ten) <= (1+2*d.noise(ten))*d.phi(two) && d.phi(minute) <= (1+1.5*d.noise(minute))*d.phi(two):
 		return shortBlock
 	case d.phi(minute) <= (1+2*d.noise(minute))*d.phi(five):
@@ -231,7 +234,7 @@ func (d *dispersion) length() int {
 // inflation returns by how much evidence for passing is divided: the dispersion of
 // failures over ten seconds and a minute, and one standard error more.
 func (d *dispersion) inflation() float64 {
-	const ten, minute = 2, 3
+	const ten, minute = 3, 4
 	return max(1, d.phi(ten), d.phi(minute)) * (1 + d.noise(minute))
 }
 
@@ -245,6 +248,8 @@ type tuning struct {
 	Tail    int     `json:"tail_s"`
 	Phi     float64 `json:"phi"`
 	TailBin int     `json:"tail_bin"` // 0 while unknown
+	// Crowd is the dispersion within a block, by kind of event: how many events come at once.
+	Crowd [measured]float64 `json:"crowd"`
 }
 
 func (h *history) tune() tuning {
@@ -256,6 +261,9 @@ func (h *history) tune() tuning {
 		t.Errors = h.dispersion(eventFailed).length()
 		t.Rank = h.dispersion(eventSlow).length()
 		t.Tail = max(h.dispersion(eventTail).length(), h.dispersion(eventTail2).length())
+	}
+	for kind, length := range [measured]int{eventFailed: t.Errors, eventSlow: t.Rank, eventTail: t.Tail, eventTail2: t.Tail} {
+		t.Crowd[kind] = max(1, h.dispersion(kind).phi(slices.Index(dispersionSpans[:], length)))
 	}
 	if h.Samples >= historySamples {
 		t.TailBin = h.tail()

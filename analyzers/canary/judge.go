@@ -49,6 +49,9 @@ type state struct {
 	Rank   rankCheck  `json:"rank"`
 	Tail   tailCheck  `json:"tail"`
 
+	Alone     [aloneCount]aloneCheck `json:"alone"`
+	AloneSeen uint64                 `json:"alone_seen"` // episodes of the canary that are in its blocks
+
 	Totals   [2]totals            `json:"totals"`
 	Suspects []gatewarden.Suspect `json:"suspects,omitempty"`
 	Trail    trail                `json:"trail"`
@@ -91,6 +94,7 @@ func New(p Policy, start time.Time) (*Judge, error) {
 	}
 	j.state = state{
 		Start: start.Unix(), History: &history{}, Errors: newErrorCheck(), Rank: newRankCheck(), Tail: newTailCheck(),
+		Alone: [aloneCount]aloneCheck{newAloneCheck(), newAloneCheck()},
 	}
 	j.prepare()
 	return j, nil
@@ -172,6 +176,9 @@ func (j *Judge) Add(o *gatewarden.Observation) {
 	if o.Latency >= 0 && !o.Failed {
 		bin = j.bins.bin(o.Latency)
 		s.Latency[o.Track].add(bin, n)
+		if a := j.policy.Absolute; a != nil && a.MaxLatency > 0 && o.Track == Canary && o.Latency > a.MaxLatency {
+			s.Slow += n
+		}
 	}
 	var target uint8
 	if c.Virtual != nil {
@@ -305,6 +312,7 @@ func (j *Judge) close(second int64, c *cell) {
 	if c != nil {
 		j.count(c)
 	}
+	j.gatherAlone(second, c)
 	j.gatherErrors(c, trouble)
 	j.gatherLatency(second, c, trouble)
 	j.decide(second)
@@ -506,11 +514,11 @@ func (j *Judge) learnTail(second int64, c *cell) {
 
 func (j *Judge) closeErrors() {
 	if j.policy.Errors != nil {
-		j.Errors.close(j.policy.Errors, j.startWeight(j.Tuning.Errors), j.Tuning.Phi)
+		j.Errors.close(j.policy.Errors, j.startWeight(j.Tuning.Errors), &j.Tuning)
 	}
 }
 func (j *Judge) closeRank() { j.Rank.close(&j.shifts, j.startWeight(j.Tuning.Rank)) }
-func (j *Judge) closeTail() { j.Tail.close(j.startWeight(j.Tuning.Tail)) }
+func (j *Judge) closeTail() { j.Tail.close(j.startWeight(j.Tuning.Tail), &j.Tuning.Crowd) }
 
 // startWeight is the weight of trouble that starts with a given block: the same for each
 // block up to the deadline.
@@ -521,7 +529,8 @@ func (j *Judge) startWeight(length int) float64 {
 // evidence returns the logarithm of the evidence for a fail, and of each check's.
 func (j *Judge) evidence() (float64, [checkCount]float64) {
 	logs := [checkCount]float64{j.Errors.log(), j.Rank.Fail.Log(), j.Tail.Fail[tailOnce].Log(), j.Tail.Fail[tailTwice].Log()}
-	return stats.LogMean(logs[:], j.weights[:]), logs
+	alone, _ := j.aloneLogs()
+	return stats.LogMean(logs[:], j.weights[:]) + alone, logs
 }
 
 // cautionLog: evidence for a fail that is more than 10 allows no pass.
@@ -534,7 +543,7 @@ func (j *Judge) decide(second int64) {
 	if j.FailedAt != 0 {
 		return
 	}
-	if _, large := j.Split.found(); large {
+	if _, large := j.Split.found(); large && !j.alone() {
 		return
 	}
 	age := time.Duration(second+1-j.Start) * time.Second
@@ -549,6 +558,14 @@ func (j *Judge) decide(second int64) {
 // passes returns the processes that must all speak for a pass.
 func (j *Judge) passes() []*passing {
 	var p []*passing
+	if j.alone() {
+		for i := range j.Alone {
+			if j.aloneLimit(i) > 0 {
+				p = append(p, &j.Alone[i].Pass)
+			}
+		}
+		return p
+	}
 	if j.policy.Errors != nil {
 		p = append(p, &j.Errors.Pass)
 	}
@@ -579,7 +596,8 @@ func (j *Judge) passLog() float64 {
 // silence is after how many seconds without a request a track says nothing any more.
 const silence = 60
 
-// fresh reports whether both tracks have taken requests lately.
+// fresh reports whether both tracks have taken requests lately, or the one that is judged
+// alone.
 func (j *Judge) fresh(second int64) bool {
-	return second-j.Newest[Canary] < silence && second-j.Newest[Baseline] < silence
+	return second-j.Newest[Canary] < silence && (second-j.Newest[Baseline] < silence || j.alone())
 }

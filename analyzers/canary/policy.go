@@ -11,6 +11,9 @@ import (
 type Policy struct {
 	Errors  *gatewarden.ErrorMargins   `json:"errors,omitempty"`  // nil: failures are not judged
 	Latency *gatewarden.LatencyMargins `json:"latency,omitempty"` // nil: latencies are not judged
+	// Absolute, when set, is what the canary is judged by while the baseline has taken no
+	// request since the start. Without it such a run has no answer.
+	Absolute *Absolute `json:"absolute,omitempty"`
 
 	FalseAlarm float64 `json:"false_alarm"` // probability of ever failing a canary that is within its margins
 	FalsePass  float64 `json:"false_pass"`  // probability of passing one that is beyond a pass margin, for each
@@ -21,6 +24,35 @@ type Policy struct {
 	// Delay is how long a second stays open for records that arrive late. It adds to
 	// every answer.
 	Delay time.Duration `json:"delay"`
+}
+
+// Absolute are limits of the canary by itself, such as its service's SLOs set them: the
+// error budget, and how large a share may be slower than a threshold. A canary is failed
+// when it is shown to be beyond one, and passed only when it is shown to be within all.
+type Absolute struct {
+	MaxErrors  float64       `json:"max_errors,omitempty"`  // ratio of failures; 0: not judged
+	MaxLatency time.Duration `json:"max_latency,omitempty"` // what is slow; 0: not judged
+	MaxSlow    float64       `json:"max_slow,omitempty"`    // ratio of requests slower than that
+}
+
+// validate returns what is wrong with a.
+func (a *Absolute) validate() error {
+	bad := func(field, want string, got any) error {
+		return gatewarden.Errorf(gatewarden.Invalid, "canary policy: absolute.%s is %v, must be %s", field, got, want)
+	}
+	switch {
+	case !(a.MaxErrors >= 0 && a.MaxErrors < 1):
+		return bad("max_errors", "0 or more, below 100 %", a.MaxErrors)
+	case a.MaxLatency < 0:
+		return bad("max_latency", "0 or more", a.MaxLatency)
+	case !(a.MaxSlow >= 0 && a.MaxSlow < 1):
+		return bad("max_slow", "0 or more, below 100 %", a.MaxSlow)
+	case (a.MaxLatency > 0) != (a.MaxSlow > 0):
+		return gatewarden.Errorf(gatewarden.Invalid, "canary policy: absolute has one of max_latency and max_slow; it takes both or none")
+	case a.MaxErrors == 0 && a.MaxLatency == 0:
+		return gatewarden.Errorf(gatewarden.Invalid, "canary policy: absolute has no limit").WithHint("leave it out, or set max_errors")
+	}
+	return nil
 }
 
 // DefaultPolicy returns the defaults.
@@ -64,6 +96,11 @@ func (p *Policy) Validate() error {
 		return bad("warm_up", "at most the deadline", p.WarmUp)
 	case p.Delay < 0 || p.Delay > maxDelay:
 		return bad("delay", "at most 1m", p.Delay)
+	}
+	if p.Absolute != nil {
+		if err := p.Absolute.validate(); err != nil {
+			return err
+		}
 	}
 	if e := p.Errors; e != nil {
 		switch {

@@ -13,18 +13,27 @@ import (
 func (j *Judge) reason(v *gatewarden.CanaryVerdict) string {
 	switch {
 	case v.State == gatewarden.Breach:
+		if v.Absolute {
+			return "the canary is beyond its own limits, with no baseline to compare with: " + j.aloneEffect(v) + sure(v)
+		}
 		return "the canary is worse than the baseline: " + j.effect(v) + sure(v)
 	case v.Split.Large:
 		return fmt.Sprintf("can't judge: the canary takes %s of the requests where %s is configured, so the two tracks may not see the same kind of traffic",
 			percent(v.Split.Observed), percent(v.Split.Configured))
+	case v.State == gatewarden.Healthy && v.Absolute:
+		return "the canary is shown to be within its own limits, with no baseline to compare with: " + j.aloneEffect(v)
 	case v.State == gatewarden.Healthy:
 		return "the canary is shown to be within its margins: " + j.effect(v)
 	case j.Next <= j.Start:
 		return "the run has not begun to be judged yet"
 	case v.Canary.Requests == 0:
 		return "can't judge: the canary has taken no requests"
+	case v.Absolute && j.Next-1-j.Newest[Canary] < silence:
+		return j.aloneReason(v)
+	case v.Baseline.Requests == 0 && j.policy.Absolute != nil && j.Next-j.Start < aloneAfter:
+		return fmt.Sprintf("not decided yet: the baseline has taken no requests; without one the canary is judged by its own limits from %d s on", aloneAfter)
 	case v.Baseline.Requests == 0:
-		return "can't judge: the baseline has taken no requests, so there is nothing to compare with"
+		return "can't judge: the baseline has taken no requests, so there is nothing to compare with, and the canary has no limits of its own"
 	case j.Next-1-j.Newest[Canary] >= silence:
 		return "can't judge: the canary has taken no requests since " + v.Canary.Newest.Format(time.TimeOnly)
 	case j.Next-1-j.Newest[Baseline] >= silence:
@@ -33,6 +42,28 @@ func (j *Judge) reason(v *gatewarden.CanaryVerdict) string {
 		return "the deadline has passed with evidence neither for a fail nor for a pass: " + j.effect(v) + "; " + j.missing(v)
 	}
 	return "not decided yet: " + j.effect(v) + "; " + j.missing(v)
+}
+
+// aloneReason says how a canary without a baseline stands.
+func (j *Judge) aloneReason(v *gatewarden.CanaryVerdict) string {
+	begin := "not decided yet"
+	if v.Over {
+		begin = "the deadline has passed with evidence neither for a fail nor for a pass"
+	}
+	return begin + ", judged by its own limits only as the baseline has taken no requests: " + j.aloneEffect(v) + "; " + j.missing(v)
+}
+
+// aloneEffect says what a canary without a baseline does, and what its limits are.
+func (j *Judge) aloneEffect(v *gatewarden.CanaryVerdict) string {
+	a := j.policy.Absolute
+	var parts []string
+	if a.MaxErrors > 0 {
+		parts = append(parts, fmt.Sprintf("%s of its %s requests failed, %s is allowed", percent(v.Canary.Ratio), grouped(v.Canary.Requests), percent(a.MaxErrors)))
+	}
+	if a.MaxSlow > 0 {
+		parts = append(parts, fmt.Sprintf("latency at p50 %s, at p99 %s; %s may take longer than %s", v.Canary.P50, v.Canary.P99, percent(a.MaxSlow), gatewarden.Duration(a.MaxLatency)))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // effect says how the tracks differ in what matters most.

@@ -65,6 +65,8 @@ func (s *state) damaged() string {
 		return "its lists"
 	case s.Errors.damaged():
 		return "the errors check"
+	case s.Alone[aloneErrors].damaged() || s.Alone[aloneSlow].damaged() || s.AloneSeen > maxCount:
+		return "the checks of a canary alone"
 	case s.Rank.damaged() || s.Tail.damaged():
 		return "the latency checks"
 	case !s.Totals[0].Latency.valid() || !s.Totals[1].Latency.valid() || s.Troubles[0].damaged() || s.Troubles[1].damaged():
@@ -100,7 +102,7 @@ func (c *cell) damaged() bool {
 	}
 	for i := range c.Strata {
 		s := &c.Strata[i]
-		if !s.Latency[0].valid() || !s.Latency[1].valid() || !counted(s.Requests[:]) || !counted(s.Failures[:]) || !counted(s.Anonymous[:]) {
+		if !s.Latency[0].valid() || !s.Latency[1].valid() || !counted(s.Requests[:]) || !counted(s.Failures[:]) || !counted(s.Anonymous[:]) || s.Slow > maxCount {
 			return true
 		}
 	}
@@ -157,9 +159,14 @@ func (d *dispersion) damaged() bool {
 }
 
 func (t *tuning) damaged() bool {
-	length := func(s int) bool { return s == shortBlock || s == defaultBlock || s == longBlock }
+	length := func(s int) bool { return s == oneBlock || s == shortBlock || s == defaultBlock || s == longBlock }
 	if !t.Done {
 		return *t != tuning{}
+	}
+	for _, c := range t.Crowd {
+		if !(c >= 1 && amount(c)) {
+			return true
+		}
 	}
 	return !length(t.Errors) || !length(t.Rank) || !length(t.Tail) || t.Phi < 1 || !amount(t.Phi) || !bin(t.TailBin) ||
 		t.History < 0 || t.History > maxSecond
@@ -209,6 +216,11 @@ func (r *rankCheck) damaged() bool {
 
 func (t *tailCheck) damaged() bool {
 	return t.Block.damaged() || !t.Fail[0].Valid(len(shareGrid)) || !t.Fail[1].Valid(len(shareGrid)) || t.Pass.damaged(len(mirrorGrid)) || t.Closed < 0
+}
+
+func (c *aloneCheck) damaged() bool {
+	return c.Age < 0 || c.Age > blockLongest || c.Requests > maxCount || c.Bad > maxCount || !c.Fail.Valid(len(shareGrid)) ||
+		c.Pass.damaged(len(rareGrid)) || c.Blocks < 0 || c.Closed < 0
 }
 
 func (p *passing) damaged(lanes int) bool { return !p.Mix.Valid(lanes) || math.Abs(p.Top) > 1e12 }

@@ -19,6 +19,11 @@ func (j *Judge) Verdict(at time.Time) gatewarden.CanaryVerdict {
 		Suspects: j.Suspects, Late: j.Late, Ahead: j.Ahead, Dropped: j.Dropped,
 	}
 	v.Checks = j.checkEvidence(logs)
+	v.Absolute = j.alone()
+	if v.Absolute {
+		v.Split.Large = false
+		v.Checks = j.aloneEvidence()
+	}
 	v.Leading = j.leading(log, logs)
 	v.ErrorRatio, v.LatencyRatio = j.effects()
 	j.judge(&v)
@@ -34,6 +39,7 @@ func (j *Judge) Standing(at time.Time) (state gatewarden.State, evidence float64
 	log, _ := j.evidence()
 	v := gatewarden.CanaryVerdict{At: at, Start: time.Unix(j.Start, 0)}
 	_, v.Split.Large = j.Split.found()
+	v.Split.Large = v.Split.Large && !j.alone()
 	j.judge(&v)
 	return v.State, log / math.Ln10
 }
@@ -119,6 +125,34 @@ func (j *Judge) checkEvidence(logs [checkCount]float64) []gatewarden.CheckEviden
 	return list
 }
 
+// aloneEvidence returns the checks of a canary without a baseline.
+func (j *Judge) aloneEvidence() []gatewarden.CheckEvidence {
+	var list []gatewarden.CheckEvidence
+	_, logs := j.aloneLogs()
+	for i := range j.Alone {
+		if j.aloneLimit(i) == 0 {
+			continue
+		}
+		a := &j.Alone[i]
+		pass := a.Pass.Mix.Log() / math.Ln10
+		c := gatewarden.CheckEvidence{
+			Name: aloneNames[i], Weight: aloneStake, Evidence: logs[i] / math.Ln10, Blocks: a.Closed,
+			Pass: &pass, Shown: a.Pass.shown(-math.Log(j.policy.FalsePass)), Block: gatewarden.Duration(time.Duration(j.Tuning.Errors) * time.Second),
+		}
+		if i == aloneSlow {
+			c.Block = gatewarden.Duration(time.Duration(j.Tuning.Tail) * time.Second)
+			c.Threshold = gatewarden.Duration(j.policy.Absolute.MaxLatency)
+		}
+		list = append(list, c)
+	}
+	if len(list) > 1 {
+		for i := range list {
+			list[i].Weight /= float64(len(list))
+		}
+	}
+	return list
+}
+
 func (j *Judge) tailThreshold(shift int) gatewarden.Duration {
 	if j.Tuning.TailBin == 0 {
 		return 0
@@ -132,6 +166,15 @@ func (j *Judge) leading(log float64, logs [checkCount]float64) string {
 		return ""
 	}
 	best, name := math.Inf(-1), ""
+	if j.alone() {
+		_, alone := j.aloneLogs()
+		for i, x := range alone {
+			if x > best && j.aloneLimit(i) > 0 {
+				best, name = x, aloneNames[i]
+			}
+		}
+		return name
+	}
 	for i, w := range j.weights {
 		if w > 0 && math.Log(w)+logs[i] > best {
 			best, name = math.Log(w)+logs[i], checkNames[i]

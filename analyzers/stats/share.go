@@ -30,14 +30,22 @@ const stakeCap = 0.98
 func ShareNull(s, rho float64) float64 { return rho * s / (rho*s + 1 - s) }
 
 // ShareStake returns lambda for m >= 1 events under the alternative that the odds are
-// ratio > 1 times those of q0, in (0, 1). At m = 1 the bet is the likelihood ratio of
-// that alternative; with m it grows by the second order optimum of the mean logarithm,
-// and never beyond m times the stake of one event, which ShareMargin relies on.
+// ratio > 1 times those of q0, in (0, 1):
+//
+//	lambda_m = c (1 - (1 - lambda_1/c)^m),  c = max(lambda_1, 0.98/q0),  lambda_1 = (q1-q0) / (q0 (1-q0))
+//
+// At m = 1 the bet is the likelihood ratio of that alternative; each further event stakes
+// the same part of what is left of the cap. That is within a few per cent of the stake
+// with the greatest mean logarithm for binomial counts, from below, so that clusters are
+// not bet on as if they were crowds; and it never exceeds m times the stake of one event,
+// which ShareMargin relies on.
 func ShareStake(q0, ratio, m float64) float64 {
-	q1 := ShareNull(q0, ratio)
-	d, v := q1-q0, q0*(1-q0)
-	one := d / v
-	return min(max(one, stakeCap/q0), max(one, m*d/(v+(m-1)*d*d)))
+	one := (ShareNull(q0, ratio) - q0) / (q0 * (1 - q0))
+	limit := stakeCap / q0
+	if one >= limit {
+		return one
+	}
+	return limit * -math.Expm1(m*math.Log1p(-one/limit))
 }
 
 // ShareGain returns the logarithm of the bet's factor when the share u of m events was
