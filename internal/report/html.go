@@ -98,6 +98,12 @@ func courseClass(against bool) string {
 	return "for"
 }
 
+// How much of a wide and of a narrow drawing a share's label takes.
+const (
+	roomWide   = 0.06
+	roomNarrow = 0.18
+)
+
 // tooClose is how far apart two levels of evidence must be for their names to have room.
 const tooClose = 0.3
 
@@ -126,15 +132,15 @@ func newHTMLPlot(p *plot) *htmlPlot {
 	for i, mark := range p.ticks(8) {
 		h.Times = append(h.Times, htmlMark{Text: gatewarden.Duration(mark).String(), Percent: digits(100 * p.x(mark.Seconds())), Odd: i%2 == 0})
 	}
-	free := 0.0 // where the next share can be written without touching the one before
+	last := -1.0 // where the share before is written
 	for i, s := range p.shares {
 		x := p.x(s.at)
 		if i > 0 {
 			h.Steps = append(h.Steps, digits(1000*x))
 		}
-		if x >= free {
-			h.Shares = append(h.Shares, htmlMark{Text: percent(s.share), Percent: digits(100 * x)})
-			free = x + 0.08
+		if x >= last+roomWide {
+			h.Shares = append(h.Shares, htmlMark{Text: percent(s.share), Percent: digits(100 * x), Odd: x < last+roomNarrow})
+			last = x
 		}
 	}
 	return h

@@ -22,7 +22,7 @@ func (r *Report) Markdown(w io.Writer) error {
 		}
 		b.WriteString("\n| evidence | |\n|---|---|\n")
 		for _, g := range p.Evidence {
-			fmt.Fprintf(&b, "| %s | %s %s |\n", g.Label, code(Bar(g.Full(), gaugeWidth)), markdown(g.String()))
+			fmt.Fprintf(&b, "| %s | %s %s |\n", g.Label, code(strings.ReplaceAll(Bar(g.Full(), gaugeWidth), " ", "░")), markdown(g.String()))
 		}
 	}
 	if len(p.Suspects.Rows) > 0 {
@@ -108,30 +108,21 @@ func markdown(s string) string {
 		case r == '&':
 			b.WriteString("&amp;")
 			continue
-		case strings.ContainsRune("\\`*_{}[]>#|~!@$", r):
+		case r == '|':
+			b.WriteString("&#124;") // a table is cut at bars before anything else is read
+			continue
+		case strings.ContainsRune("\\`*_{}[]>#~!@$", r):
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)
 	}
-	return b.String()
+	return strings.NewReplacer("://", `\://`, "www.", `www\.`).Replace(b.String()) // what GitHub makes links of
 }
 
-// code writes text as a span of code, in which nothing but the bar of a table has a
-// meaning. The fence is longer than any run of backticks within.
+// code writes text as code. In a span of backticks a table would still be cut at bars.
 func code(s string) string {
 	if s == "" {
 		return ""
 	}
-	longest, current := 0, 0
-	for _, r := range s {
-		if current++; r != '`' {
-			current = 0
-		}
-		longest = max(longest, current)
-	}
-	fence := strings.Repeat("`", longest+1)
-	if longest > 0 {
-		s = " " + s + " "
-	}
-	return fence + strings.ReplaceAll(s, "|", `\|`) + fence
+	return "<code>" + markdown(s) + "</code>"
 }

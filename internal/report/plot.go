@@ -31,12 +31,15 @@ const (
 	plotAbove  = 0.4
 	mostPoints = 400
 	mostShares = 100
+	// What no judge says is not drawn.
+	mostNeeded = 20
+	longestRun = 366 * 24 * time.Hour
 )
 
 // newPlot returns the plot of a run, nil when there is nothing to draw.
 func newPlot(run *gatewarden.Run) *plot {
 	v := run.Verdict
-	if v == nil || v.Needed <= 0 || v.PassNeeded <= 0 {
+	if v == nil || v.Needed <= 0 || v.PassNeeded <= 0 || max(v.Needed, v.PassNeeded) > mostNeeded {
 		return nil
 	}
 	p := &plot{
@@ -63,7 +66,7 @@ func newPlot(run *gatewarden.Run) *plot {
 // add takes a point that is later than those before; others are left out.
 func (p *plot) add(since time.Duration, fail, pass, share float64) {
 	at := since.Seconds()
-	if at < 0 || (len(p.points) > 0 && at <= p.points[len(p.points)-1].at) || math.IsNaN(fail) || math.IsNaN(pass) {
+	if at < 0 || since > longestRun || (len(p.points) > 0 && at <= p.points[len(p.points)-1].at) || math.IsNaN(fail+pass) {
 		return
 	}
 	p.points = append(p.points, plotPoint{at, fail, pass})

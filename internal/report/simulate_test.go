@@ -155,7 +155,7 @@ func storeRun(t *testing.T, name string, run gatewarden.Run) {
 	}
 }
 
-func storedRun(t *testing.T, name string) gatewarden.Run {
+func storedRun(t testing.TB, name string) gatewarden.Run {
 	t.Helper()
 	text, err := os.ReadFile(runFile(name))
 	if err != nil {
