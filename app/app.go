@@ -401,6 +401,7 @@ func (a *App) handler(name string) http.Handler {
 		if a.Addr("metrics") == "" {
 			gatherer = a.registry
 		}
-		return api.New(&view{a}, gatherer, a.logger.With("component", "api")).Handler()
+		guard := &view{a}
+		return api.New(guard, gatherer, a.logger.With("component", "api")).WithGates(guard).Handler()
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -294,11 +293,4 @@ func recordedTargets(answer []byte) ([]kong.Target, error) {
 			WithHint(`save what "curl $KONG_ADMIN/upstreams/NAME/targets" answers`)
 	}
 	return page.Data, nil
-}
-
-// names returns the canaries that are known by their targets, sorted; for messages.
-func (t *tracks) names() []string {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return slices.Sorted(maps.Keys(t.known))
 }
