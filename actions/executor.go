@@ -66,7 +66,8 @@ type Orphan struct {
 type Layered interface {
 	Executor
 	// Among returns an executor for one call that knows the other changes of the same
-	// kind: those in place, and those that ended since the oldest of these began. What a
-	// newer run of its canary left as it is has the status replaced.
+	// kind: those in place, and those that ended while any of these, or of those that
+	// ended, was in place. What a newer run of its canary left as it is has the status
+	// replaced.
 	Among(others []gatewarden.Action) Executor
 }

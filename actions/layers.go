@@ -2,6 +2,7 @@ package actions
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -44,29 +45,35 @@ func (e *Engine) enterUpstream(ctx context.Context, name string) (leave func(), 
 func (e *Engine) overlapping(a *gatewarden.Action) []gatewarden.Action {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var others []*action
 	since := e.cfg.Now()
 	if a.StartedAt != nil {
 		since = *a.StartedAt
 	}
+	var rest, list []gatewarden.Action
 	for _, o := range e.actions {
 		if o.id == a.ID || o.StartedAt == nil || upstreamOf(&o.Spec) != upstreamOf(&a.Spec) {
 			continue
 		}
-		others = append(others, o)
-		if o.inPlace() && !o.abandoned() && o.StartedAt.Before(since) {
-			since = *o.StartedAt
-		}
-	}
-	var list []gatewarden.Action
-	for _, o := range others {
 		c := o.Action
 		if o.abandoned() {
 			c.Status = gatewarden.ActionReplaced
 		}
-		if c.Status.InPlace() || !lastChange(&c).Before(since) {
-			list = append(list, c)
-		}
+		rest = append(rest, c)
+	}
+	// One that ended meanwhile matters, and so does what ended while that was in place.
+	for more := true; more; {
+		more = false
+		rest = slices.DeleteFunc(rest, func(c gatewarden.Action) bool {
+			matters := c.Status.InPlace() || !lastChange(&c).Before(since)
+			if matters {
+				more = true
+				list = append(list, c)
+				if c.StartedAt.Before(since) {
+					since = *c.StartedAt
+				}
+			}
+			return matters
+		})
 	}
 	return list
 }

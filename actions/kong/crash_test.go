@@ -22,6 +22,7 @@ var scenarios = map[string]struct {
 	"two targets drained": {"", func() *record {
 		return weightAction("a-1", gatewarden.StepDrain, gatewarden.WeightStep{Upstream: "orders-up", TargetTag: "version:v2"})
 	}},
+	"a canary's share": {"", func() *record { return shareAction("a-1", 40) }},
 }
 
 // TestACrashBetweenAnyTwoCalls cuts the wire after every number of requests, with

@@ -97,24 +97,46 @@ func (all layers) holder(l *layer, target string) *layer {
 
 // beneath returns the weight that a target has without l and all that lies above it:
 // what l found there, unless something beneath has changed since. The last such change
-// decides: a layer that was laid, or one that was taken away. What a person set
-// meanwhile is found by the layers laid later, and so comes back with them.
+// decides: a layer that was laid, or one that was taken away. What lies under the highest
+// layer in place cannot be seen. What a person set meanwhile is found by the layers laid
+// later, and so comes back with them.
 func (all layers) beneath(l *layer, target string) int {
 	weight, last := l.targets[target].under, l.begun
+	ground := all.ground(l, target)
 	for i := range all {
 		o := &all[i]
-		s, sets := o.targets[target]
-		if !sets || !o.under(l) || (o.share && l.share && o.action.Ladder == l.action.Ladder) {
+		if !o.liesUnder(l, target) || (ground != nil && o.under(ground)) {
 			continue
 		}
 		if at, laid := o.laid(); laid && !at.Before(last) {
-			weight, last = s.sets, at
+			weight, last = o.targets[target].sets, at
 		}
 		if at, gone := o.gone(); gone && !at.Before(last) {
 			weight, last = all.beneath(o, target), at
 		}
 	}
 	return weight
+}
+
+// ground returns the highest layer in place beneath l that sets the target's weight, nil
+// when there is none.
+func (all layers) ground(l *layer, target string) *layer {
+	var highest *layer
+	for i := range all {
+		o := &all[i]
+		if o.liesUnder(l, target) && o.action.Status.InPlace() && (highest == nil || highest.under(o)) {
+			highest = o
+		}
+	}
+	return highest
+}
+
+// liesUnder reports whether o sets the target's weight beneath l. The moves of a run do
+// not lie on one another: each takes the place of the one before.
+func (l *layer) liesUnder(above *layer, target string) bool {
+	_, sets := l.targets[target]
+	sameRun := l.share && above.share && l.action.Ladder == above.action.Ladder
+	return sets && l.under(above) && !sameRun
 }
 
 // laid returns when a layer came to be, false when it never did.

@@ -106,7 +106,7 @@ func (e *Executor) prepareShare(ctx context.Context, a gatewarden.Action) (*shar
 
 // assign fills in the targets of both tracks.
 func (m *shareMemo) assign(step *gatewarden.ShareStep, all []target) error {
-	var names []string
+	var names, neither []string
 	var size [2]int
 	for _, t := range all {
 		names = append(names, t.Target)
@@ -117,9 +117,10 @@ func (m *shareMemo) assign(step *gatewarden.ShareStep, all []target) error {
 			return gatewarden.Errorf(gatewarden.Invalid, "target %s of upstream %s is in both tracks", t.Target, step.Upstream).WithHint("select the baseline by something that the canary has not")
 		case inCanary:
 			track = gatewarden.TrackCanary
-		case !inBaseline && t.Weight > 0 && step.Percent > 0:
-			return gatewarden.Errorf(gatewarden.Conflict, "target %s of upstream %s is in neither track, so the canary's share of the requests cannot be set", t.Target, step.Upstream).WithHint("let the baseline or the canary select it too, or set its weight to 0")
 		case !inBaseline:
+			if t.Weight > 0 {
+				neither = append(neither, t.Target)
+			}
 			continue
 		}
 		size[track]++
@@ -130,7 +131,10 @@ func (m *shareMemo) assign(step *gatewarden.ShareStep, all []target) error {
 			continue // a canary that is gone gets nothing
 		}
 		s := step.Tracks[track]
-		return gatewarden.Errorf(gatewarden.NotFound, "upstream %s has no target of the %s (%s)", step.Upstream, gatewarden.Track(track), s).WithHint("%s", suggest(s.Values[0], names))
+		return gatewarden.Errorf(gatewarden.NotFound, "upstream %s has no target of the %s (%s)", step.Upstream, gatewarden.Track(track), s).WithHint("%s", suggest(strings.Join(s.Values, ", "), names))
+	}
+	if neither != nil && step.Percent > 0 { // a bad canary gets nothing whatever else there is
+		return gatewarden.Errorf(gatewarden.Conflict, "target %s of upstream %s is in neither track, so the canary's share of the requests cannot be set", neither[0], step.Upstream).WithHint("let the baseline or the canary select it too, or set its weight to 0")
 	}
 	return nil
 }
