@@ -11,5 +11,10 @@
 // policy answering one breach; its steps are *actions*. A ladder climbs while the
 // breach lasts, descends when it is over, and ends when nothing of it is in place.
 //
+// A ladder can also answer a run of a canary (Answer): it climbs until it is through,
+// is not undone by health, and stays until a person reverts it or a newer run begins
+// (Release). And the weights that a run moves by itself (Move) are held by a ladder of
+// their own, one action a move.
+//
 // The subpackages kong, jenkins and notify are the executors.
 package actions

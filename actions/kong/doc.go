@@ -1,5 +1,6 @@
 // Package kong carries out the steps that change a Kong gateway: a plugin put into
-// a scope, the weight of targets set or taken to 0. It is one of the executors that
+// a scope, the weight of targets set or taken to 0, the requests of an upstream divided
+// between a canary and its baseline. It is one of the executors that
 // package actions calls, after the intent is in the journal and before the outcome
 // is; it talks to the Admin API through go-kong.
 //
@@ -10,13 +11,16 @@
 //     twice is putting it once. It is deleted on revert.
 //   - A plugin of that name that was in that scope before is the user's. Its whole
 //     body is in the memo before it is changed, and is given back as it was.
-//   - A target's weight from before is in the memo.
+//   - A target's weight from before is in the memo. For a move of a canary's run that is
+//     the weight from before the run, whichever move it is.
 //
 // What somebody else changed meanwhile is left alone and said. Kong has no
 // compare-and-set: between the read that finds things unchanged and the write that
 // follows lies one round trip in which somebody else's change would be lost.
 //
 // Two actions never stack on one plugin: the second finds the first's mark and is
-// refused with a conflict that names it. Weights carry no mark, so they do stack,
-// and come off in reverse order.
+// refused with a conflict that names it. Weights carry no mark, but the engine knows
+// them all: they lie on top of one another in layers (layers.go), which come off in any
+// order. Those of ladders lie above those of a run's moves, so that what answers a
+// breach goes before what a run wants.
 package kong
