@@ -21,6 +21,11 @@ const (
 	// saveLater is the pause after a write that failed.
 	saveLater = 2 * time.Second
 
+	// Writing is spread over so many ticks, fewer than there are until it is due again: all
+	// at once would make one tick slow.
+	saveTicks     = 16
+	savePastTicks = 100
+
 	savedVersion = 1
 	pastPrefix   = "history:" // of the names of histories; ids of runs have no colon
 )
@@ -141,24 +146,27 @@ func (b *Book) saveDue(ctx context.Context, at time.Time) error {
 	if b.cfg.Runs == nil || at.Before(b.saveAfter) {
 		return nil
 	}
+	b.mu.Lock()
+	slots, gone := slices.Clone(b.slots), b.gone
+	b.mu.Unlock()
 	due := b.all(func(r *run) bool {
-		return r.decision == nil && (r.dirty || r.judge != nil && at.Sub(r.savedAt) >= saveEvery)
+		return !r.dirty && r.judge != nil && at.Sub(r.savedAt) >= saveEvery && r.decision == nil
 	})
-	for _, r := range due {
+	due = due[:min(len(due), len(slots)/saveTicks+1)]
+	for _, r := range append(b.all(func(r *run) bool { return r.dirty && r.decision == nil }), due...) {
 		if err := b.save(ctx, r); err != nil {
 			b.saveAfter = at.Add(saveLater)
 			return err
 		}
 		r.savedAt = at
 	}
-	b.mu.Lock()
-	slots, gone := slices.Clone(b.slots), b.gone
-	b.mu.Unlock()
 	b.retryLog(at)
+	turn := len(slots)/savePastTicks + 1
 	for _, s := range slots {
-		if at.Sub(s.past.savedAt) < savePastEvery {
+		if turn == 0 || at.Sub(s.past.savedAt) < savePastEvery {
 			continue
 		}
+		turn--
 		if err := b.savePast(ctx, s); err != nil {
 			b.saveAfter = at.Add(saveLater)
 			return err

@@ -52,7 +52,10 @@ func (b *Book) judge(at time.Time) error {
 	var errs []error
 	var entries []entry
 	running, watched := 0, 0
-	for _, s := range b.slots {
+	for i, s := range b.slots {
+		if s.past.advanced.IsZero() { // not all of them in the same tick
+			s.past.advanced = at.Add(-pastAdvance * time.Duration(i%16) / 16)
+		}
 		if s.canary != nil {
 			errs = append(errs, s.past.tick(at, func() (Judge, error) { return b.cfg.NewJudge(s.canary, farFuture()) }))
 		}

@@ -1,6 +1,7 @@
 package gates
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -329,7 +330,7 @@ type world struct {
 	now      time.Time
 	canaries []gatewarden.Canary
 	ids      int
-	tickErr  error // of the last tick
+	tickErr  error // of the last tick that had one
 }
 
 func newWorld(t testing.TB, canaries ...gatewarden.Canary) *world {
@@ -390,7 +391,7 @@ func (w *world) pass(d time.Duration, service string, perTick int, failed bool) 
 			w.send(service, gatewarden.TrackBaseline, perTick, false)
 			w.send(service, gatewarden.TrackCanary, perTick, failed)
 		}
-		w.tickErr = w.book.Tick(w.t.Context(), w.now)
+		w.tickErr = cmp.Or(w.book.Tick(w.t.Context(), w.now), w.tickErr)
 	}
 }
 
