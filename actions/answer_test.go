@@ -30,6 +30,10 @@ func answering(t *testing.T, w *world) map[string]func(*Engine) error {
 			w.kill()
 			return w.boot(t.Context())
 		},
+		"forget": func(*Engine) error {
+			w.config.Policies = nil
+			return nil
+		},
 		"revert": func(e *Engine) error { return e.Revert(t.Context(), e.List()[0].Ladder, "zoë") },
 		"approve": func(e *Engine) error {
 			return e.Approve(t.Context(), e.List()[0].ID, "zoë")
@@ -122,6 +126,27 @@ func TestAnswersToRuns(t *testing.T) {
 				3m0s protect-3 started
 				3m0s protect-3 applied`,
 			left: 2,
+		},
+		"the first step's after counts from the answer, also over a restart": {
+			change: func(p *gatewarden.ActionPolicy) { p.Steps = []gatewarden.Step{weightStep(time.Minute, "v2")} },
+			script: `0s orders=healthy !answer
+				30s !restart
+				10m orders=healthy`,
+			want: `0s protect begun
+				1m0s protect-1 started
+				1m0s protect-1 applied`,
+			left: 1,
+		},
+		"what is no longer in the rules climbs no more, and its weights stay": {
+			script: `0s orders=healthy !answer
+				10s !forget !restart
+				1h orders=healthy
+				2h !release`,
+			want: `0s protect begun
+				0s protect-1 started
+				0s protect-1 applied
+				2h0m0s protect ended`,
+			left: 1,
 		},
 		"a person takes it back, and it is not done again": {
 			script: `0s orders=healthy !answer
