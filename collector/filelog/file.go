@@ -61,21 +61,28 @@ func (f *file) read(buf *[]byte, longest int) (finding, error) {
 
 // learn returns the file's head with what data, read at pos, adds to it.
 func (f *file) learn(data []byte) []byte {
-	if int64(len(f.head)) != f.pos || len(f.head) == headSize {
+	known := int64(len(f.head)) - f.pos // so much of data
+	if known < 0 || known >= int64(len(data)) || len(f.head) == headSize {
 		return f.head
 	}
+	data = data[known:]
 	return append(slices.Clone(f.head), data[:min(len(data), headSize-len(f.head))]...)
 }
 
-// longer makes f be read in the file of a candidate that begins alike, if that is the
-// longer one: then f is the copy, such as a backup that somebody made by hand.
-func (f *file) longer(c candidate, opened *os.File) {
-	if info, err := f.f.Stat(); err != nil || info.Size() >= c.info.Size() {
-		opened.Close()
-		return
-	}
+// longer reports whether a candidate that begins as f does holds more: then f is the
+// copy, such as a backup that somebody made by hand.
+func (f *file) longer(c *candidate) bool {
+	info, err := f.f.Stat()
+	return err == nil && info.Size() < c.info.Size()
+}
+
+// turnTo makes f be read in the file of a candidate, where it has got to.
+func (f *file) turnTo(c candidate, opened *os.File) {
 	f.f.Close()
 	f.f, f.size, f.gone = opened, c.info.Size(), false
+	if f.pos == 0 {
+		f.head = nil
+	}
 	f.mark.identity, f.mark.Path, f.mark.Pattern = inode(c.info), c.path, c.pattern
 }
 

@@ -238,8 +238,12 @@ func (s *Source) begin(ctx context.Context, c candidate) {
 		opened.Close()
 		return
 	}
-	if like := s.like(head); like != nil {
-		like.longer(c, opened)
+	if like, now := s.like(head); like != nil {
+		if !now && (like.pos == 0 || tells(like.head) && tells(head)) && like.longer(&c) {
+			like.turnTo(c, opened)
+		} else {
+			opened.Close()
+		}
 		return
 	}
 	f := &file{
@@ -269,17 +273,25 @@ func (s *Source) toEnd(ctx context.Context, f *file) {
 // none. One of the two is a copy of the other, mostly in the making, for a rotation by
 // truncation: it is taken up when the file is truncated. Until then it is looked at
 // again and again: two files may also begin alike as long as they have a few bytes only.
-func (s *Source) like(head []byte) *file {
+//
+// A file that was truncated since it was read last begins otherwise than is known: then
+// its copy may be one of what it holds now, and now says so.
+func (s *Source) like(head []byte) (like *file, now bool) {
+	alike := func(other []byte) bool {
+		n := min(len(head), len(other))
+		return n > 0 && bytes.Equal(head[:n], other[:n])
+	}
 	for _, f := range s.files {
-		known := f.head
-		if len(known) == 0 { // nothing was read since it was truncated
-			known = readHead(f.f, headSize)
-		}
-		if n := min(len(head), len(known)); n > 0 && bytes.Equal(head[:n], known[:n]) {
-			return f
+		if alike(f.head) {
+			return f, false
 		}
 	}
-	return nil
+	for _, f := range s.files {
+		if alike(readHead(f.f, headSize)) {
+			return f, true
+		}
+	}
+	return nil, false
 }
 
 // truncated is called when f is no longer what it was: it was truncated, and perhaps
@@ -292,7 +304,7 @@ func (s *Source) truncated(ctx context.Context, f *file) {
 	unread := f.size - f.mark.Offset
 	f.key = newKey()
 	f.mark = mark{identity: old.identity, Path: old.Path, Pattern: old.Pattern}
-	if old.Head != len(f.head) { // nothing of it was counted yet
+	if old.Head == 0 && tells(f.head) { // nothing of it was counted yet
 		old.Head, old.Sum = len(f.head), sum(f.head)
 	}
 	f.head, f.pos, f.size, f.skipping = nil, 0, 0, false

@@ -1,0 +1,551 @@
+package filelog
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"pgregory.net/rapid"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/collector"
+)
+
+// kept counts and keeps values, and loses both back to the last flush in a crash.
+type kept struct {
+	counts, durableCounts map[string]int
+	values, durableValues map[string][]byte
+}
+
+func newKept() *kept {
+	return &kept{counts: map[string]int{}, values: map[string][]byte{}, durableCounts: map[string]int{}, durableValues: map[string][]byte{}}
+}
+
+func (k *kept) Accept(_ context.Context, _ string, records []gatewarden.Record, values map[string][]byte) error {
+	for i := range records {
+		k.counts[records[i].Path]++
+	}
+	for name, value := range values {
+		if value == nil {
+			delete(k.values, name)
+		} else {
+			k.values[name] = value
+		}
+	}
+	return nil
+}
+
+func (k *kept) Load(prefix string) map[string][]byte {
+	found := map[string][]byte{}
+	for name, value := range k.values {
+		if strings.HasPrefix(name, prefix) {
+			found[name] = value
+		}
+	}
+	return found
+}
+
+func (k *kept) flush() { k.durableCounts, k.durableValues = maps.Clone(k.counts), maps.Clone(k.values) }
+func (k *kept) crash() { k.counts, k.values = maps.Clone(k.durableCounts), maps.Clone(k.durableValues) }
+
+// world is a folder with a log that is written, and a source that follows it.
+type world struct {
+	t      testing.TB
+	dir    string
+	kept   *kept
+	source *Source
+	reg    *prometheus.Registry
+	log    bytes.Buffer
+	now    time.Time
+	lines  int
+	out    *os.File
+	alter  func(*Settings)
+}
+
+func newWorld(t testing.TB, dir string, alter func(*Settings)) *world {
+	t.Helper()
+	w := &world{t: t, dir: dir, kept: newKept(), now: time.Unix(1_800_000_000, 0), alter: alter}
+	w.create()
+	w.start()
+	return w
+}
+
+// start begins a life of the source.
+func (w *world) start() {
+	w.t.Helper()
+	settings := DefaultSettings()
+	settings.Paths = []string{"kong.log*"}
+	settings.MaxLine = collector.ShortestLimit
+	if w.alter != nil {
+		w.alter(&settings)
+	}
+	if err := settings.Validate(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.reg = prometheus.NewRegistry()
+	built, err := New(collector.Env{Name: "filelog", Log: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: w.reg, Dir: w.dir, Checkpoints: w.kept}, settings)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.source = built.(*Source)
+	w.source.now = func() time.Time { return w.now }
+}
+
+// crash ends a life, with what was not flushed, and begins the next.
+func (w *world) crash() {
+	w.t.Helper()
+	w.source.close()
+	w.kept.crash()
+	w.start()
+}
+
+// turn lets the source look and read all there is.
+func (w *world) turn() {
+	w.source.look(w.t.Context())
+	for w.source.read(w.t.Context()) {
+	}
+}
+
+func (w *world) path(suffix string) string { return filepath.Join(w.dir, "kong.log"+suffix) }
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) create() {
+	w.t.Helper()
+	var err error
+	w.out, err = os.OpenFile(w.path(""), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	w.must(err)
+}
+
+func line(n int) string {
+	return fmt.Sprintf(`{"latencies":{"request":5},"started_at":1795293551908,"response":{"status":200},"request":{"uri":"/%d"}}`+"\n", n)
+}
+
+func (w *world) write(n int) {
+	w.t.Helper()
+	var b strings.Builder
+	for range n {
+		b.WriteString(line(w.lines))
+		w.lines++
+	}
+	w.text(b.String())
+}
+
+func (w *world) text(s string) {
+	w.t.Helper()
+	_, err := w.out.WriteString(s)
+	w.must(err)
+}
+
+// shift makes room for a new kong.log.1.
+func (w *world) shift() {
+	w.t.Helper()
+	old, err := filepath.Glob(w.path(".*"))
+	w.must(err)
+	for i := len(old); i > 0; i-- {
+		w.must(os.Rename(w.path(fmt.Sprintf(".%d", i)), w.path(fmt.Sprintf(".%d", i+1))))
+	}
+}
+
+func (w *world) rename() {
+	w.t.Helper()
+	w.shift()
+	w.must(os.Rename(w.path(""), w.path(".1")))
+	w.must(w.out.Close())
+	w.create()
+}
+
+// check holds the counts against the lines.
+func (w *world) check() {
+	w.t.Helper()
+	want := map[string]int{}
+	for n := range w.lines {
+		want[fmt.Sprintf("/%d", n)] = 1
+	}
+	if diff := cmp.Diff(want, w.kept.counts); diff != "" {
+		w.t.Errorf("lines (-want +counted):\n%s\nthe log:\n%s", diff, &w.log)
+	}
+}
+
+// TestExactlyOnce does anything that happens to a log, in any order, with crashes in
+// between.
+func TestExactlyOnce(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		w := newWorld(t, dir, nil)
+		defer w.source.close()
+		copying := int64(-1) // how much of a copy is done
+		var copied *os.File
+		rt.Repeat(map[string]func(*rapid.T){
+			"write": func(rt *rapid.T) { w.write(rapid.IntRange(1, 60).Draw(rt, "lines")) },
+			"half a line": func(*rapid.T) {
+				l := line(w.lines)
+				w.lines++
+				w.text(l[:20])
+				w.source.read(t.Context())
+				w.text(l[20:])
+			},
+			"look":         func(*rapid.T) { w.source.look(t.Context()) },
+			"read a block": func(*rapid.T) { w.source.read(t.Context()) },
+			"read all":     func(*rapid.T) { w.turn() },
+			"flush":        func(*rapid.T) { w.kept.flush() },
+			"crash":        func(*rapid.T) { w.crash() },
+			"a minute":     func(*rapid.T) { w.now = w.now.Add(time.Minute) },
+			"rename": func(rt *rapid.T) {
+				if copying >= 0 {
+					rt.Skip("a copy is under way")
+				}
+				w.rename()
+			},
+			"begin a copy": func(rt *rapid.T) {
+				if copying >= 0 {
+					rt.Skip("one is under way")
+				}
+				w.shift()
+				copied, err = os.Create(w.path(".1"))
+				w.must(err)
+				copying = 0
+			},
+			"go on with the copy": func(rt *rapid.T) {
+				if copying < 0 {
+					rt.Skip("none is under way")
+				}
+				part := make([]byte, rapid.IntRange(1, 5000).Draw(rt, "bytes"))
+				n, _ := w.out.ReadAt(part, copying)
+				_, err := copied.Write(part[:n])
+				w.must(err)
+				copying += int64(n)
+			},
+			"end the copy and truncate": func(rt *rapid.T) {
+				if copying < 0 {
+					rt.Skip("none is under way")
+				}
+				whole, err := os.ReadFile(w.path(""))
+				w.must(err)
+				_, err = copied.Write(whole[copying:])
+				w.must(err)
+				w.must(copied.Close())
+				w.must(w.out.Truncate(0))
+				copying = -1
+			},
+		})
+		if copied != nil && copying >= 0 {
+			copied.Close()
+		}
+		for range 3 {
+			w.turn()
+		}
+		w.check()
+		w.kept.flush()
+		w.crash()
+		w.turn()
+		w.check()
+		if n := testutil.ToFloat64(w.source.metrics.lost); n != 0 {
+			t.Errorf("%v files are said to be lost", n)
+		}
+		if t.Failed() {
+			rt.Fatal("see above")
+		}
+	})
+}
+
+func TestRotationOutOfThePattern(t *testing.T) {
+	narrow := func(s *Settings) { s.Paths = []string{"kong.log"} }
+	for name, life := range map[string]func(w *world){
+		"renamed, and written to a little longer": func(w *world) {
+			w.write(10)
+			w.turn()
+			w.must(os.Rename(w.path(""), w.path(".1")))
+			w.write(5)
+			w.must(w.out.Close())
+			w.create()
+			w.write(5)
+		},
+		"renamed while the guard was down": func(w *world) {
+			w.write(10)
+			w.turn()
+			w.kept.flush()
+			w.write(5)
+			w.rename()
+			w.write(5)
+			w.crash()
+		},
+		"copied and truncated while the guard was down": func(w *world) {
+			w.write(100)
+			w.turn()
+			w.kept.flush()
+			w.write(5)
+			whole, err := os.ReadFile(w.path(""))
+			w.must(err)
+			w.must(os.WriteFile(w.path(".1"), whole, 0o600))
+			w.must(w.out.Truncate(0))
+			w.write(5)
+			w.crash()
+		},
+		"removed before it was read to its end": func(w *world) {
+			w.write(10)
+			w.turn()
+			w.write(10)
+			w.must(os.Remove(w.path("")))
+		},
+		"the last line has no end": func(w *world) {
+			w.write(3)
+			w.turn()
+			w.text(strings.TrimSuffix(line(w.lines), "\n"))
+			w.lines++
+			w.rename()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, t.TempDir(), narrow)
+			defer func() { w.source.close() }()
+			life(w)
+			w.turn()
+			w.now = w.now.Add(10 * time.Minute)
+			w.turn()
+			w.turn()
+			w.check()
+			if n := len(w.kept.values); n > 1 {
+				t.Errorf("%d marks are kept", n)
+			}
+		})
+	}
+}
+
+func TestWhatIsLostIsSaid(t *testing.T) {
+	narrow := func(s *Settings) { s.Paths = []string{"kong.log"} }
+	for name, life := range map[string]func(w *world){
+		"truncated without a copy": func(w *world) {
+			w.write(10)
+			w.turn()
+			w.write(100)
+			_, err := w.source.files[0].same(nil) // as a poll does
+			w.must(err)
+			w.must(w.out.Truncate(0))
+		},
+		"removed while the guard was down": func(w *world) {
+			w.write(10)
+			w.turn()
+			w.kept.flush()
+			w.must(os.Remove(w.path("")))
+			w.crash()
+		},
+		"compressed while the guard was down": func(w *world) {
+			w.write(10)
+			w.turn()
+			w.kept.flush()
+			w.must(os.Rename(w.path(""), w.path(".1.gz")))
+			w.crash()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, t.TempDir(), narrow)
+			defer func() { w.source.close() }()
+			life(w)
+			w.turn()
+			if testutil.ToFloat64(w.source.metrics.lost) != 1 || !strings.Contains(w.log.String(), "level=WARN") {
+				t.Errorf("%v lost; the log:\n%s", testutil.ToFloat64(w.source.metrics.lost), &w.log)
+			}
+		})
+	}
+}
+
+func TestLinesThatAreTooLong(t *testing.T) {
+	w := newWorld(t, t.TempDir(), nil)
+	defer func() { w.source.close() }()
+	w.write(2)
+	w.text(strings.Repeat("x", 700_000))
+	w.turn()
+	w.kept.flush()
+	w.crash() // within it
+	w.turn()
+	w.text(strings.Repeat("y", 700_000) + "\n")
+	w.write(2)
+	w.turn()
+	w.check()
+	w.kept.flush()
+	w.crash()
+	w.turn()
+	w.check()
+}
+
+func TestFromTheEnd(t *testing.T) {
+	w := newWorld(t, t.TempDir(), func(s *Settings) { s.From = "end" })
+	defer func() { w.source.close() }()
+	w.write(5)
+	w.text(line(99)[:30])
+	w.turn()
+	w.text(line(99)[30:])
+	w.write(2)
+	w.turn()
+	w.kept.flush()
+	w.rename() // a new file is read from its beginning, also by the next life
+	w.write(2)
+	w.crash()
+	w.turn()
+	got := slices.Sorted(maps.Keys(w.kept.counts))
+	if diff := cmp.Diff([]string{"/5", "/6", "/7", "/8"}, got); diff != "" {
+		t.Errorf("%s\n%s", diff, &w.log)
+	}
+}
+
+// TestABackupByHand leaves a copy beside the log before the guard sees either.
+func TestABackupByHand(t *testing.T) {
+	w := newWorld(t, t.TempDir(), nil)
+	defer func() { w.source.close() }()
+	w.write(50)
+	whole, err := os.ReadFile(w.path(""))
+	w.must(err)
+	w.must(os.WriteFile(w.path(".bak"), whole, 0o600))
+	w.must(os.Chtimes(w.path(".bak"), w.now, time.Unix(1, 0))) // it is found first
+	w.turn()
+	w.write(5)
+	w.turn()
+	w.turn()
+	w.check()
+}
+
+func TestTooManyFiles(t *testing.T) {
+	w := newWorld(t, t.TempDir(), func(s *Settings) { s.MaxFiles = 2 })
+	defer func() { w.source.close() }()
+	for range 3 {
+		w.write(3)
+		w.rename()
+	}
+	w.turn()
+	if len(w.source.files) != 2 || len(w.kept.counts) != 6 || testutil.ToFloat64(w.source.metrics.failures) != 1 {
+		t.Errorf("%d files, %d lines, %v failures", len(w.source.files), len(w.kept.counts), testutil.ToFloat64(w.source.metrics.failures))
+	}
+}
+
+func TestWhatCannotBeFollowed(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir, func(s *Settings) { s.Paths = []string{"*"} })
+	defer func() { w.source.close() }()
+	w.must(os.Mkdir(filepath.Join(dir, "folder"), 0o700))
+	w.must(os.Symlink(filepath.Join(dir, "nowhere"), filepath.Join(dir, "dangling")))
+	w.must(os.WriteFile(filepath.Join(dir, "old.gz"), []byte("\x1f\x8b"), 0o600))
+	w.must(os.WriteFile(filepath.Join(dir, "binary"), bytes.Repeat([]byte{0, 0xff}, 5000), 0o600))
+	w.write(3)
+	w.turn()
+	w.check()
+	if len(w.source.files) != 2 { // kong.log, and the binary one, which has no line yet
+		t.Errorf("%d files", len(w.source.files))
+	}
+}
+
+// TestRun runs a source as the program does, without checkpoints.
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		counted := 0
+		sink := sinkFunc(func(records []gatewarden.Record) { counted += len(records) })
+		settings := DefaultSettings()
+		settings.Paths = []string{filepath.Join(dir, "*.log")}
+		source, err := New(collector.Env{Name: "filelog", Sink: sink, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}, settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- source.Run(ctx) }()
+		for i := range 3 { // the file is not there at first
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if counted != 10*i {
+				t.Errorf("%d lines, want %d", counted, 10*i)
+			}
+			file, err := os.OpenFile(filepath.Join(dir, "kong.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := range 10 {
+				if _, err := file.WriteString(line(10*i + n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			file.Close()
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+type sinkFunc func([]gatewarden.Record)
+
+func (f sinkFunc) Accept(_ context.Context, _ string, records []gatewarden.Record) error {
+	f(records)
+	return nil
+}
+
+func TestSettings(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Settings)
+		says   string
+	}{
+		"no paths":        {func(s *Settings) { s.Paths = nil }, "names no file"},
+		"no pattern":      {func(s *Settings) { s.Paths = []string{"a["} }, `"a[" is no pattern`},
+		"standard input":  {func(s *Settings) { s.Paths = []string{"-"} }, "- stdin: {}"},
+		"from elsewhere":  {func(s *Settings) { s.From = "middle" }, "write beginning or end"},
+		"lines too short": {func(s *Settings) { s.MaxLine = 1 }, "max_line"},
+		"no files":        {func(s *Settings) { s.MaxFiles = 0 }, "above zero"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := DefaultSettings()
+			s.Paths = []string{"*.log"}
+			if err := s.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			c.change(&s)
+			if err := s.Validate(); gatewarden.ErrorCode(err) != gatewarden.Invalid || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("it says %v", err)
+			}
+		})
+	}
+}
+
+// FuzzMarks takes up marks that say anything.
+func FuzzMarks(f *testing.F) {
+	f.Add([]byte(`{"path":"kong.log","pattern":"kong.log*","offset":5,"head":5,"sum":1}`))
+	f.Add([]byte(`{"offset":-1,"head":4096}`))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		w := newWorld(t, t.TempDir(), nil)
+		defer func() { w.source.close() }()
+		w.kept.values["filelog/1"] = value
+		w.kept.flush()
+		w.write(3)
+		w.crash()
+		w.turn()
+		w.check()
+	})
+}
+
+func TestMetricsAreClean(t *testing.T) {
+	w := newWorld(t, t.TempDir(), nil)
+	problems, err := testutil.GatherAndLint(w.reg)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
+}
