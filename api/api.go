@@ -12,6 +12,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -104,6 +105,9 @@ type EventQuery struct {
 type Server struct {
 	guard    Guard
 	gates    Gates
+	past     Past
+	page     http.Handler // nil: the root is a text
+	viewers  atomic.Int64 // pages that are open
 	gatherer prometheus.Gatherer
 	logger   *slog.Logger
 }
@@ -111,7 +115,7 @@ type Server struct {
 // New returns a server over guard. Metrics come from gatherer; nil leaves /metrics
 // out, for when it has a listener of its own.
 func New(guard Guard, gatherer prometheus.Gatherer, logger *slog.Logger) *Server {
-	return &Server{guard: guard, gates: noGates{}, gatherer: gatherer, logger: logger}
+	return &Server{guard: guard, gates: noGates{}, past: noPast{}, gatherer: gatherer, logger: logger}
 }
 
 // Handler returns all routes of the API.
@@ -121,6 +125,9 @@ func (s *Server) Handler() http.Handler {
 		"GET /api/v1/status":                      s.status,
 		"GET /api/v1/slos":                        s.slos,
 		"GET /api/v1/slos/{name}":                 s.slo,
+		"GET /api/v1/slos/{name}/history":         s.history,
+		"GET /api/v1/slos/{name}/breakdown":       s.breakdown,
+		"GET /api/v1/history":                     s.histories,
 		"GET /api/v1/canaries":                    s.canaries,
 		"GET /api/v1/canaries/{name}":             s.canary,
 		"GET /api/v1/canaries/{name}/runs":        s.runsOf,
@@ -145,10 +152,14 @@ func (s *Server) Handler() http.Handler {
 	}
 	mux.HandleFunc("GET /api/v1/events", s.events)
 	mux.HandleFunc("GET /api/v1/runs/{id}/events", s.runEvents)
+	mux.HandleFunc("GET /api/v1/live", s.live)
 	if s.gatherer != nil {
 		mux.Handle("GET /metrics", MetricsHandler(s.gatherer))
 	}
 	mux.HandleFunc("GET /{$}", s.index)
+	if s.page != nil {
+		mux.Handle("GET /page/", s.page)
+	}
 	return s.orNowhere(mux)
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gatewarden/gatewarden"
 )
@@ -158,6 +159,8 @@ const indexText = `gatewarden guards a Kong gateway. This is its API.
 
   GET  /api/v1/status            the guard at a glance: sources, configuration, states
   GET  /api/v1/slos[/NAME]       every SLO with its verdict and the evidence
+  GET  /api/v1/slos/NAME/history, /api/v1/history   what was counted, step by step
+  GET  /api/v1/slos/NAME/breakdown   whose requests those were: routes, consumers, status classes
   GET  /api/v1/canaries[/NAME]   every canary, its traffic and its newest run
   GET  /api/v1/canaries/NAME/runs[/latest]
   POST /api/v1/canaries/NAME/runs   may this release go on? starts a run
@@ -165,6 +168,7 @@ const indexText = `gatewarden guards a Kong gateway. This is its API.
   GET  /api/v1/runs/ID/events    one run as it goes, as server-sent events
   POST /api/v1/runs/ID/cancel|override
   GET  /api/v1/events            the timeline; ?follow=true streams it, one JSON object a line
+  GET  /api/v1/live              everything that changes, as server-sent events: what the page shows
   GET  /api/v1/actions[/ID]      what was done at the gateway and in Jenkins, and how to undo it
   POST /api/v1/actions/ID/approve|reject|revert
   POST /api/v1/pause, /api/v1/resume
@@ -173,7 +177,19 @@ const indexText = `gatewarden guards a Kong gateway. This is its API.
   POST /-/reload                 read the configuration and the rules again
 `
 
-func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+// WithPage makes the server show a page to browsers; what it consists of is below /page/.
+func (s *Server) WithPage(page http.Handler) *Server {
+	s.page = page
+	return s
+}
+
+// index answers at the root: browsers with the page, everybody else with what there is.
+func (s *Server) index(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Vary", "Accept")
+	if s.page != nil && strings.Contains(r.Header.Get("Accept"), "text/html") {
+		s.page.ServeHTTP(w, r)
+		return
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprint(w, indexText)
 }

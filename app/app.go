@@ -23,6 +23,7 @@ import (
 	"github.com/gatewarden/gatewarden/actions"
 	"github.com/gatewarden/gatewarden/actions/kong"
 	"github.com/gatewarden/gatewarden/api"
+	"github.com/gatewarden/gatewarden/api/page"
 	"github.com/gatewarden/gatewarden/collector"
 	"github.com/gatewarden/gatewarden/gates"
 	"github.com/gatewarden/gatewarden/internal/version"
@@ -402,6 +403,6 @@ func (a *App) handler(name string) http.Handler {
 			gatherer = a.registry
 		}
 		guard := &view{a}
-		return api.New(guard, gatherer, a.logger.With("component", "api")).WithGates(guard).Handler()
+		return api.New(guard, gatherer, a.logger.With("component", "api")).WithGates(guard).WithPast(guard).WithPage(page.Handler()).Handler()
 	}
 }

@@ -1,5 +1,7 @@
 package store
 
+import "time"
+
 const (
 	halfMinute  = 30
 	minute      = 60
@@ -28,6 +30,17 @@ func slotWidth(l int) int64 {
 	default:
 		return hour
 	}
+}
+
+// Resolution returns how long the slots are in which what is so old is kept: windows
+// that begin there are rounded to it.
+func Resolution(age time.Duration) time.Duration {
+	for l, keep := range newCalendar(0).keep[:coarsest] {
+		if age <= time.Duration(keep)*time.Second {
+			return time.Duration(slotWidth(l)) * time.Second
+		}
+	}
+	return time.Duration(slotWidth(coarsest)) * time.Second
 }
 
 func chunkWidth(l int) int64 { return slotsPerChunk * slotWidth(l) }

@@ -1,0 +1,197 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+const (
+	liveEvery   = time.Second            // how often a viewer learns what has changed
+	liveSettle  = 200 * time.Millisecond // after an event: what it changed is seen soon
+	liveWithin  = 20 * time.Second       // for a write; who does not read for so long is gone
+	liveActions = 200                    // the newest so many, besides those in place or waiting
+	maxViewers  = 100
+)
+
+// LivePart is what has changed in a list since a viewer was told last. Order names all that
+// is in it, and is missing when that is as before.
+type LivePart struct {
+	Order   []string          `json:"order,omitzero"` // empty when there is nothing any more
+	Changed []json.RawMessage `json:"changed,omitempty"`
+}
+
+// live streams the guard's state to the page, as server-sent events: "status", "slos",
+// "canaries" and "actions", first whole and then what has changed, and "event" for each
+// event of the journal.
+func (s *Server) live(w http.ResponseWriter, r *http.Request) {
+	q, err := readQuery(r)
+	if err == nil && s.viewers.Add(1) > maxViewers {
+		s.viewers.Add(-1)
+		err = gatewarden.Errorf(gatewarden.Unavailable, "%d viewers have the page open already", maxViewers).
+			WithHint("close some of them")
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	defer s.viewers.Add(-1)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	v := &viewer{server: s, w: w, out: http.NewResponseController(w), told: map[string]*told{}}
+	if err := v.watch(r.Context(), q); err != nil && r.Context().Err() == nil {
+		s.logger.Debug("a viewer of the page was let go", "error", err)
+	}
+}
+
+// viewer is one open page.
+type viewer struct {
+	server *Server
+	w      http.ResponseWriter
+	out    *http.ResponseController
+	told   map[string]*told // by list
+}
+
+// told is what a viewer knows of a list.
+type told struct {
+	order []string
+	items map[string][]byte // the JSON of each
+}
+
+// watch tells the viewer everything until ctx ends, or the viewer is gone or too slow.
+func (v *viewer) watch(ctx context.Context, q EventQuery) error {
+	ctx, cancel := context.WithCancel(ctx)
+	events, ended := make(chan gatewarden.Event), make(chan error, 1)
+	var following sync.WaitGroup
+	defer following.Wait()
+	defer cancel()
+	following.Go(func() { ended <- v.server.hand(ctx, q, events) })
+
+	if err := v.tellState(); err != nil {
+		return err
+	}
+	next, soon := time.NewTimer(liveEvery), false
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-ended:
+			return err
+		case e := <-events:
+			if err := v.tell("event", e.Seq, e); err != nil {
+				return err
+			}
+			if !soon {
+				soon = true
+				next.Reset(liveSettle)
+			}
+		case <-next.C:
+			if err := v.tellState(); err != nil {
+				return err
+			}
+			soon = false
+			next.Reset(liveEvery)
+		}
+	}
+}
+
+// hand hands what the query selects to events, until ctx ends or the journal lets go.
+func (s *Server) hand(ctx context.Context, q EventQuery, events chan<- gatewarden.Event) error {
+	for e, err := range s.guard.Follow(ctx, q) {
+		if err != nil {
+			return err
+		}
+		select {
+		case events <- e:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// tellState writes what has changed.
+func (v *viewer) tellState() error {
+	if err := v.tell("status", 0, v.server.guard.Status()); err != nil {
+		return err
+	}
+	slos := v.server.guard.SLOs()
+	for i := range slos {
+		slos[i].Verdict.At = time.Time{} // each look has another, and nothing else may be new; the status says when
+	}
+	if err := tellList(v, "slos", slos, func(s *SLO) string { return s.Name }); err != nil {
+		return err
+	}
+	if err := tellList(v, "canaries", v.server.gates.Canaries(), func(c *Canary) string { return c.Name }); err != nil {
+		return err
+	}
+	return tellList(v, "actions", recent(v.server.guard.Actions()), func(a *gatewarden.Action) string { return a.ID })
+}
+
+// recent returns the newest actions, and all that somebody may have to decide about.
+func recent(actions []gatewarden.Action) []gatewarden.Action {
+	if len(actions) <= liveActions {
+		return actions
+	}
+	list := slices.Clone(actions[:liveActions])
+	for _, a := range actions[liveActions:] {
+		if a.Status.InPlace() || a.Status == gatewarden.ActionWaiting {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// tellList writes what has changed in a list whose items name gives unique names.
+func tellList[T any](v *viewer, list string, items []T, name func(*T) string) error {
+	before, known := v.told[list]
+	if !known {
+		before = &told{}
+	}
+	now := &told{order: make([]string, len(items)), items: make(map[string][]byte, len(items))}
+	part := LivePart{}
+	for i := range items {
+		id := name(&items[i])
+		text, err := json.Marshal(&items[i])
+		if err != nil {
+			return fmt.Errorf("encoding %s of the %s: %w", id, list, err)
+		}
+		now.order[i], now.items[id] = id, text
+		if !bytes.Equal(before.items[id], text) {
+			part.Changed = append(part.Changed, text)
+		}
+	}
+	v.told[list] = now
+	if !known || !slices.Equal(before.order, now.order) {
+		part.Order = now.order
+	} else if part.Changed == nil {
+		return nil
+	}
+	return v.tell(list, 0, part)
+}
+
+// tell writes one event. Those of the journal have their position as id, so that a browser
+// that reconnects gets what it missed.
+func (v *viewer) tell(event string, id uint64, data any) error {
+	text, err := json.Marshal(data)
+	if err != nil {
+		return fmt.Errorf("encoding a %s for the page: %w", event, err)
+	}
+	if err := v.out.SetWriteDeadline(time.Now().Add(liveWithin)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	if id > 0 {
+		fmt.Fprintf(v.w, "id: %d\n", id)
+	}
+	fmt.Fprintf(v.w, "event: %s\ndata: %s\n\n", event, text)
+	return v.out.Flush()
+}
