@@ -35,8 +35,8 @@ func slotWidth(l int) int64 {
 // Resolution returns how long the slots are in which what is so old is kept: windows
 // that begin there are rounded to it.
 func Resolution(age time.Duration) time.Duration {
-	for l, keep := range newCalendar(0).keep[:coarsest] {
-		if age <= time.Duration(keep)*time.Second {
+	for l, keep := range newCalendar(0).keep {
+		if l == coarsest || age <= time.Duration(keep)*time.Second {
 			return time.Duration(slotWidth(l)) * time.Second
 		}
 	}
