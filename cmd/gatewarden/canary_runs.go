@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/api"
 	"github.com/gatewarden/gatewarden/internal/report"
 )
 
@@ -24,7 +25,7 @@ func newCanaryRuns(connect func() (*client, error)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runs [CANARY]",
 		Short: "List runs, the newest first",
-		Example: `  gatewarden canary runs
+		Example: `  gatewarden canary runs                               # of all canaries
   gatewarden canary runs orders --state fail --limit 5`,
 		Args: between(0, 1, "at most one CANARY"),
 	}
@@ -44,9 +45,7 @@ func newCanaryRuns(connect func() (*client, error)) *cobra.Command {
 		if len(args) == 1 {
 			path = "/api/v1/canaries/" + url.PathEscape(args[0]) + "/runs"
 		}
-		var list struct {
-			Runs []gatewarden.Run `json:"runs"`
-		}
+		var list api.RunList
 		if err := c.get(cmd.Context(), path+"?"+query.Encode(), &list); err != nil {
 			return err
 		}

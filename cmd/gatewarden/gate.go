@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/api"
 	"github.com/gatewarden/gatewarden/internal/report"
 )
 
@@ -97,9 +98,9 @@ func (f *gateFlags) add(cmd *cobra.Command) {
 }
 
 // request checks the flags and returns what to ask the guard for.
-func (f *gateFlags) request(cmd *cobra.Command) (startRequest, error) {
+func (f *gateFlags) request(cmd *cobra.Command) (api.RunRequest, error) {
 	f.by = cmp.Or(f.by, "gate") // a container may have no user
-	req := startRequest{Key: f.key, By: f.by, Replace: f.replace}
+	req := api.RunRequest{Key: f.key, By: f.by, Replace: f.replace}
 	switch {
 	case f.runID != "" && (f.key != "" || len(f.parameters) > 0 || f.replace):
 		return req, usageError(cmd, "--run takes up a run that exists: --key, --param and --replace are for a new one")

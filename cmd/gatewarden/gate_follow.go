@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/api"
 	"github.com/gatewarden/gatewarden/internal/report"
 )
 
@@ -43,20 +44,12 @@ type follower struct {
 	found  bool      // the run was over when it was found
 }
 
-// startRequest is the body that starts a run.
-type startRequest struct {
-	Key        string            `json:"key"`
-	By         string            `json:"by,omitempty"`
-	Parameters map[string]string `json:"parameters,omitempty"`
-	Replace    bool              `json:"replace,omitempty"`
-}
-
 // errTimeout is why a context ends at --timeout.
 var errTimeout = errors.New("the time of --timeout is over")
 
 // judge starts the run, or takes up the one with the given id, and follows it to its
 // end, or to ours.
-func (f *follower) judge(ctx context.Context, id string, req startRequest) ending {
+func (f *follower) judge(ctx context.Context, id string, req api.RunRequest) ending {
 	f.heard = time.Now()
 	asked := ctx
 	if f.timeout > 0 {
@@ -98,7 +91,7 @@ func answered(run gatewarden.Run) ending {
 }
 
 // begin starts the run, or finds it.
-func (f *follower) begin(ctx context.Context, id string, req startRequest) (gatewarden.Run, error) {
+func (f *follower) begin(ctx context.Context, id string, req api.RunRequest) (gatewarden.Run, error) {
 	nothing := gatewarden.Run{Canary: f.canary}
 	var run gatewarden.Run
 	err := f.persist(ctx, func() error {
@@ -299,9 +292,7 @@ func (f *follower) interrupted(ctx context.Context, run gatewarden.Run, id, key 
 // neverBegan ends a gate that never learned whether its run began. If it did, it is found
 // by its key and cancelled.
 func (f *follower) neverBegan(ctx context.Context, nothing gatewarden.Run, key string, why error) ending {
-	var list struct {
-		Runs []gatewarden.Run `json:"runs"`
-	}
+	var list api.RunList
 	if err := f.client.send(ctx, http.MethodGet, f.canaryPath(), nil, &list); err != nil {
 		return failed(nothing, fmt.Errorf("%w; the guard never said whether the run began: %w", why, err))
 	}

@@ -2,8 +2,11 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -28,13 +31,12 @@ import (
 type gateGuard struct {
 	course map[string]course // by canary
 
-	mu       sync.Mutex
-	runs     []*gatewarden.Run
-	asked    []string // "METHOD path", as it came
-	headers  []string // the header Authorization of each
-	trouble  func(asked int, r *http.Request) (status int, err error)
-	hastily  bool // long polls are answered at once
-	answered time.Time
+	mu      sync.Mutex
+	runs    []*gatewarden.Run
+	asked   []string // "METHOD path", as it came
+	headers []string // the header Authorization of each
+	trouble func(asked int, r *http.Request) (status int, err error)
+	hastily bool // long polls are answered at once
 }
 
 // course is what becomes of the runs of a canary.
@@ -46,21 +48,15 @@ type course struct {
 	message string
 }
 
-// ServeHTTP answers like api.Server.
+var _ api.Gates = (*gateGuard)(nil)
+
+// ServeHTTP is the real API over these runs.
 func (g *gateGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /api/v1/canaries/{name}/runs", g.start)
-	mux.HandleFunc("GET /api/v1/canaries/{name}/runs", g.list)
-	mux.HandleFunc("GET /api/v1/canaries/{name}/runs/latest", g.run)
-	mux.HandleFunc("GET /api/v1/runs", g.list)
-	mux.HandleFunc("GET /api/v1/runs/{id}", g.run)
-	mux.HandleFunc("POST /api/v1/runs/{id}/cancel", g.finish)
-	mux.HandleFunc("POST /api/v1/runs/{id}/override", g.finish)
 	g.mu.Lock()
 	g.asked = append(g.asked, r.Method+" "+r.URL.Path)
 	g.headers = append(g.headers, r.Header.Get("Authorization"))
 	g.mu.Unlock()
-	mux.ServeHTTP(w, r)
+	api.New(nil, nil, slog.New(slog.DiscardHandler)).WithGates(g).Handler().ServeHTTP(w, r)
 }
 
 // RoundTrip answers in the caller's goroutine and time.
@@ -102,41 +98,68 @@ func (g *gateGuard) down(from, to time.Duration) {
 	}
 }
 
-func refuse(w http.ResponseWriter, status int, code gatewarden.Code, format string, args ...any) {
-	var body api.ErrorBody
-	body.Error.Code, body.Error.Message = code, fmt.Sprintf(format, args...)
-	answerJSON(w, status, body)
+// Canaries has one with a plan and one without traffic.
+func (g *gateGuard) Canaries() []api.Canary {
+	names := slices.Sorted(maps.Keys(g.course))
+	list := make([]api.Canary, len(names))
+	for i, name := range names {
+		list[i] = api.CanaryOf(&gatewarden.Canary{
+			Name: name, Description: "The releases of " + name + ".", Series: gatewarden.Series{Service: name}, Upstream: name,
+			Tracks: [2]gatewarden.Selector{
+				{Kind: gatewarden.ByTargetTag, Values: []string{"version:v1"}}, {Kind: gatewarden.ByTargetTag, Values: []string{"version:v2"}},
+			},
+			Errors:  &gatewarden.ErrorMargins{MaxRatio: 1.1, MaxDifference: 0.0001, PassRatio: 1.5, PassDifference: 0.001},
+			Latency: &gatewarden.LatencyMargins{MaxRatio: 1.1, PassRatio: 1.25}, FalseAlarm: 0.01, FalsePass: 0.05,
+			MinDuration: 5 * time.Minute, Deadline: 30 * time.Minute, OnInconclusive: gatewarden.Hold, OnFail: []string{"roll-back"},
+		})
+		if runs := g.Runs(api.RunQuery{Canary: name, Limit: 1}); len(runs) > 0 {
+			list[i].Run = &runs[0]
+		}
+		if name == "orders" {
+			newest, tenth := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC), 0.1
+			list[i].Share = &tenth
+			list[i].Canary.Rate, list[i].Canary.Requests, list[i].Canary.Targets, list[i].Canary.Newest = 20.2, 6060, []string{"10.0.1.1:8080"}, &newest
+			list[i].Baseline.Rate, list[i].Baseline.Requests, list[i].Baseline.Failures = 180, 54000, 54
+		}
+	}
+	return list
 }
 
-func answerJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v)
+// Canary has figures as the judge planned them once for 200 requests a second, 90/10, and
+// 0.1 % errors.
+func (g *gateGuard) Canary(name string) (api.Canary, error) {
+	for _, c := range g.Canaries() {
+		if c.Name != name {
+			continue
+		}
+		c.Plan = &api.Plan{Deadline: c.Deadline, Share: 0.1}
+		if c.Canary.Rate > 0 {
+			c.Plan.Rate, c.Plan.Errors, c.Plan.ToPass = 200, 0.001, gatewarden.Duration(356*time.Second)
+			c.Plan.Rows = []api.PlanRow{
+				{What: "latency +20 %", Ratio: 1.2, Time: gatewarden.Duration(77 * time.Second), InTime: true},
+				{What: "latency +11 %", Ratio: 1.11, Time: gatewarden.Duration(4 * time.Hour)},
+			}
+		}
+		return c, nil
+	}
+	return api.Canary{}, gatewarden.Errorf(gatewarden.NotFound, "there is no canary %q", name)
 }
 
-func (g *gateGuard) start(w http.ResponseWriter, r *http.Request) {
+// StartRun starts a run, or finds it by its key.
+func (g *gateGuard) StartRun(_ context.Context, name string, req api.RunRequest) (gatewarden.Run, bool, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	name := r.PathValue("name")
 	if _, known := g.course[name]; !known {
-		refuse(w, http.StatusNotFound, gatewarden.NotFound, "there is no canary %q", name)
-		return
-	}
-	var req startRequest
-	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
-		refuse(w, http.StatusBadRequest, gatewarden.Invalid, "%v", err)
-		return
+		return gatewarden.Run{}, false, gatewarden.Errorf(gatewarden.NotFound, "there is no canary %q", name)
 	}
 	for _, run := range g.runs {
 		switch g.progress(run); {
 		case run.Key == req.Key:
-			answerJSON(w, http.StatusOK, run)
-			return
+			return *run, false, nil
 		case run.Canary == name && !run.Over() && req.Replace:
 			end(run, gatewarden.RunCancelled, "another run takes its place")
 		case run.Canary == name && !run.Over():
-			refuse(w, http.StatusConflict, gatewarden.Conflict, "run %s of the canary %s goes on under another key", run.ID, name)
-			return
+			return gatewarden.Run{}, false, gatewarden.Errorf(gatewarden.Conflict, "run %s of the canary %s goes on under another key", run.ID, name)
 		}
 	}
 	now := time.Now().UTC().Truncate(time.Second)
@@ -148,7 +171,7 @@ func (g *gateGuard) start(w http.ResponseWriter, r *http.Request) {
 		run.Steps, run.Step = []int{5, 10, 25, 50}[:len(steps)+1], 1
 	}
 	g.runs = append(g.runs, run)
-	answerJSON(w, http.StatusCreated, run)
+	return *run, true, nil
 }
 
 // progress moves a run along its course.
@@ -195,92 +218,100 @@ func end(run *gatewarden.Run, as gatewarden.RunState, reason string) {
 	run.State, run.Reason, run.EndedAt = as, reason, &now
 }
 
-func (g *gateGuard) find(r *http.Request) *gatewarden.Run {
-	id, name := r.PathValue("id"), r.PathValue("name")
+// find returns the run that fits, the newest first.
+func (g *gateGuard) find(fits func(*gatewarden.Run) bool) (*gatewarden.Run, error) {
 	for _, run := range slices.Backward(g.runs) {
-		if run.ID == id || id == "" && run.Canary == name {
-			return run
+		if fits(run) {
+			g.progress(run)
+			return run, nil
 		}
 	}
-	return nil
+	return nil, gatewarden.Errorf(gatewarden.NotFound, "there is no such run")
 }
 
-func (g *gateGuard) run(w http.ResponseWriter, r *http.Request) {
-	wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
-	deadline := time.Now().Add(wait)
-	for {
-		g.mu.Lock()
-		run := g.find(r)
-		if run == nil {
-			g.mu.Unlock()
-			refuse(w, http.StatusNotFound, gatewarden.NotFound, "there is no run %q", r.PathValue("id"))
-			return
-		}
-		g.progress(run)
-		left := time.Until(deadline)
-		if run.Over() || left <= 0 || g.hastily {
-			answerJSON(w, http.StatusOK, run)
-			g.answered = time.Now()
-			g.mu.Unlock()
-			return
-		}
-		g.mu.Unlock()
-		if pause(r.Context(), min(left, 50*time.Millisecond)) != nil {
-			return
-		}
-	}
+func byID(id string) func(*gatewarden.Run) bool {
+	return func(run *gatewarden.Run) bool { return run.ID == id }
 }
 
-func (g *gateGuard) list(w http.ResponseWriter, r *http.Request) {
+func (g *gateGuard) one(fits func(*gatewarden.Run) bool) (gatewarden.Run, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	list := []gatewarden.Run{}
+	run, err := g.find(fits)
+	if err != nil {
+		return gatewarden.Run{}, err
+	}
+	return *run, nil
+}
+
+// Run returns a run as it is.
+func (g *gateGuard) Run(id string) (gatewarden.Run, error) { return g.one(byID(id)) }
+
+// LatestRun returns a canary's newest.
+func (g *gateGuard) LatestRun(name string) (gatewarden.Run, error) {
+	return g.one(func(run *gatewarden.Run) bool { return run.Canary == name })
+}
+
+// WaitRun waits for another state than the one that was seen.
+func (g *gateGuard) WaitRun(ctx context.Context, id, seen string) (gatewarden.Run, error) {
+	for {
+		run, err := g.Run(id)
+		if err != nil || g.hastily || run.Over() || string(run.State) != seen || pause(ctx, 50*time.Millisecond) != nil {
+			return run, err
+		}
+	}
+}
+
+// Runs lists, the newest first.
+func (g *gateGuard) Runs(q api.RunQuery) []gatewarden.Run {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var list []gatewarden.Run
 	for _, run := range slices.Backward(g.runs) {
-		if name := r.PathValue("name"); name == "" || run.Canary == name {
-			g.progress(run)
+		g.progress(run)
+		if (q.Canary == "" || run.Canary == q.Canary) && (q.State == "" || run.State == q.State) && len(list) < q.Limit {
 			bare := *run
 			bare.Trail = nil
 			list = append(list, bare)
 		}
 	}
-	answerJSON(w, http.StatusOK, map[string]any{"runs": list})
+	return list
 }
 
-// finish cancels or overrides.
-func (g *gateGuard) finish(w http.ResponseWriter, r *http.Request) {
+// finish ends a run that is not over.
+func (g *gateGuard) finish(id string, do func(*gatewarden.Run)) (gatewarden.Run, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var order struct {
-		By, Reason string
-		State      gatewarden.RunState
+	run, err := g.find(byID(id))
+	if err != nil {
+		return gatewarden.Run{}, err
 	}
-	run := g.find(r)
-	switch {
-	case run == nil:
-		refuse(w, http.StatusNotFound, gatewarden.NotFound, "there is no run %q", r.PathValue("id"))
-		return
-	case json.NewDecoder(r.Body).Decode(&order) != nil || order.By == "":
-		refuse(w, http.StatusBadRequest, gatewarden.Invalid, "say who decides this")
-		return
+	if run.Over() {
+		return gatewarden.Run{}, gatewarden.Errorf(gatewarden.Conflict, "run %s is over already: %s", run.ID, run.State)
 	}
-	if g.progress(run); run.Over() {
-		refuse(w, http.StatusConflict, gatewarden.Conflict, "run %s is over already: %s", run.ID, run.State)
-		return
-	}
-	if strings.HasSuffix(r.URL.Path, "/cancel") {
-		end(run, gatewarden.RunCancelled, strings.TrimSuffix(order.By+" cancelled it: "+order.Reason, ": "))
-	} else {
-		end(run, order.State, order.By+" said so: "+order.Reason)
-		run.Override = &gatewarden.Override{State: order.State, By: order.By, Reason: order.Reason, At: *run.EndedAt}
-	}
-	answerJSON(w, http.StatusOK, run)
+	do(run)
+	return *run, nil
+}
+
+// CancelRun ends a run without an answer.
+func (g *gateGuard) CancelRun(_ context.Context, id, by, reason string) (gatewarden.Run, error) {
+	return g.finish(id, func(run *gatewarden.Run) {
+		end(run, gatewarden.RunCancelled, strings.TrimSuffix(by+" cancelled it: "+reason, ": "))
+	})
+}
+
+// OverrideRun ends a run with a person's answer.
+func (g *gateGuard) OverrideRun(_ context.Context, id string, state gatewarden.RunState, by, reason string) (gatewarden.Run, error) {
+	return g.finish(id, func(run *gatewarden.Run) {
+		end(run, state, by+" said so: "+reason)
+		run.Override = &gatewarden.Override{State: state, By: by, Reason: reason, At: *run.EndedAt}
+	})
 }
 
 // begin starts a run.
 func (g *gateGuard) begin(t *testing.T, canary, key string) {
 	t.Helper()
 	c := client{base: "http://guard:8080", http: &http.Client{Transport: g}}
-	if err := c.send(t.Context(), http.MethodPost, "/api/v1/canaries/"+canary+"/runs", startRequest{Key: key, By: "jenkins"}, &gatewarden.Run{}); err != nil {
+	if err := c.send(t.Context(), http.MethodPost, "/api/v1/canaries/"+canary+"/runs", api.RunRequest{Key: key, By: "jenkins"}, &gatewarden.Run{}); err != nil {
 		t.Fatal(err)
 	}
 }

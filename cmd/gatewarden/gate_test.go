@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/api"
 )
 
 // followed is a follower of a guard in virtual time, and what it said.
@@ -32,7 +33,7 @@ func follows(g *gateGuard, canary string) *followed {
 }
 
 func (f *followed) start(ctx context.Context) ending {
-	return f.judge(ctx, "", startRequest{Key: "k", By: "jenkins"})
+	return f.judge(ctx, "", api.RunRequest{Key: "k", By: "jenkins"})
 }
 
 // check holds an ending to a code and to texts that were said or are its error.
@@ -194,7 +195,7 @@ func TestTheSameKeyResumesAndAnotherMustWait(t *testing.T) {
 		g := orders(course{ends: time.Minute, as: gatewarden.RunFail})
 		g.begin(t, "orders", "k") // and whoever asked for it is gone
 		other := follows(g, "orders")
-		other.check(t, other.judge(t.Context(), "", startRequest{Key: "other"}), 1, "goes on under another key")
+		other.check(t, other.judge(t.Context(), "", api.RunRequest{Key: "other"}), 1, "goes on under another key")
 		again := follows(g, "orders")
 		again.check(t, again.start(t.Context()), exitFail)
 		over := follows(g, "orders")
@@ -212,11 +213,11 @@ func TestARunIsTakenUpByItsID(t *testing.T) {
 		g.begin(t, "orders", "k")
 		for _, id := range []string{"orders-1", "latest"} {
 			f := follows(g, "orders")
-			f.check(t, f.judge(t.Context(), id, startRequest{}), 0)
+			f.check(t, f.judge(t.Context(), id, api.RunRequest{}), 0)
 		}
 		f := follows(g, "payments")
-		f.check(t, f.judge(t.Context(), "orders-1", startRequest{}), 1, "is of the canary orders, not of payments")
-		f.check(t, f.judge(t.Context(), "orders-7", startRequest{}), 1, `there is no run "orders-7"`)
+		f.check(t, f.judge(t.Context(), "orders-1", api.RunRequest{}), 1, "is of the canary orders, not of payments")
+		f.check(t, f.judge(t.Context(), "orders-7", api.RunRequest{}), 1, "there is no such run")
 	})
 }
 

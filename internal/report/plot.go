@@ -84,14 +84,15 @@ func (p *plot) thin() {
 		return
 	}
 	last, gap := p.points[len(p.points)-1], p.end/mostPoints
-	kept := p.points[:0]
+	kept := make([]plotPoint, 0, mostPoints+2)
 	next := 0.0
 	for _, point := range p.points[:len(p.points)-1] {
 		if point.at >= next {
 			kept, next = append(kept, point), max(next+gap, point.at)
 		}
 	}
-	p.points = append(kept, last)
+	kept = append(kept, last)
+	p.points = kept
 }
 
 // x returns the place of an instant in [0, 1].
