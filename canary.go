@@ -124,6 +124,7 @@ func (s Selector) matches(r *Record) bool {
 	case ByResponseHeader, ByRequestHeader:
 		value, ok := r.Header(s.Kind == ByResponseHeader, s.Header)
 		return ok && s.Has(strings.TrimSpace(value))
+	default:
+		return false // a target's track is not in the record
 	}
-	return false
 }

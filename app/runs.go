@@ -61,10 +61,10 @@ func (r *releases) Move(ctx context.Context, at time.Time, run *gatewarden.Run, 
 
 // Answer begins a policy for what came of a run.
 func (r *releases) Answer(ctx context.Context, at time.Time, run *gatewarden.Run, policy string) error {
-	since := at
-	if run.EndedAt != nil {
-		since = *run.EndedAt
+	if run.EndedAt == nil {
+		return gatewarden.Errorf(gatewarden.Internal, "the run %s has no end to be answered", run.ID)
 	}
+	since := *run.EndedAt
 	if run.State == gatewarden.RunPass && run.Verdict != nil && run.Verdict.State == gatewarden.Breach && run.Verdict.Since != nil {
 		since = *run.Verdict.Since // it broke after its pass
 	}
