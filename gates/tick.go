@@ -112,10 +112,9 @@ func (b *Book) pass(s *slot, at time.Time) {
 	before := r.advanced
 	r.advance(at)
 	if before.Unix() != r.advanced.Unix() {
-		r.changed()
-	}
-	if r.Verdict != nil {
+		r.refresh()
 		b.metrics.showEvidence(r.Canary, r.Verdict)
+		r.changed()
 	}
 	b.act(s, at)
 }
