@@ -83,7 +83,7 @@ well, and with 1 when it is not.`,
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	addVerbs(root, "Verbs:", newDemo(), newRun(), newCheck(), newReplay())
-	addVerbs(root, "Verbs that ask a running guard:", newGate(), newCanary(), newSLO(), newActions(), newEvents())
+	addVerbs(root, "Verbs that ask a running guard:", newGate(), newCanary(), newSLO(), newActions(), newEvents(), newHealthcheck())
 	root.AddCommand(newVersion())
 	return root
 }
