@@ -16,6 +16,12 @@ import (
 // what it exposes does not depend on their answers.
 const guardConfig = `
 listen: {api: "127.0.0.1:0", ingest: "127.0.0.1:0"}
+sources:
+  - httplog: {}
+  - tcplog: {listen: "127.0.0.1:0"}
+  - udplog: {listen: "127.0.0.1:0"}
+  - filelog: {paths: ["*.json"]}
+  - syslog: {tcp: "127.0.0.1:0", udp: "127.0.0.1:0"}
 kong: {admin_url: "http://127.0.0.1:1"}
 jenkins: {url: "http://127.0.0.1:1"}
 `
