@@ -78,7 +78,7 @@ var constructors = map[string]string{
 func made(t *testing.T) map[string]family {
 	t.Helper()
 	all := map[string]family{}
-	for _, f := range sources(t, "actions", "api", "app", "collector", "journal", "state", "store", "cmd") {
+	for _, f := range sources(t, "actions", "api", "app", "collector", "gates", "journal", "state", "store", "cmd") {
 		ast.Inspect(f, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
 			if !ok || len(call.Args) == 0 {
