@@ -86,7 +86,7 @@ func (s *Datagrams) Close() error {
 
 // Run serves until ctx is done, and then until what has arrived is counted.
 func (s *Datagrams) Run(ctx context.Context) error {
-	defer s.Close()
+	defer func() { _ = s.Close() }() // nobody is served by it any more
 	defer context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(s.now()) })()
 	var counting sync.WaitGroup
 	defer counting.Wait()

@@ -2,6 +2,7 @@ package filelog
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -35,7 +36,7 @@ type finding struct {
 // up to longest. It changes nothing in file: see commit.
 func (f *file) read(buf *[]byte, longest int) (finding, error) {
 	n, err := f.f.ReadAt(*buf, f.pos)
-	if err != nil && err != io.EOF { //nolint:errorlint // ReadAt returns it bare
+	if err != nil && !errors.Is(err, io.EOF) {
 		return finding{}, err
 	}
 	data, start := (*buf)[:n], 0

@@ -149,6 +149,7 @@ func TestWhatKongWrites(t *testing.T) {
 }
 
 func TestPeersThatMisbehave(t *testing.T) {
+	t.Parallel()
 	settings := DefaultSettings()
 	settings.IdleTimeout = gatewarden.Duration(300 * time.Millisecond)
 	settings.MaxLine = collector.ShortestLimit
