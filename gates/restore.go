@@ -108,6 +108,14 @@ func (b *Book) enter(r *run) {
 	if s.canary != nil && reflect.DeepEqual(s.canary, r.canary) {
 		r.canary = s.canary // so that what is shown to one is shown to the other
 	}
+	// A crash between writing down a new run and that the one before is no longer judged
+	// leaves both.
+	if old := s.active; old != nil && old != r {
+		if later(old, r) {
+			old, r = r, old
+		}
+		old.unwatch(old.advanced, gatewarden.Inconclusive, nextRunBegan)
+	}
 	s.active = r
 }
 

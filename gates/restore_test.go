@@ -16,6 +16,7 @@ import (
 
 // arrival is a batch that Kong sends: requests of both tracks that have just ended.
 type arrival struct {
+	number   int
 	after    time.Duration // since t0
 	baseline int
 	canary   int
@@ -44,7 +45,7 @@ func drawScript(t *rapid.T) script {
 			break
 		}
 		s.arrivals = append(s.arrivals, arrival{
-			after: at, baseline: rapid.IntRange(0, 3).Draw(t, "baseline"), canary: rapid.IntRange(0, 8).Draw(t, "canary"),
+			number: len(s.arrivals), after: at, baseline: rapid.IntRange(0, 3).Draw(t, "baseline"), canary: rapid.IntRange(0, 8).Draw(t, "canary"),
 			failed: rapid.Float64Range(0, 1).Draw(t, "luck") < fails,
 			late:   time.Duration(rapid.IntRange(0, 1900).Draw(t, "late")) * time.Millisecond,
 		})
@@ -111,10 +112,10 @@ func (s script) deliver(w *world, a arrival) {
 	b := w.book.Batch(w.now)
 	at := t0.Add(a.after).Add(-a.late)
 	for i := range a.baseline {
-		b.Add(record("orders", gatewarden.TrackBaseline, at, false, fmt.Sprintf("%d-b%d", a.after, i)))
+		b.Add(record("orders", gatewarden.TrackBaseline, at, false, fmt.Sprintf("%d-b%d", a.number, i)))
 	}
 	for i := range a.canary {
-		b.Add(record("orders", gatewarden.TrackCanary, at, a.failed, fmt.Sprintf("%d-%v-c%d", a.after, at, i)))
+		b.Add(record("orders", gatewarden.TrackCanary, at, a.failed, fmt.Sprintf("%d-c%d", a.number, i)))
 	}
 	b.Commit(w.t.Context())
 }
@@ -237,6 +238,25 @@ func TestWhatIsDamagedIsLeftOut(t *testing.T) {
 	}
 	if states := strings.Join(w.states(), ","); !strings.Contains(states, "gate payments inconclusive") {
 		t.Errorf("the journal has %s", states)
+	}
+}
+
+func TestTheNextRunTakesThePlaceOfTheOneBefore(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	before := w.start("orders", "a")
+	w.pass(40*time.Second, "orders", 5, false)
+	w.disk.ops, w.disk.dieAt, w.disk.dieAfter = 0, 1, true // the new run is written down, and nothing else
+	if _, _, err := w.book.Start(t.Context(), w.now, Request{Canary: "orders", Key: "b"}); err == nil {
+		t.Fatal("it did not die")
+	}
+	w.boot()
+	w.pass(15*time.Second, "orders", 5, false)
+	latest, err := w.book.Latest("orders")
+	if err != nil || latest.Key != "b" || latest.State != gatewarden.RunRunning || latest.Verdict.Canary.Requests == 0 {
+		t.Errorf("the latest is %+v, %v", latest, err)
+	}
+	if got := w.run(before.ID); got.State != gatewarden.RunPass || got.Watched {
+		t.Errorf("the one before is %s, watched %v", got.State, got.Watched)
 	}
 }
 

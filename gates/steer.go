@@ -221,6 +221,8 @@ func (b *Book) id(canary string, start time.Time) string {
 	return id
 }
 
+const nextRunBegan = "judged on after its pass until the next run began"
+
 // launch makes the run the canary's. It counts when it is written down.
 func (b *Book) launch(ctx context.Context, at time.Time, s *slot, r *run) error {
 	b.mu.Lock()
@@ -246,7 +248,7 @@ func (b *Book) launch(ctx context.Context, at time.Time, s *slot, r *run) error 
 		}
 	}
 	if old != nil && old.judge != nil {
-		old.unwatch(at, old.standing, "judged on after its pass until the next run began")
+		old.unwatch(at, old.standing, nextRunBegan)
 	}
 	b.metrics.runs.WithLabelValues(string(gatewarden.RunRunning)).Inc()
 	b.mu.Unlock()
