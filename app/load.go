@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/rules"
 )
 
@@ -53,7 +54,11 @@ func checkSources(config *rules.Config) rules.Problems {
 			problems = append(problems, list.Problems...)
 			continue
 		}
-		problems = append(problems, rules.Problem{File: s.File, Line: s.Line, Severity: rules.SeverityError, Message: s.Kind + ": " + err.Error()})
+		p := rules.Problem{File: s.File, Line: s.Line, Severity: rules.SeverityError, Message: err.Error()}
+		if e, ok := errors.AsType[*gatewarden.Error](err); ok {
+			p.Message, p.Hint = e.Message, e.Hint
+		}
+		problems = append(problems, p)
 	}
 	return problems
 }
