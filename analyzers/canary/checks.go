@@ -24,9 +24,9 @@ var checkWeights = [checkCount]float64{0.5, 0.3, 0.1, 0.1}
 
 // The grids of alternatives, each lane with the same weight.
 var (
-	shareGrid  = [...]float64{1.6, 2.7, 5, 12, 100}            // times the odds of the null
-	rankGrid   = [...]float64{0.3, 0.6, 1.2, 3}                // slopes of the rank bet
-	rareGrid   = [...]float64{0.05, 0.15, 0.3, 0.5, 0.7, 0.85} // shares of the null's ratio
+	shareGrid  = [...]float64{1.6, 2.7, 5, 12, 100} // times the odds of the null
+	rankGrid   = [...]float64{0.3, 0.6, 1.2, 3}     // slopes of the rank bet
+	rareGrid   = [...]float64{0.05, 0.2, 0.4, 0.7}  // shares of the null's ratio
 	mirrorGrid = [...]float64{1 / 0.05, 1 / 0.15, 1 / 0.3, 1 / 0.5, 1 / 0.7, 1 / 0.85}
 	ladder     = [...]float64{1, 1.05, 1.1, 1.2, 1.35, 1.5, 2, 3} // latency ratios that an effect is placed between
 )
@@ -142,14 +142,24 @@ func (e *errorCheck) bet(margins *gatewarden.ErrorMargins, weight, crowd float64
 // a bet stakes on them. It is in the bet's favour only, not needed for its fairness.
 func crowds(m, crowd float64) float64 { return max(1, m/crowd) }
 
-// betPass takes the counts of all routes together: the mirror bet is about the mean.
+// betPass adds up the mirror bets of the routes. The product of their factors has a mean
+// of at most 1 while the canary's mean ratio of failures is at least what the baseline's
+// ratios, route by route, come to over the canary's own mix of routes, with the margins:
+// another mix is no difference. A route that the baseline does not have counts as one on
+// which it never fails.
 func (e *errorCheck) betPass(margins *gatewarden.ErrorMargins, phi float64) {
 	b := &e.Block
-	m, canary := b.events(0)
 	var gains [len(rareGrid)]float64
-	for g, a := range rareGrid {
-		gains[g] = stats.RareGain(a, margins.PassRatio, margins.PassDifference,
-			canary, float64(b.N[Canary]), m-canary, float64(b.N[Baseline])) / phi
+	for i := range b.Strata {
+		s := &b.Strata[i]
+		canary, base := float64(s.Events[0][Canary]), float64(s.Events[0][Baseline])
+		ratio, requests := margins.PassRatio, float64(s.N[Baseline])
+		if requests == 0 {
+			ratio, requests = 0, 1
+		}
+		for g, a := range rareGrid {
+			gains[g] += stats.RareGain(a, ratio, margins.PassDifference, canary, float64(s.N[Canary]), base, requests) / phi
+		}
 	}
 	e.Pass.next(gains[:])
 }
@@ -266,7 +276,7 @@ func (t *tailCheck) close(weight float64, crowd *[measured]float64) {
 			q0 := b.nullShare(tailPass, 1)
 			var gains [len(mirrorGrid)]float64
 			for g, ratio := range mirrorGrid {
-				gains[g] = stats.ShareGain(1-q0, ratio, crowds(m, crowd[eventTail]), 1-canary/m)
+				gains[g] = stats.ShareGain(1-q0, ratio, m, 1-canary/m)
 			}
 			t.Pass.next(gains[:])
 		}
@@ -274,6 +284,8 @@ func (t *tailCheck) close(weight float64, crowd *[measured]float64) {
 	b.reset()
 }
 
+// bet stakes little where slow requests come in crowds: a stall of one instance makes all
+// of its requests slow, so few crowds are much larger than their mean.
 func (t *tailCheck) bet(kind int, weight, crowd float64) {
 	b := &t.Block
 	m, canary := b.events(kind)
@@ -282,7 +294,7 @@ func (t *tailCheck) bet(kind int, weight, crowd float64) {
 	for g, ratio := range shareGrid {
 		gains[g] = -stats.ShareMargin(q0, ratio, tailDifference, float64(b.N[Canary]))
 		if m > 0 {
-			gains[g] += stats.ShareGain(q0, ratio, crowds(m, crowd), canary/m)
+			gains[g] += stats.ShareGain(q0, ratio, crowds(m, crowd*crowd), canary/m)
 		}
 	}
 	t.Fail[kind].Next(gains[:], weight)

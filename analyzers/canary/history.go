@@ -232,10 +232,14 @@ func (d *dispersion) length() int {
 }
 
 // inflation returns by how much evidence for passing is divided: the dispersion of
-// failures over ten seconds and a minute, and one standard error more.
+// failures over ten seconds, or over a minute where that is clearly more, and one standard
+// error more.
 func (d *dispersion) inflation() float64 {
 	const ten, minute = 3, 4
-	return max(1, d.phi(ten), d.phi(minute)) * (1 + d.noise(minute))
+	if long := max(1, d.phi(minute)); long > (1+d.noise(minute))*max(1, d.phi(ten)) {
+		return long * (1 + d.noise(minute))
+	}
+	return max(1, d.phi(ten)) * (1 + d.noise(ten))
 }
 
 // tuning is what is chosen once, before the first second of the run is judged. It rests

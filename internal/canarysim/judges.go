@@ -2,7 +2,6 @@ package main
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
@@ -29,6 +28,7 @@ func entries(p canary.Policy) []entry {
 		{name: "gatewarden", prepare: func(s *scenario) judge { return newShipped(p, s) }},
 		{name: "oracle O1", oracle: true, prepare: func(*scenario) judge { return &oracle1{} }},
 		{name: "oracle O2", oracle: true, errors: true, prepare: func(s *scenario) judge { return &oracle2{odds: s.odds} }},
+		{name: "naive-E", prepare: func(*scenario) judge { return newNaive() }},
 		{name: "z/min", prepare: func(*scenario) judge { return &zTest{} }},
 		{name: "Kayenta/min", prepare: func(*scenario) judge { return &kayenta{from: 5, every: 1} }},
 		{name: "Kayenta@30", prepare: func(*scenario) judge { return &kayenta{from: 30, every: 30} }},
@@ -40,6 +40,7 @@ func entries(p canary.Policy) []entry {
 // shipped is the project's own judge.
 type shipped struct {
 	judge *canary.Judge
+	mail  mail
 	share float64
 	pass  int // the second of the pass, 0 for none
 	loose int // when the evidence reached 20, the threshold of a false alarm of 5 %
@@ -50,7 +51,7 @@ func newShipped(p canary.Policy, s *scenario) *shipped {
 	if err != nil {
 		panic(err) // the flags were checked
 	}
-	return &shipped{judge: j, share: -1}
+	return &shipped{judge: j, share: -1, mail: newMail(s)}
 }
 
 func (w *shipped) see(s *second) bool {
@@ -58,9 +59,7 @@ func (w *shipped) see(s *second) bool {
 		w.share = s.share
 		w.judge.SetSplit(epoch.Add(time.Duration(s.t)*time.Second), s.share)
 	}
-	for i := range s.requests {
-		w.judge.Add(&s.requests[i])
-	}
+	w.mail.deliver(s, w.judge.Add)
 	at := epoch.Add(time.Duration(s.t+1) * time.Second)
 	if s.t < 0 {
 		w.judge.Advance(at)
@@ -154,67 +153,92 @@ func pooled(n, x [2]float64) float64 {
 	return (x[1]/n[1] - x[0]/n[0]) / math.Sqrt(p*(1-p)*(1/n[0]+1/n[1]))
 }
 
-// minute gathers what tools read from Prometheus once a minute.
+// minute is what tools read from Prometheus once a minute, by track.
 type minute struct {
 	n, failed [2]float64
-	latency   [2][]float64
+	p50, p99  [2]float64 // of the latencies, in milliseconds
+	samples   [2]int     // latencies: without one there is no quantile
 }
 
-// see reports whether a minute is full; its caller reads it and calls reset.
-func (m *minute) see(s *second) bool {
+// gatherer makes the minutes of a rollout, once for all judges that look at them.
+type gatherer struct {
+	now     minute
+	latency [2][]float64
+}
+
+// see returns the minute that ends with the given second, nil within one.
+func (g *gatherer) see(s *second) *minute {
 	if s.t < 0 {
-		return false
+		return nil
 	}
 	for i := range s.requests {
 		o := &s.requests[i]
-		m.n[o.Track]++
+		g.now.n[o.Track]++
 		if o.Failed {
-			m.failed[o.Track]++
+			g.now.failed[o.Track]++
 		} else {
-			m.latency[o.Track] = append(m.latency[o.Track], s.millis[i])
+			g.latency[o.Track] = append(g.latency[o.Track], s.millis[i])
 		}
 	}
-	return (s.t+1)%60 == 0
-}
-
-func (m *minute) reset() {
-	m.n, m.failed = [2]float64{}, [2]float64{}
-	m.latency[0], m.latency[1] = m.latency[0][:0], m.latency[1][:0]
-}
-
-func (m *minute) quantiles(track gatewarden.Track, qs ...float64) []float64 {
-	l := m.latency[track]
-	if len(l) == 0 {
+	if (s.t+1)%60 != 0 {
 		return nil
 	}
-	slices.Sort(l)
-	out := make([]float64, len(qs))
-	for i, q := range qs {
-		out[i] = l[min(int(q*float64(len(l))), len(l)-1)]
+	m := g.now
+	for t, l := range g.latency {
+		if m.samples[t] = len(l); len(l) > 0 {
+			m.p50[t], m.p99[t] = nth(l, len(l)/2), nth(l, min(int(0.99*float64(len(l))), len(l)-1))
+		}
+		g.latency[t] = l[:0]
 	}
-	return out
+	g.now = minute{}
+	return &m
+}
+
+// nth returns the value that would stand at index k if l were sorted; it changes the
+// order of l (Hoare's quickselect).
+func nth(l []float64, k int) float64 {
+	for lo, hi := 0, len(l)-1; lo < hi; {
+		pivot := l[(lo+hi)/2]
+		i, j := lo, hi
+		for i <= j {
+			for l[i] < pivot {
+				i++
+			}
+			for l[j] > pivot {
+				j--
+			}
+			if i <= j {
+				l[i], l[j] = l[j], l[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case k <= j:
+			hi = j
+		case k >= i:
+			lo = i
+		default:
+			return l[k]
+		}
+	}
+	return l[k]
 }
 
 // flagger has Flagger's rule with its documented numbers: each minute the success rate
 // must be 99 % and p99 500 ms; the fifth failed check rolls back at the next one.
-type flagger struct {
-	minute
-	failures int
-}
+type flagger struct{ failures int }
 
 func (f *flagger) see(s *second) bool {
-	if !f.minute.see(s) {
+	m := s.minute
+	if m == nil {
 		return false
 	}
-	defer f.reset()
 	if f.failures >= 5 {
 		return true
 	}
-	if n := f.n[canary.Canary]; n > 0 {
-		p99 := f.quantiles(canary.Canary, 0.99)
-		if 1-f.failed[canary.Canary]/n < 0.99 || len(p99) > 0 && p99[0] > 500 {
-			f.failures++
-		}
+	if n := m.n[canary.Canary]; n > 0 && (1-m.failed[canary.Canary]/n < 0.99 || m.samples[canary.Canary] > 0 && m.p99[canary.Canary] > 500) {
+		f.failures++
 	}
 	return false
 }

@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/analyzers/canary"
 )
 
@@ -15,7 +14,6 @@ import (
 // Hodges-Lehmann estimate; the metric is High when the interval's lower end is above a
 // tolerance times the estimate and the mean has risen. One High metric fails the canary.
 type kayenta struct {
-	minute
 	from, every int // in minutes: the first judgement, and how often
 	minutes     int
 	samples     [3][2][]float64
@@ -27,19 +25,19 @@ const (
 )
 
 func (k *kayenta) see(s *second) bool {
-	if !k.minute.see(s) {
+	m := s.minute
+	if m == nil {
 		return false
 	}
-	for t := range k.n {
-		if k.n[t] > 0 {
-			k.samples[0][t] = append(k.samples[0][t], k.failed[t]/k.n[t])
+	for t := range m.n {
+		if m.n[t] > 0 {
+			k.samples[0][t] = append(k.samples[0][t], m.failed[t]/m.n[t])
 		}
-		if q := k.quantiles(gatewarden.Track(t), 0.5, 0.99); q != nil {
-			k.samples[1][t] = append(k.samples[1][t], q[0])
-			k.samples[2][t] = append(k.samples[2][t], q[1])
+		if m.samples[t] > 0 {
+			k.samples[1][t] = append(k.samples[1][t], m.p50[t])
+			k.samples[2][t] = append(k.samples[2][t], m.p99[t])
 		}
 	}
-	k.reset()
 	k.minutes++
 	if k.minutes < k.from || (k.minutes-k.from)%k.every != 0 {
 		return false

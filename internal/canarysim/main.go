@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ type settings struct {
 	only         string // keys of scenarios, by comma; empty for all
 	ownOnly      bool   // leave the other judges out
 	policy       canary.Policy
+	scenarios    [2][]*scenario // healthy, bad
 }
 
 func main() {
@@ -49,11 +51,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&c.workers, "workers", runtime.GOMAXPROCS(0), "rollouts at a time")
 	flags.StringVar(&c.only, "only", "", "only these scenarios, by comma: "+strings.Join(keys(), " "))
 	flags.BoolVar(&c.ownOnly, "own", false, "only the project's judge")
+	hostile := flags.Bool("hostile", false, "what the table leaves out: other rates and splits, ties, late records, blips and more")
 	flags.Float64Var(&c.policy.FalseAlarm, "false-alarm", c.policy.FalseAlarm, "the promised probability of a false rollback")
 	flags.DurationVar(&c.policy.WarmUp, "warm-up", 0, "how long latencies do not count")
 	flags.DurationVar(&c.policy.Delay, "delay", 0, "how long a second stays open; it adds to every delay")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	c.scenarios = [2][]*scenario{healthyScenarios(), badScenarios()}
+	if *hostile {
+		c.scenarios = [2][]*scenario{hostileHealthy(), hostileBad()}
 	}
 	c.policy.Deadline = time.Duration(c.minutes) * time.Minute
 	c.policy.MinDuration = min(c.policy.MinDuration, c.policy.Deadline)
@@ -65,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 func keys() []string {
 	var k []string
-	for _, s := range append(healthyScenarios(), badScenarios()...) {
+	for _, s := range slices.Concat(healthyScenarios(), badScenarios(), hostileHealthy(), hostileBad()) {
 		k = append(k, s.key)
 	}
 	return k

@@ -1,5 +1,7 @@
 package main
 
+import "time"
+
 // scenario is one kind of rollout.
 type scenario struct {
 	name      string // as a person would say it
@@ -19,6 +21,35 @@ type scenario struct {
 	outages, stalls, podGamma, drifting, poisoned bool
 	retryMean                                     float64
 	bad                                           bool
+
+	hostile
+}
+
+// hostile is what real logs have besides, all absent in the scenarios of the table.
+type hostile struct {
+	median  float64             // of the latency, in milliseconds; 0: 50
+	tide    float64             // amplitude of the rate over half an hour, in parts of it
+	routes  []route             // nil: one
+	wander  bool                // a retry goes to any track
+	heavy   bool                // a few users make half of the requests
+	cut     float64             // milliseconds after which a request is cut off, 0: never
+	hang    float64             // share of requests that take for ever, and so until they are cut off
+	cold    int                 // seconds for which the canary is slow at first: half as slow again, twice, and so on down to nothing
+	blips   float64             // blips a second and pod, in which all requests of the pod fail for 1 to 3 s
+	bursts  bool                // crowds of failures within a second, on both tracks alike
+	delay   int                 // records come up to so many seconds late, in any order
+	skew    time.Duration       // of the clocks of two gateways, one early, the other late
+	quiet   func(t int) bool    // seconds without any request
+	gone    func(t int) bool    // seconds in which the canary takes none
+	drifted func(t int) float64 // the share that the canary really takes; nil: as configured
+}
+
+// route is one of a service's routes.
+type route struct {
+	name   string
+	mix    [2]float64 // part of the track's requests
+	slower float64
+	errors float64 // factor
 }
 
 // The splits.

@@ -5,8 +5,11 @@ import (
 	"context"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // airquality is R's data set: ozone in May and in August.
@@ -85,6 +88,17 @@ func TestWrongFlagsAreRefused(t *testing.T) {
 			t.Errorf("%v is taken", args)
 		}
 	}
+}
+
+func TestNthIsTheSortedOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := rapid.SliceOfN(rapid.Float64Range(0, 5), 1, 40).Draw(t, "values")
+		k := rapid.IntRange(0, len(l)-1).Draw(t, "k")
+		sorted := slices.Sorted(slices.Values(l))
+		if got := nth(l, k); got != sorted[k] {
+			t.Errorf("the value at %d of %v is %v", k, sorted, got)
+		}
+	})
 }
 
 func TestScenariosHaveDistinctKeys(t *testing.T) {

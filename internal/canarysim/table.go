@@ -35,8 +35,8 @@ func table(ctx context.Context, c *settings, stdout, stderr io.Writer) error {
 		header    func(io.Writer, []entry)
 		row       func(io.Writer, *scenario, []entry, []result)
 	}{
-		{healthyScenarios(), c.healthy, healthyHeader, healthyRow},
-		{badScenarios(), c.bad, badHeader, badRow},
+		{c.scenarios[0], c.healthy, healthyHeader, healthyRow},
+		{c.scenarios[1], c.bad, badHeader, badRow},
 	} {
 		group.header(stdout, judges)
 		for _, s := range group.scenarios {
@@ -97,9 +97,13 @@ func simulate(r *rollout, judges []entry, seconds int) result {
 		}
 	}
 	own := running[0].(*shipped)
+	var minutes gatherer
 	left := len(running)
 	for t := -r.history; t < seconds && left > 0; t++ {
 		s := r.next(t)
+		if len(judges) > 1 {
+			s.minute = minutes.see(s)
+		}
 		left = 0
 		for i, j := range running {
 			if j == nil || judges[i].oracle && t < r.onset {

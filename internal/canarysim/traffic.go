@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -30,6 +31,7 @@ type second struct {
 	primary  [2]int    // failures that are no retries, by track
 	n        [2]int
 	failed   [2]int
+	minute   *minute // what was read at its end, nil but once a minute
 }
 
 // rollout makes the requests of one rollout, second by second.
@@ -43,7 +45,10 @@ type rollout struct {
 	stalled [baselinePods + 1]int     // until when
 	podRate [baselinePods + 1]float64 // factor on the failure ratio
 	outage  outage
-	poison  bool // the poisoned user is on the canary
+	blip    [baselinePods + 1]int // until when all requests of the pod fail
+	burst   int                   // until when many do, everywhere
+	weights []float64             // of users, summed up; nil when all are alike
+	poison  bool                  // the poisoned user is on the canary
 	drift   float64
 	now     second
 }
@@ -69,9 +74,16 @@ func newRollout(s *scenario, seed uint64) *rollout {
 	for i := range baselinePods + 1 {
 		r.pods = append(r.pods, "10.0.0."+strconv.Itoa(i)+":8080")
 		r.podRate[i] = 1
-		r.stalled[i] = -s.history
+		r.stalled[i], r.blip[i] = -s.history, -s.history
 	}
-	r.outage.until = -s.history
+	r.outage.until, r.burst = -s.history, -s.history
+	if s.heavy { // the k-th has the weight 1/k
+		var sum float64
+		for i := range users {
+			sum += 1 / float64(i+1)
+			r.weights = append(r.weights, sum)
+		}
+	}
 	r.poison = r.rng.Float64() < s.share(0)
 	return r
 }
@@ -83,8 +95,8 @@ func (r *rollout) next(t int) *second {
 		r.now.share = r.share(t)
 	}
 	r.events(t)
-	for range r.poisson(r.rate) {
-		r.request(r.rng.IntN(len(r.users)), true)
+	for range r.poisson(r.rate * r.level(t)) {
+		r.request(r.user(), true)
 	}
 	for _, user := range r.retries[t] {
 		r.request(user, false)
@@ -96,10 +108,51 @@ func (r *rollout) next(t int) *second {
 	return &r.now
 }
 
+// level returns the factor on the rate.
+func (r *rollout) level(t int) float64 {
+	switch {
+	case r.quiet != nil && r.quiet(t):
+		return 0
+	case r.tide > 0:
+		return 1 + r.tide*math.Sin(2*math.Pi*float64(t)/1800)
+	}
+	return 1
+}
+
+// user returns who makes the next request.
+func (r *rollout) user() int {
+	if r.weights == nil {
+		return r.rng.IntN(len(r.users))
+	}
+	at := r.rng.Float64() * r.weights[len(r.weights)-1]
+	i, _ := slices.BinarySearch(r.weights, at)
+	return min(i, len(r.users)-1)
+}
+
+// theRoute is that of a service with only one.
+var theRoute = route{name: "list", slower: 1, errors: 1}
+
+// route returns which route a request of the track takes.
+func (r *rollout) route(track gatewarden.Track) *route {
+	if r.routes == nil {
+		return &theRoute
+	}
+	at := r.rng.Float64()
+	for i := range r.routes {
+		if at -= r.routes[i].mix[track]; at < 0 {
+			return &r.routes[i]
+		}
+	}
+	return &r.routes[len(r.routes)-1]
+}
+
 // events lets outages, stalls and pods' troubles begin and end.
 func (r *rollout) events(t int) {
 	if r.outages && t >= r.outage.until && r.rng.Float64() < 1.0/300 {
 		r.outage = outage{until: t + 5 + r.rng.IntN(56), failing: 0.05 + 0.95*r.rng.Float64(), slower: 1.5 + 6*r.rng.Float64()}
+	}
+	if r.bursts && t >= r.burst && r.rng.Float64() < 1.0/60 {
+		r.burst = t + 1
 	}
 	if r.drifting {
 		r.drift = 0.4 * math.Sin(2*math.Pi*float64(t)/700)
@@ -108,6 +161,9 @@ func (r *rollout) events(t int) {
 		if r.stalls && t >= r.stalled[pod] && r.rng.Float64() < 1.0/120 {
 			r.stalled[pod] = t + 1 + r.rng.IntN(3)
 		}
+		if r.blips > 0 && t >= r.blip[pod] && r.rng.Float64() < r.blips {
+			r.blip[pod] = t + 1 + r.rng.IntN(3)
+		}
 		if r.podGamma && (t%10 == 0 || t == -r.history) {
 			r.podRate[pod] = r.rng.ExpFloat64()
 		}
@@ -115,12 +171,19 @@ func (r *rollout) events(t int) {
 }
 
 // track says where a user's request goes.
-func (r *rollout) track(user int) gatewarden.Track {
+func (r *rollout) track(user int, first bool) gatewarden.Track {
 	at := r.users[user]
-	if r.clients > 0 { // a few addresses with many people behind each: the balancer decides by request
+	share := r.now.share
+	if r.drifted != nil && r.now.t >= 0 {
+		share = r.drifted(r.now.t)
+	}
+	if r.gone != nil && r.gone(r.now.t) {
+		share = 0
+	}
+	if r.clients > 0 || r.wander && !first { // a few addresses with many people behind each: the balancer decides by request
 		at = r.rng.Float64()
 	}
-	if at < r.now.share {
+	if at < share {
 		return canary.Canary
 	}
 	return canary.Baseline
@@ -141,18 +204,23 @@ func (r *rollout) failing(track gatewarden.Track, pod int) (p, healthy float64) 
 
 // request makes one request. A retry always fails.
 func (r *rollout) request(user int, first bool) {
-	track := r.track(user)
+	track := r.track(user, first)
 	pod := user % baselinePods
 	if track == canary.Canary {
 		pod = baselinePods
 	}
+	way := r.route(track)
 	o := gatewarden.Observation{
 		At: epoch.Add(time.Duration(r.now.t)*time.Second + time.Duration(r.rng.IntN(1000))*time.Millisecond), Track: track,
-		Route: "list", Client: r.names[user], Target: r.pods[pod], Latency: gatewarden.NoLatency,
+		Route: way.name, Client: r.names[user], Target: r.pods[pod], Latency: gatewarden.NoLatency,
 	}
 	failed := !first
 	if first {
 		p, healthy := r.failing(track, pod)
+		p, healthy = min(p*way.errors, 1), min(healthy*way.errors, 1)
+		if r.now.t < r.blip[pod] || r.now.t < r.burst && r.rng.Float64() < 0.3 {
+			p, healthy = 1, 1
+		}
 		if r.retryMean > 0 {
 			p, healthy = p/r.retryMean, healthy/r.retryMean // the mean ratio counts the retries too
 		}
@@ -168,7 +236,13 @@ func (r *rollout) request(user int, first bool) {
 	o.Failed = failed
 	ms := 0.0
 	if !failed {
-		ms = r.latency(track, pod)
+		ms = r.latency(track, pod) * way.slower
+		if r.hang > 0 && r.rng.Float64() < r.hang {
+			ms = math.Inf(1)
+		}
+		if r.cut > 0 {
+			ms = min(ms, r.cut)
+		}
 		o.Latency = time.Duration(ms) * time.Millisecond // Kong logs whole milliseconds
 	}
 	r.add(o, ms)
@@ -211,7 +285,14 @@ func (r *rollout) latency(track gatewarden.Track, pod int) float64 {
 			factor *= r.slower
 		}
 	}
-	ms := medianMillis * math.Exp(r.sigma*z) * factor
+	if track == canary.Canary && r.now.t < r.cold {
+		factor *= 1 + 2*float64(r.cold-r.now.t)/float64(r.cold)
+	}
+	median := r.median
+	if median == 0 {
+		median = medianMillis
+	}
+	ms := median * math.Exp(r.sigma*z) * factor
 	if r.now.t < r.stalled[pod] {
 		ms += 400
 	}
