@@ -42,6 +42,8 @@ type ActionPolicy struct {
 	Revert RevertPolicy
 	Limits Limits
 	Mode   Mode
+
+	ApprovalExpires time.Duration // how long a step waits for approval, 0 for as long as the breach lasts
 }
 
 // RevertPolicy says when the reversible steps of a ladder are taken back.
@@ -138,6 +140,7 @@ const (
 	ActionReverted  ActionStatus = "reverted"  // what was there before is back; an end
 	ActionLeft      ActionStatus = "left"      // somebody else changed it meanwhile, so it was left alone; an end
 	ActionReplaced  ActionStatus = "replaced"  // the next move of the same run took its place; an end
+	ActionExpired   ActionStatus = "expired"   // nobody approved it in time; an end
 )
 
 // States of events that are about more than one action: about a whole ladder (the
@@ -150,6 +153,7 @@ const (
 	GuardPaused    = "paused"
 	GuardResumed   = "resumed"
 	GuardName      = "guard"
+	PauseFileName  = "pause-file" // of events of a pause that lasts as long as a file is there
 )
 
 // InPlace reports whether an action of this status may have changed something at

@@ -93,9 +93,25 @@ func (e *Engine) withdraw(ctx context.Context, l *ladder, at time.Time) error {
 	return errors.Join(errs...)
 }
 
+// lapse ends what nobody has approved in time. It does not come up again in this round.
+func (e *Engine) lapse(ctx context.Context, l *ladder, at time.Time) error {
+	within := l.policy.ApprovalExpires
+	if within <= 0 || e.pause() != nil {
+		return nil // during a pause nobody can approve
+	}
+	var errs []error
+	for i := range l.rungs {
+		if a := l.rungs[i].current; a != nil && a.waits() && !at.Before(a.PlannedAt.Add(within)) {
+			errs = append(errs, e.record(ctx, a, change{at: at, to: gatewarden.ActionExpired,
+				reason: "nobody approved it within " + gatewarden.Duration(within).String()}))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // holdBack stops the next step at the first gate that is shut, and says so once.
 func (e *Engine) holdBack(ctx context.Context, l *ladder, i int, at time.Time) (bool, error) {
-	gate, reason := e.gate(l, at)
+	gate, reason := e.gate(l, i, at)
 	if gate == "" {
 		return false, nil
 	}
@@ -186,7 +202,7 @@ func (e *Engine) expire(ctx context.Context, l *ladder, at time.Time) error {
 // writes when a third of the lease is used up, not with every tick. During a pause
 // what is in place is not kept beyond the breach.
 func (e *Engine) renew(ctx context.Context, l *ladder, at time.Time) error {
-	if l.condition == blind || (l.condition == calm && e.paused != nil) {
+	if l.condition == blind || (l.condition == calm && e.pause() != nil) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -240,7 +256,7 @@ func (e *Engine) due(l *ladder, at time.Time) (string, bool) {
 	case l.released != "":
 		return l.released, true
 	}
-	if e.paused != nil {
+	if e.pause() != nil {
 		return "", false
 	}
 	n := 1

@@ -39,11 +39,16 @@ type Leases interface {
 // Config is what an Engine is made of. Executors and Journal are needed, the rest
 // has a default.
 type Config struct {
-	Policies  []gatewarden.ActionPolicy
-	SLOs      []gatewarden.SLO
-	Executors map[gatewarden.StepKind]Executor
-	Journal   Journal
-	Leases    Leases // in memory when nil, which forgets renewals with the process
+	Policies   []gatewarden.ActionPolicy
+	SLOs       []gatewarden.SLO
+	Guardrails gatewarden.Guardrails
+	Executors  map[gatewarden.StepKind]Executor
+	Journal    Journal
+	Leases     Leases // in memory when nil, which forgets renewals with the process
+
+	// Traffic returns what was requested of late, for the share that changes touch. It
+	// is asked under the engine's lock. nil knows of no requests.
+	Traffic func(at time.Time) []gatewarden.Flow
 
 	// Leader reports whether this guard may act now; nil is always.
 	Leader func() bool
@@ -84,13 +89,6 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// Pause says who paused the guard, when and why.
-type Pause struct {
-	By     string
-	Reason string
-	At     time.Time
-}
-
 // Engine is the one road to the outside. Its methods are safe for concurrent use.
 //
 // Deciding is serial and under mu: ticks, what people do, and what the goroutines
@@ -114,8 +112,9 @@ type Engine struct {
 	ladders  []*ladder            // the active ones, the oldest first
 	lastEnd  map[string]time.Time // when the last ladder of a key ended
 	actions  map[string]*action
-	paused   *Pause
-	deposed  bool // the journal has another writer: this guard decides nothing any more
+	paused   *Pause // by a person
+	halted   *Pause // by a file
+	deposed  bool   // the journal has another writer: this guard decides nothing any more
 
 	answered  map[string]time.Time     // ids of the ladders of runs that have ended, and when
 	upstreams map[string]chan struct{} // who has one holds the only right to change its weights
@@ -179,6 +178,7 @@ func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.V
 		errs = append(errs,
 			e.expire(ctx, l, at),
 			e.renew(ctx, l, at),
+			e.lapse(ctx, l, at),
 			e.climb(ctx, l, at),
 			e.descend(ctx, l, at),
 			e.finish(ctx, l, at))

@@ -115,6 +115,7 @@ func readPast(ctx context.Context, j Journal) (*past, error) {
 			return nil, err
 		}
 		switch {
+		case event.Name == gatewarden.PauseFileName: // whether the file is there is seen by looking
 		case event.State == gatewarden.GuardPaused:
 			p.paused = &Pause{By: event.By, Reason: event.Reason, At: event.At}
 		case event.State == gatewarden.GuardResumed:
@@ -373,7 +374,7 @@ func (e *Engine) accountsFor(actionID string) bool {
 		return false
 	}
 	switch a.Status {
-	case gatewarden.ActionReverted, gatewarden.ActionFailed:
+	case gatewarden.ActionReverted, gatewarden.ActionFailed, gatewarden.ActionExpired:
 		return false
 	case gatewarden.ActionSkipped:
 		return a.busy

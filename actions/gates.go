@@ -10,22 +10,37 @@ import (
 // The gates that an action can be held at. It passes later when the gate opens
 // while the breach lasts.
 const (
-	gatePaused   = "paused"
-	gateCooldown = "cooldown"
-	gatePerHour  = "per_hour"
-	gateActive   = "max_active"
-	gatePeer     = "peer"    // what it needs to know first cannot be had: the peer does not answer
-	gateKnown    = "known"   // another ladder of the same policy has it in place
-	gateRefused  = "refused" // the peer does not let it be done
+	gatePaused      = "paused"
+	gateMaintenance = "maintenance"
+	gateQuiet       = "quiet_hours"
+	gateCooldown    = "cooldown"
+	gatePerHour     = "per_hour"
+	gateActive      = "max_active"
+	gateServices    = "max_services"
+	gateTraffic     = "max_traffic"
+	gatePeer        = "peer"    // what it needs to know first cannot be had: the peer does not answer
+	gateKnown       = "known"   // another ladder of the same policy has it in place
+	gateRefused     = "refused" // the peer does not let it be done
 )
 
 // gate returns the first gate that keeps a ladder from beginning its next step, and
 // why; "" when all are open. Pauses do not matter to a policy that only observes.
-func (e *Engine) gate(l *ladder, at time.Time) (gate, reason string) {
-	limits := &l.policy.Limits
-	if e.paused != nil && l.policy.Mode != gatewarden.ModeObserve {
-		return gatePaused, fmt.Sprintf("%s paused the guard: %s", e.paused.By, e.paused.Reason)
+func (e *Engine) gate(l *ladder, i int, at time.Time) (gate, reason string) {
+	if p := e.pause(); p != nil && l.policy.Mode != gatewarden.ModeObserve {
+		return gatePaused, fmt.Sprintf("%s paused the guard: %s", p.By, p.Reason)
 	}
+	if gate, reason := e.timeGate(l, i, at); gate != "" {
+		return gate, reason
+	}
+	if gate, reason := e.countGate(l, at); gate != "" {
+		return gate, reason
+	}
+	return e.reachGate(l, i, at)
+}
+
+// countGate holds a ladder that its policy's own limits stop.
+func (e *Engine) countGate(l *ladder, at time.Time) (gate, reason string) {
+	limits := &l.policy.Limits
 	if end, ok := e.endBefore(l); ok && l.begun.IsZero() && at.Before(end.Add(limits.Cooldown)) {
 		return gateCooldown, fmt.Sprintf("%s is in its cool-down until %s", l.policy.Name, end.Add(limits.Cooldown).UTC().Format(time.RFC3339))
 	}

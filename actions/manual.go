@@ -16,8 +16,8 @@ const somebody = "somebody"
 func (e *Engine) Approve(ctx context.Context, id, by string) error {
 	by = cmp.Or(by, somebody)
 	return e.eachWaiting(id, func(a *action) error {
-		if e.paused != nil {
-			return gatewarden.Errorf(gatewarden.Conflict, "%s paused the guard", e.paused.By).WithHint("resume it first")
+		if p := e.pause(); p != nil {
+			return gatewarden.Errorf(gatewarden.Conflict, "%s paused the guard", p.By).WithHint("resume it first")
 		}
 		if err := e.record(ctx, a, change{at: e.cfg.Now(), to: gatewarden.ActionWaiting, by: by, reason: by + " approved it"}); err != nil {
 			return err
@@ -140,42 +140,6 @@ func (l *ladder) cutShort() {
 			a.cancel()
 		}
 	}
-}
-
-// Pause stops the engine from beginning anything and from climbing down. What is in
-// place stays while the breach lasts; after that its lease runs out. It holds over
-// restarts.
-func (e *Engine) Pause(ctx context.Context, by, reason string) error {
-	p := &Pause{By: cmp.Or(by, somebody), Reason: cmp.Or(reason, "no reason given"), At: e.cfg.Now()}
-	return e.setPause(ctx, p, gatewarden.Event{
-		At: p.At, State: gatewarden.GuardPaused, By: p.By, Reason: p.Reason,
-	})
-}
-
-// Resume ends a pause. Error: conflict when there is none.
-func (e *Engine) Resume(ctx context.Context, by string) error {
-	by = cmp.Or(by, somebody)
-	return e.setPause(ctx, nil, gatewarden.Event{
-		At: e.cfg.Now(), State: gatewarden.GuardResumed, By: by, Reason: by + " resumed the guard",
-	})
-}
-
-func (e *Engine) setPause(ctx context.Context, p *Pause, event gatewarden.Event) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err := e.ready(); err != nil {
-		return err
-	}
-	if p == nil && e.paused == nil {
-		return gatewarden.Errorf(gatewarden.Conflict, "the guard is not paused")
-	}
-	event.Type, event.Name = gatewarden.EventAction, gatewarden.GuardName
-	if _, err := e.append(ctx, event); err != nil {
-		return err
-	}
-	e.paused = p
-	e.publish()
-	return nil
 }
 
 // ready refuses what people ask for before Start and after Close.

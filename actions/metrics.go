@@ -56,7 +56,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"gate"}),
 		paused: f.NewGauge(prometheus.GaugeOpts{
 			Name: "gatewarden_actions_paused",
-			Help: "1 while a person has paused the guard.",
+			Help: "1 while a person or a file pauses the guard.",
 		}),
 		unwritten: f.NewCounter(prometheus.CounterOpts{
 			Name: "gatewarden_actions_write_failures_total",
@@ -99,7 +99,7 @@ func (e *Engine) measure(at time.Time) {
 		e.metrics.lease.WithLabelValues(policy).Set(left.Seconds())
 	}
 	paused := 0.0
-	if e.paused != nil {
+	if e.pause() != nil {
 		paused = 1
 	}
 	e.metrics.paused.Set(paused)

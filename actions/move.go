@@ -183,8 +183,8 @@ func (e *Engine) beginMove(ctx context.Context, a *action, at time.Time) error {
 	switch {
 	case a.Mode == gatewarden.ModeObserve:
 		return e.observeOnly(ctx, a, at, "observe mode: would "+Describe(&a.Spec)+", because "+a.Trigger.Reason)
-	case e.paused != nil:
-		a.trouble = gatewarden.Errorf(gatewarden.Conflict, "paused by %s: %s", e.paused.By, e.paused.Reason)
+	case e.pause() != nil:
+		a.trouble = gatewarden.Errorf(gatewarden.Conflict, "paused by %s: %s", e.pause().By, e.pause().Reason)
 		return e.holdMove(ctx, a, at, gatePaused, a.trouble)
 	case a.Mode == gatewarden.ModeEnforce:
 		a.Memo, a.trouble = a.ladder.memoBefore(a), nil

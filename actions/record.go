@@ -76,7 +76,7 @@ func stamp(a *gatewarden.Action, from gatewarden.ActionStatus, at time.Time, lea
 		if !a.Spec.Kind.Reversible() {
 			a.EndedAt = &at
 		}
-	case gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionReverted, gatewarden.ActionLeft, gatewarden.ActionReplaced:
+	case gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionReverted, gatewarden.ActionLeft, gatewarden.ActionReplaced, gatewarden.ActionExpired:
 		a.EndedAt = &at
 		a.LeaseUntil = nil
 	default: // waiting, skipped and reverting have no time of their own

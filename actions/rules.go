@@ -25,17 +25,19 @@ type naming struct {
 type ruleBook struct {
 	policies map[string]gatewarden.ActionPolicy
 	slos     map[string]bool
-	namings  []naming // in the order of the rules
+	services map[string]string // of SLOs, "" for those of no single one
+	namings  []naming          // in the order of the rules
 }
 
 func newRuleBook(policies []gatewarden.ActionPolicy, slos []gatewarden.SLO) ruleBook {
-	book := ruleBook{policies: make(map[string]gatewarden.ActionPolicy), slos: make(map[string]bool)}
+	book := ruleBook{policies: make(map[string]gatewarden.ActionPolicy), slos: make(map[string]bool), services: make(map[string]string)}
 	for _, p := range policies {
 		p.Steps = slices.Clone(p.Steps)
 		book.policies[p.Name] = p
 	}
 	for i := range slos {
 		book.slos[slos[i].Name] = true
+		book.services[slos[i].Name] = slos[i].Series.Service
 		for _, sev := range severities() {
 			for _, policy := range slos[i].Policies(sev) {
 				if _, ok := book.policies[policy]; ok {

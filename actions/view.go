@@ -26,7 +26,7 @@ type view struct {
 
 // publish replaces the view. It is called with mu held.
 func (e *Engine) publish() {
-	v := &view{actions: make([]gatewarden.Action, 0, len(e.actions)), paused: e.paused}
+	v := &view{actions: make([]gatewarden.Action, 0, len(e.actions)), paused: e.pause()}
 	for _, a := range newestFirst(e.actions) {
 		if a.Status != "" { // what is only planned is not decided yet
 			v.actions = append(v.actions, a.Action)

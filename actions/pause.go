@@ -1,0 +1,90 @@
+package actions
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// Pause says who paused the guard, when and why.
+type Pause struct {
+	By     string
+	Reason string
+	At     time.Time
+}
+
+// Pause stops the engine from beginning anything and from climbing down. What is in
+// place stays while the breach lasts; after that its lease runs out. It holds over
+// restarts.
+func (e *Engine) Pause(ctx context.Context, by, reason string) error {
+	p := &Pause{By: cmp.Or(by, somebody), Reason: cmp.Or(reason, "no reason given"), At: e.cfg.Now()}
+	return e.setPause(ctx, p, gatewarden.Event{
+		At: p.At, State: gatewarden.GuardPaused, By: p.By, Reason: p.Reason,
+	})
+}
+
+// Resume ends a pause. Error: conflict when there is none, and while a file holds the
+// guard.
+func (e *Engine) Resume(ctx context.Context, by string) error {
+	by = cmp.Or(by, somebody)
+	return e.setPause(ctx, nil, gatewarden.Event{
+		At: e.cfg.Now(), State: gatewarden.GuardResumed, By: by, Reason: by + " resumed the guard",
+	})
+}
+
+func (e *Engine) setPause(ctx context.Context, p *Pause, event gatewarden.Event) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.ready(); err != nil {
+		return err
+	}
+	switch {
+	case p == nil && e.paused == nil && e.halted != nil:
+		return gatewarden.Errorf(gatewarden.Conflict, "%s pauses the guard", e.halted.By).WithHint("remove the file")
+	case p == nil && e.paused == nil:
+		return gatewarden.Errorf(gatewarden.Conflict, "the guard is not paused")
+	}
+	event.Type, event.Name = gatewarden.EventAction, gatewarden.GuardName
+	if _, err := e.append(ctx, event); err != nil {
+		return err
+	}
+	e.paused = p
+	e.publish()
+	return nil
+}
+
+// Halt pauses the guard for as long as a file is there, nil when it is gone. It is a
+// pause of its own beside that of a person, holds whether or not the journal takes it,
+// and is not remembered over a restart: the file is. Who calls it does so before Start
+// too, so that nothing is begun before the file was looked at.
+func (e *Engine) Halt(ctx context.Context, p *Pause) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	was := e.halted
+	e.halted = p
+	e.publish()
+	if (was == nil) == (p == nil) || !e.leads() {
+		return nil
+	}
+	event := gatewarden.Event{At: e.cfg.Now(), Type: gatewarden.EventAction, Name: gatewarden.PauseFileName, State: gatewarden.GuardResumed}
+	if p != nil {
+		event.State, event.Reason = gatewarden.GuardPaused, p.By+" is there: "+p.Reason
+	} else {
+		event.Reason = was.By + " is gone"
+	}
+	if _, err := e.append(ctx, event); err != nil {
+		return fmt.Errorf("writing that %s to the journal: %w", event.Reason, err)
+	}
+	return nil
+}
+
+// pause returns the pause in force, nil when there is none. It is called with mu held.
+func (e *Engine) pause() *Pause {
+	if e.halted != nil {
+		return e.halted
+	}
+	return e.paused
+}
