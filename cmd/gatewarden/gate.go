@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,6 +36,8 @@ type gateFlags struct {
 	timeout     time.Duration
 	unreachable time.Duration
 	reports     []reportFile
+
+	told func() // called when a signal has come, before the run is cancelled
 }
 
 func newGate() *cobra.Command {
@@ -70,7 +73,9 @@ an earlier build left are removed at the start.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		// From the first signal on the run is cancelled; with the default back in place the
 		// second one ends the process.
-		defer context.AfterFunc(cmd.Context(), func() { signal.Reset(os.Interrupt, syscall.SIGTERM) })()
+		reset := sync.OnceFunc(func() { signal.Reset(os.Interrupt, syscall.SIGTERM) })
+		defer context.AfterFunc(cmd.Context(), reset)()
+		f.told = reset
 		return gate(cmd, args[0], &f, func() (*client, error) {
 			c, err := connect()
 			if err != nil {
@@ -169,7 +174,7 @@ func askForAnswer(cmd *cobra.Command, canary string, f *gateFlags, connect func(
 	screen := newGateScreen(cmd.OutOrStdout(), cmd.ErrOrStderr(), f.output)
 	g := &follower{
 		client: c, canary: canary, by: f.by, timeout: f.timeout, unreachable: f.unreachable,
-		wait: screen.pace(), say: screen.say, show: screen.show,
+		wait: screen.pace(), told: f.told, say: screen.say, show: screen.show,
 	}
 	end := g.judge(cmd.Context(), f.runID, req)
 	screen.end(&end)

@@ -38,6 +38,7 @@ type follower struct {
 	wait        time.Duration // of one look
 	say         func(format string, args ...any)
 	show        func(run *gatewarden.Run)
+	told        func() // called when we are told to end, before the run is cancelled
 
 	heard  time.Time // when the guard last answered
 	silent bool      // it has not answered since
@@ -273,6 +274,7 @@ func (f *follower) cancel(ctx context.Context, run gatewarden.Run, why string) e
 
 // interrupted cancels the run because we are told to end.
 func (f *follower) interrupted(ctx context.Context, run gatewarden.Run, id, key string) ending {
+	f.told()
 	why := "gate was told to end"
 	// A signal names itself as the cause, and is a cancellation all the same.
 	if cause := context.Cause(ctx).Error(); cause != context.Canceled.Error() {

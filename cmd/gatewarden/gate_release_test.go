@@ -151,7 +151,6 @@ func (p *process) runs(t *testing.T) []gatewarden.Run {
 	return list.Runs
 }
 
-
 // only returns the only run that there is.
 func (r *release) only() gatewarden.Run {
 	r.t.Helper()
@@ -388,8 +387,8 @@ type visitors struct {
 	shop  *shop
 	rate  int // a second
 	feeds []*feed
-	split func() [2]int // the weights of v1 and v2
-	bad   func(at time.Time) bool
+	// fails is the ratio of requests that fail on a target at an instant.
+	fails func(target string, at time.Time) float64
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 }
@@ -397,22 +396,28 @@ type visitors struct {
 // invite lets customers in until the test ends. While s.bad is set, v2 fails half of its
 // requests.
 func (s *shop) invite(rate int, guards ...*process) *visitors {
-	v := &visitors{shop: s, rate: rate, split: s.weights, bad: func(time.Time) bool { return s.bad.Load() }}
+	return s.inviteTo(guards, rate, func(target string, _ time.Time) float64 {
+		if target == targetV2 && s.bad.Load() {
+			return 0.5
+		}
+		return 0
+	})
+}
+
+// inviteTo is invite for customers of whose requests a ratio fails.
+func (s *shop) inviteTo(guards []*process, rate int, fails func(target string, at time.Time) float64) *visitors {
+	v := &visitors{shop: s, rate: rate, fails: fails}
 	for _, p := range guards {
 		v.feeds = append(v.feeds, &feed{to: p, more: make(chan struct{}, 1)})
 	}
-	v.open()
-	return v
-}
-
-func (v *visitors) open() {
 	var ctx context.Context
 	ctx, v.stop = context.WithCancel(context.Background())
 	v.done.Go(func() { v.run(ctx) })
 	for _, f := range v.feeds {
 		v.done.Go(func() { f.run(ctx) })
 	}
-	v.shop.t.Cleanup(v.close)
+	s.t.Cleanup(v.close)
+	return v
 }
 
 func (v *visitors) close() {
@@ -433,7 +438,7 @@ func (v *visitors) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		weights := v.split()
+		weights := v.shop.weights()
 		if weights[0] < 0 || weights[1] < 0 || weights[0]+weights[1] == 0 {
 			continue // the gateway can't be asked just now
 		}
@@ -446,9 +451,9 @@ func (v *visitors) run(ctx context.Context) {
 			}
 			if random.IntN(weights[0]+weights[1]) < weights[1] {
 				l.Target = targetV2
-				if v.bad(at) && random.IntN(2) == 0 {
-					l.Status = http.StatusInternalServerError
-				}
+			}
+			if random.Float64() < v.fails(l.Target, at) {
+				l.Status = http.StatusInternalServerError
 			}
 			batch = w.Append(append(batch, ','), l)
 		}

@@ -25,7 +25,7 @@ type followed struct {
 func follows(g *gateGuard, canary string) *followed {
 	f := &followed{follower: follower{
 		client: &client{base: "http://guard:8080", http: &http.Client{Transport: g}}, canary: canary, by: "jenkins",
-		unreachable: 2 * time.Minute, wait: longPoll,
+		unreachable: 2 * time.Minute, wait: longPoll, told: func() {},
 	}}
 	f.say = func(format string, args ...any) { f.said = append(f.said, fmt.Sprintf(format, args...)) }
 	f.show = func(run *gatewarden.Run) { f.shown = append(f.shown, fmt.Sprint(run.State, " ", run.Step)) }
