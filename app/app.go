@@ -236,7 +236,10 @@ func (a *App) gatesConfig(ctx context.Context, set settings, byKind map[gateward
 		return gates.Config{}, fmt.Errorf("opening the runs of canaries: %w", err)
 	}
 	a.tracks = newTracks(targetsOf(byKind), logger)
+	a.tracks.kept = a.keeper.snapshots
 	a.tracks.SetCanaries(set.rules.Canaries)
+	a.tracks.restore(ctx)
+	a.tracks.ask(ctx) // before the first record: runs that go on must see it
 	a.headers.Set(set.rules.Headers())
 	return gates.Config{Runs: runs, Log: log, Tracks: a.tracks, Logger: logger}, nil
 }
@@ -312,6 +315,7 @@ func (a *App) Run(ctx context.Context) error {
 	addActor(ctx, &g, a.keeper.Run)
 	addActor(ctx, &g, a.reloader.Run)
 	addActor(ctx, &g, a.tracks.Run)
+	addActor(ctx, &g, a.keepRuns)
 	addActor(ctx, &g, a.tick)
 	addActor(ctx, &g, a.trim)
 	a.logger.Info("guarding", "version", version.Get().Version, "api", a.Addr("api"), "ingest", a.Addr("ingest"),
@@ -345,6 +349,22 @@ func (a *App) tick(ctx context.Context) error {
 			a.logger.Error("a tick was not all it should be", "error", err)
 		}
 		a.ready.Store(true) // from the first tick on there are verdicts to be asked for
+	}
+}
+
+// keepRuns writes the runs of canaries down, beside the ticks.
+func (a *App) keepRuns(ctx context.Context) error {
+	every := time.NewTicker(tickEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-every.C:
+			if err := a.loop.runs.Keep(ctx, now); err != nil && ctx.Err() == nil {
+				a.logger.Warn("runs of canaries are not written down; a crash would cost some of what the judges know", "error", err)
+			}
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 
 // Book keeps the runs of all canaries. It is safe for concurrent use.
 //
-// Two locks, taken in this order: steer is held by whoever changes what is durable (a
+// Two locks matter, taken in this order: steer is held by whoever changes what is durable (a
 // tick, a start, a person), over its input and output; mu guards the fields, and is held
 // for moments only, so that records are never kept waiting by a disk.
 type Book struct {
@@ -43,6 +43,10 @@ type Book struct {
 	at    time.Time       // of the last tick
 
 	saveAfter time.Time // no writing down before, as it failed just now; guarded by steer
+
+	keep      sync.Mutex // held by Keep, which never takes steer
+	keepAfter time.Time  // like saveAfter; guarded by keep
+	writing   sync.Mutex // held while a run is written down; taken after steer or keep, before mu
 }
 
 // slot is what is kept of one canary.
@@ -222,6 +226,8 @@ func randomID() string { return strings.ToLower(rand.Text()[:2]) }
 func (b *Book) Close(ctx context.Context) error {
 	b.end()
 	b.calls.Wait()
+	b.keep.Lock()
+	defer b.keep.Unlock()
 	b.steer.Lock()
 	defer b.steer.Unlock()
 	var errs []error

@@ -108,7 +108,7 @@ func (w *world) live(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		time.Sleep(500 * time.Millisecond)
 		w.now = time.Now()
-		w.tickErr = cmp.Or(w.book.Tick(w.t.Context(), w.now), w.tickErr)
+		w.tickErr = cmp.Or(w.book.Tick(w.t.Context(), w.now), w.book.Keep(w.t.Context(), w.now), w.tickErr)
 		synctest.Wait()
 	}
 }

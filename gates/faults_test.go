@@ -265,6 +265,7 @@ func TestEverybodyAtOnce(t *testing.T) {
 	all.Go(func() {
 		for i := range 2 * rounds {
 			_ = w.book.Tick(t.Context(), t0.Add(time.Duration(i)*500*time.Millisecond))
+			_ = w.book.Keep(t.Context(), t0.Add(time.Duration(i)*500*time.Millisecond))
 		}
 	})
 	all.Go(func() {

@@ -88,6 +88,7 @@ func (s script) play(t testing.TB, mortal bool) (*world, gatewarden.Run) {
 		w.now = tick
 		if back.IsZero() {
 			_ = w.book.Tick(t.Context(), w.now) // what fails is tried again; a death is looked for below
+			_ = w.book.Keep(t.Context(), w.now)
 			if w.disk.dead {
 				back = w.now.Add(s.away)
 			}

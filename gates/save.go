@@ -21,8 +21,8 @@ const (
 	// saveLater is the pause after a write that failed.
 	saveLater = 2 * time.Second
 
-	// Writing is spread over so many ticks, fewer than there are until it is due again: all
-	// at once would make one tick slow.
+	// Writing is spread over so many calls of Keep, fewer than there are until it is due
+	// again: all at once would keep what is urgent waiting.
 	saveTicks     = 16
 	savePastTicks = 100
 
@@ -117,8 +117,16 @@ func (b *Book) save(ctx context.Context, r *run) error {
 	return err
 }
 
-// put writes a run down; steer is held.
+// put writes a run down. Who comes later writes later, so that what is durable never goes
+// back.
 func (b *Book) put(ctx context.Context, r *run) error {
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	return b.putNow(ctx, r)
+}
+
+// putNow is put for who holds writing.
+func (b *Book) putNow(ctx context.Context, r *run) error {
 	if b.cfg.Runs == nil {
 		return nil
 	}
@@ -140,40 +148,84 @@ func (b *Book) put(ctx context.Context, r *run) error {
 	return nil
 }
 
-// saveDue writes down the runs that have changed or were written long ago, and the
-// histories. After a failure it waits a little.
-func (b *Book) saveDue(ctx context.Context, at time.Time) error {
+// saveChanged writes down the runs that have changed, before what follows from it is done.
+// After a failure it waits a little.
+func (b *Book) saveChanged(ctx context.Context, at time.Time) error {
 	if b.cfg.Runs == nil || at.Before(b.saveAfter) {
 		return nil
 	}
-	b.mu.Lock()
-	slots, gone := slices.Clone(b.slots), b.gone
-	b.mu.Unlock()
-	due := b.all(func(r *run) bool {
-		return !r.dirty && r.judge != nil && at.Sub(r.savedAt) >= saveEvery && r.decision == nil
-	})
-	due = due[:min(len(due), len(slots)/saveTicks+1)]
-	for _, r := range append(b.all(func(r *run) bool { return r.dirty && r.decision == nil }), due...) {
+	for _, r := range b.all(func(r *run) bool { return r.dirty && r.decision == nil }) {
 		if err := b.save(ctx, r); err != nil {
 			b.saveAfter = at.Add(saveLater)
 			return err
 		}
-		r.savedAt = at
+		b.saved(&r.savedAt, at)
 	}
 	b.retryLog(at)
+	return nil
+}
+
+// Keep writes down what changes all the time, the judges of runs and the histories of
+// baselines, and lets go of what nobody needs any more. It is to be called about twice a
+// second, beside Tick, which then waits for no disk while nothing happens to a run. What
+// it has not written after a crash is taken from the log.
+func (b *Book) Keep(ctx context.Context, at time.Time) error {
+	b.keep.Lock()
+	defer b.keep.Unlock()
+	if b.cfg.Runs == nil || at.Before(b.keepAfter) {
+		return nil
+	}
+	b.mu.Lock()
+	slots, gone := slices.Clone(b.slots), slices.Clone(b.gone)
+	b.mu.Unlock()
+	err := errors.Join(b.saveJudges(ctx, at, len(slots)/saveTicks+1), b.savePasts(ctx, at, slots))
+	if err == nil {
+		err = errors.Join(b.remove(ctx, gone), b.trim(ctx, at))
+	}
+	if err != nil {
+		b.keepAfter = at.Add(saveLater)
+	}
+	return err
+}
+
+// saveJudges writes down up to n of the runs that were written long ago; keep is held.
+func (b *Book) saveJudges(ctx context.Context, at time.Time, n int) error {
+	due := b.all(func(r *run) bool {
+		return !r.dirty && r.judge != nil && at.Sub(r.savedAt) >= saveEvery && r.decision == nil
+	})
+	for _, r := range due[:min(len(due), n)] {
+		if err := b.put(ctx, r); err != nil {
+			return err
+		}
+		b.saved(&r.savedAt, at)
+	}
+	return nil
+}
+
+// savePasts writes down a part of the histories that were written long ago; keep is held.
+func (b *Book) savePasts(ctx context.Context, at time.Time, slots []*slot) error {
 	turn := len(slots)/savePastTicks + 1
 	for _, s := range slots {
-		if turn == 0 || at.Sub(s.past.savedAt) < savePastEvery {
+		b.mu.Lock()
+		due := at.Sub(s.past.savedAt) >= savePastEvery
+		b.mu.Unlock()
+		if turn == 0 || !due {
 			continue
 		}
 		turn--
 		if err := b.savePast(ctx, s); err != nil {
-			b.saveAfter = at.Add(saveLater)
 			return err
 		}
-		s.past.savedAt = at
+		b.saved(&s.past.savedAt, at)
 	}
-	return b.remove(ctx, gone)
+	return nil
+}
+
+// saved remembers when something was written down.
+func (b *Book) saved(when *time.Time, at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	*when = at
 }
 
 // retryLog lets observations go into the log again, after a pause and when runs can be

@@ -140,26 +140,37 @@ func (b *Book) steerRun(ctx context.Context, at time.Time, id, by string, alread
 // finish ends a running run as apply says. It happens when it is written down: then the
 // person who asked for it may rely on it.
 func (b *Book) finish(ctx context.Context, at time.Time, r *run, apply func(*run)) error {
+	if err := b.putEnd(ctx, r, apply); err != nil {
+		return err
+	}
+	if err := b.settle(ctx, at, r); err != nil {
+		b.cfg.Logger.Warn("what follows from the end of a run waits for the next tick", "run", r.ID, "error", err)
+	}
+	return nil
+}
+
+// putEnd writes the end of a run down and then lets it have ended. Meanwhile nobody writes
+// down that it goes on.
+func (b *Book) putEnd(ctx context.Context, r *run, apply func(*run)) error {
+	b.writing.Lock()
+	defer b.writing.Unlock()
 	b.mu.Lock()
 	r.refresh()
 	ended := *r
 	ended.wake, ended.todo.Events = nil, slices.Clone(r.todo.Events)
 	apply(&ended)
 	b.mu.Unlock()
-	if err := b.put(ctx, &ended); err != nil {
+	if err := b.putNow(ctx, &ended); err != nil {
 		return gatewarden.Errorf(gatewarden.Unavailable, "the run goes on: %w", err).WithHint("is the disk of the state folder full?")
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	apply(r)
 	r.dirty = false
 	if s := b.slot(r.Canary); s != nil && s.active == r && r.judge == nil {
 		b.retire(s)
 	}
 	b.ended(r)
-	b.mu.Unlock()
-	if err := b.settle(ctx, at, r); err != nil {
-		b.cfg.Logger.Warn("what follows from the end of a run waits for the next tick", "run", r.ID, "error", err)
-	}
 	return nil
 }
 

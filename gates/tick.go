@@ -30,14 +30,13 @@ func (b *Book) Tick(ctx context.Context, at time.Time) error {
 	defer b.steer.Unlock()
 	errs := []error{b.judge(at)}
 	b.flush(ctx, at) // what the judges were told of the split
-	errs = append(errs, b.saveDue(ctx, at))
+	errs = append(errs, b.saveChanged(ctx, at))
 
 	ctx, cancel := context.WithTimeout(ctx, tickWithin)
 	defer cancel()
 	for _, r := range b.all((*run).busy) {
 		errs = append(errs, b.settle(ctx, at, r))
 	}
-	errs = append(errs, b.trim(ctx, at))
 	return errors.Join(errs...)
 }
 

@@ -391,7 +391,7 @@ func (w *world) pass(d time.Duration, service string, perTick int, failed bool) 
 			w.send(service, gatewarden.TrackBaseline, perTick, false)
 			w.send(service, gatewarden.TrackCanary, perTick, failed)
 		}
-		w.tickErr = cmp.Or(w.book.Tick(w.t.Context(), w.now), w.tickErr)
+		w.tickErr = cmp.Or(w.book.Tick(w.t.Context(), w.now), w.book.Keep(w.t.Context(), w.now), w.tickErr)
 	}
 }
 
