@@ -1,0 +1,118 @@
+// The state of the guard as the page knows it: one stream of server-sent events, which the
+// browser takes up again by itself, and what it said so far.
+
+const mostEvents = 500;
+const staleAfter = 6000; // ms without a word; the guard says something every second
+const hiddenFor = 60000; // ms; then the stream is closed until somebody looks again
+
+export class Live {
+  constructor(changed) {
+    this.changed = changed;
+    this.status = null;
+    this.slos = new List((s) => s.name);
+    this.canaries = new List((c) => c.name);
+    this.actions = new List((a) => a.id);
+    this.events = []; // the oldest first
+    this.connection = "connecting"; // live, lost
+    this.problem = null; // why not: {message, hint}
+    this.heard = performance.now();
+    this.lostAt = null;
+  }
+
+  start() {
+    this.open();
+    setInterval(() => this.check(), 1000);
+    document.addEventListener("visibilitychange", () => {
+      clearTimeout(this.hiding);
+      if (document.hidden) this.hiding = setTimeout(() => this.close(), hiddenFor);
+      else if (!this.source) this.open();
+    });
+  }
+
+  open() {
+    this.heard = performance.now();
+    const last = this.events.at(-1)?.seq || 0;
+    const source = new EventSource(`api/v1/live?limit=${mostEvents}&since=${last}`);
+    this.source = source;
+    const on = (type, take) =>
+      source.addEventListener(type, (e) => {
+        this.heard = performance.now();
+        this.connection = "live";
+        this.problem = this.lostAt = null;
+        take(JSON.parse(e.data));
+        this.changed(type);
+      });
+    on("status", (d) => (this.status = d));
+    on("slos", (d) => this.slos.take(d));
+    on("canaries", (d) => this.canaries.take(d));
+    on("actions", (d) => this.actions.take(d));
+    on("event", (d) => this.remember(d));
+    source.onerror = () => {
+      if (source.readyState === EventSource.CLOSED) this.explain(); // the guard answered, and said no
+      this.lose();
+    };
+  }
+
+  close() {
+    this.source?.close();
+    this.source = null;
+  }
+
+  remember(e) {
+    if (e.seq && e.seq <= (this.events.at(-1)?.seq || 0)) return; // said twice over a reconnect
+    this.events.push(e);
+    if (this.events.length > mostEvents) this.events.splice(0, this.events.length - mostEvents);
+  }
+
+  lose() {
+    if (this.connection !== "lost") this.lostAt = this.status?.now || null;
+    this.connection = "lost";
+    this.changed("connection");
+  }
+
+  /** check notices a silence that the browser takes for a connection. */
+  check() {
+    if (!this.source || performance.now() - this.heard < staleAfter) return;
+    this.lose();
+    this.close();
+    this.open();
+  }
+
+  async explain() {
+    try {
+      const r = await fetch("api/v1/status");
+      if (!r.ok) this.problem = (await r.json()).error;
+      else this.problem = { message: "the guard answers, but its live stream does not", hint: "other open pages may use it up: close some of them" };
+    } catch {
+      this.problem = null; // nobody there: the notice says so
+    }
+    this.changed("connection");
+  }
+}
+
+/** List is what the stream tells in changes: all names in order, and the items that are new. */
+class List {
+  constructor(name) {
+    this.name = name;
+    this.order = [];
+    this.items = new Map();
+    this.known = false;
+  }
+
+  take({ order, changed }) {
+    this.known = true;
+    for (const item of changed || []) this.items.set(this.name(item), item);
+    if (!order) return;
+    this.order = order;
+    const names = new Set(order);
+    for (const name of this.items.keys()) if (!names.has(name)) this.items.delete(name);
+  }
+
+  all() {
+    return this.order.map((name) => this.items.get(name)).filter(Boolean);
+  }
+
+  get(name) {
+    return this.items.get(name);
+  }
+}

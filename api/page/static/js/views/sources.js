@@ -1,0 +1,32 @@
+// The sources: what comes in, whether it comes, and what the guard runs on.
+
+import { h } from "../dom.js";
+import { count, ago, at, decimal } from "../format.js";
+import { badge, empty, facts, table, time } from "../parts.js";
+
+export function sources(c) {
+  const s = c.live.status;
+  if (!s) return [h("h1", {}, "Sources"), h("div", { class: "skeleton", "aria-hidden": "true" })];
+  return [
+    h("h1", {}, "Sources"),
+    s.sources?.length
+      ? table(
+          "Sources",
+          [["source"], ["state"], ["kind"], ["records", "num"], ["newest record", "num"], ["lag", "num"]],
+          s.sources.map((x) => {
+            const row = [x.name, badge(x.silent ? "silent" : "seeing"), x.kind, count(x.records), x.last_record ? ago(x.last_record, s.now) : "none yet", x.last_record ? `${decimal(x.lag_seconds, 2)} s` : "–"];
+            row.key = x.name;
+            return row;
+          }),
+        )
+      : empty("No source is configured.", "Name one in gatewarden.yaml under ", h("code", {}, "sources:"), ", and let Kong send its log there."),
+    s.sources?.some((x) => x.silent) ? h("div", { class: "problem" }, h("strong", {}, "A source is silent, so nothing can be judged by it."), h("p", {}, "Does Kong send its log? Look at its http-log plugin and at Kong's error log; ", h("code", {}, "curl -d @kong.log http://GUARD:8081/ingest/kong"), " tries the way in.")) : null,
+    h("section", { "aria-labelledby": "config" }, h("h2", { id: "config" }, "Configuration"), s.config.error ? h("div", { class: "problem" }, h("strong", {}, "The newest files are not in force."), h("p", {}, s.config.error)) : null, s.config.unfit?.length ? h("div", { class: "problem" }, h("strong", {}, "Steps that would be refused"), h("ul", {}, s.config.unfit.map((u) => h("li", {}, u)))) : null, facts(["file", h("code", {}, s.config.file)], ["loaded", time(s.config.loaded_at, s.now)])),
+    h(
+      "section",
+      { "aria-labelledby": "guard-facts" },
+      h("h2", { id: "guard-facts" }, "The guard"),
+      facts(["version", s.version], ["running since", at(s.started_at, s.now), ` (${ago(s.started_at, s.now).replace(" ago", "")})`], ["its clock", at(s.now, s.now)], ["series kept", count(s.series)], ...Object.entries(s.listeners || {}).map(([name, address]) => [`listens for ${name}`, h("code", {}, address)])),
+    ),
+  ];
+}
