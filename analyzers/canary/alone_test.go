@@ -20,12 +20,12 @@ func aloneTraffic(seed uint64, failing float64) (*traffic, Policy) {
 }
 
 // rollouts judges some seeds and returns how many came to the state, and the last verdict.
-func rollouts(t *testing.T, seeds uint64, state gatewarden.State, seconds int, make func(seed uint64) (*traffic, Policy)) (int, gatewarden.CanaryVerdict) {
+func rollouts(t *testing.T, seeds uint64, state gatewarden.State, seconds int, of func(seed uint64) (*traffic, Policy)) (int, gatewarden.CanaryVerdict) {
 	t.Helper()
 	n := 0
 	var last gatewarden.CanaryVerdict
 	for seed := range seeds {
-		tr, p := make(seed)
+		tr, p := of(seed)
 		if last, _ = tr.run(t, p, seconds); last.State == state {
 			n++
 		}

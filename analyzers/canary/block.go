@@ -91,6 +91,13 @@ type rankBlock struct {
 	block
 	Strata  [][2]histogram `json:"strata,omitempty"`
 	scratch []float64
+	used    []usedBin
+}
+
+// usedBin is a bin that is not empty.
+type usedBin struct {
+	bin int
+	n   float64
 }
 
 func (b *rankBlock) stratum(i int) *[2]histogram {
@@ -125,13 +132,17 @@ func (b *rankBlock) ranks(shifts []int, into []stats.Ranks) {
 			continue
 		}
 		below := b.cumulate(base)
+		b.used = b.used[:0]
+		for j, n := range canary.Counts {
+			if n > 0 {
+				b.used = append(b.used, usedBin{canary.First + j - base.First, float64(n)})
+			}
+		}
 		for k, shift := range shifts {
 			var w float64
-			for j, n := range canary.Counts {
-				if n > 0 {
-					at := canary.First + j - shift - base.First + k&1 // with the ties: below the next bin
-					w += float64(n) * below[min(max(at, 0), len(below)-1)]
-				}
+			for _, u := range b.used {
+				at := u.bin - shift + k&1 // with the ties: below the next bin
+				w += u.n * below[min(max(at, 0), len(below)-1)]
 			}
 			into[k].Add(w, float64(canary.Total), float64(base.Total))
 		}

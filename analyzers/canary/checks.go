@@ -28,6 +28,7 @@ var (
 	rankGrid   = [...]float64{0.3, 0.6, 1.2, 3}     // slopes of the rank bet
 	rareGrid   = [...]float64{0.05, 0.2, 0.4, 0.7}  // shares of the null's ratio
 	mirrorGrid = [...]float64{1 / 0.05, 1 / 0.15, 1 / 0.3, 1 / 0.5, 1 / 0.7, 1 / 0.85}
+	ladderGrid = [...]float64{0.4, 1.5}                           // slopes of the bets that an effect's size is found with
 	ladder     = [...]float64{1, 1.05, 1.1, 1.2, 1.35, 1.5, 2, 3} // latency ratios that an effect is placed between
 )
 
@@ -183,8 +184,8 @@ func newRankCheck() rankCheck {
 		Fail: stats.NewMixture(len(rankGrid), laterStarts), Pass: passing{Mix: stats.NewMixture(len(rankGrid), 0)},
 	}
 	for i := range ladder {
-		r.Slower[i] = stats.NewMixture(len(rankGrid), 0)
-		r.Faster[i] = stats.NewMixture(len(rankGrid), 0)
+		r.Slower[i] = stats.NewMixture(len(ladderGrid), 0)
+		r.Faster[i] = stats.NewMixture(len(ladderGrid), 0)
 	}
 	return r
 }
@@ -204,24 +205,34 @@ func (r *rankCheck) close(shifts *[shiftCount]int, weight float64) {
 		r.Closed++
 		var ranks [shiftCount]stats.Ranks
 		r.Block.ranks(shifts[:], ranks[:])
-		r.Fail.Next(rankGains(ranks[shiftMax].Z()), weight)
+		gains := rankGains(ranks[shiftMax].Z())
+		r.Fail.Next(gains[:], weight)
 		if !r.Block.Trouble {
-			r.Pass.next(rankGains(-ranks[shiftPass].Z()))
+			gains = rankGains(-ranks[shiftPass].Z())
+			r.Pass.next(gains[:])
 		}
 		for i := range ladder {
-			r.Slower[i].Next(rankGains(ranks[shiftLadder+2*i].Z()), 0)
-			r.Faster[i].Next(rankGains(-ranks[shiftLadder+2*i+1].Z()), 0)
+			gains := ladderGains(ranks[shiftLadder+2*i].Z())
+			r.Slower[i].Next(gains[:], 0)
+			gains = ladderGains(-ranks[shiftLadder+2*i+1].Z())
+			r.Faster[i].Next(gains[:], 0)
 		}
 	}
 	r.Block.reset()
 }
 
-func rankGains(z float64) []float64 {
-	var gains [len(rankGrid)]float64
+func rankGains(z float64) (gains [len(rankGrid)]float64) {
 	for g, c := range rankGrid {
 		gains[g] = stats.RankGain(c, z)
 	}
-	return gains[:]
+	return gains
+}
+
+func ladderGains(z float64) (gains [len(ladderGrid)]float64) {
+	for g, c := range ladderGrid {
+		gains[g] = stats.RankGain(c, z)
+	}
+	return gains
 }
 
 // bounds returns the interval that the ratio of latencies lies in. As evidence falls from

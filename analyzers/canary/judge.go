@@ -24,8 +24,9 @@ type Judge struct {
 	weights [checkCount]float64
 
 	state
-	last *cell   // the one that was added to last
-	free []*cell // cells to use again
+	last    *cell       // the one that was added to last
+	free    []*cell     // cells to use again
+	passing [3]*passing // what passes returns
 }
 
 // state is all of a Judge that changes.
@@ -557,7 +558,7 @@ func (j *Judge) decide(second int64) {
 
 // passes returns the processes that must all speak for a pass.
 func (j *Judge) passes() []*passing {
-	var p []*passing
+	p := j.passing[:0]
 	if j.alone() {
 		for i := range j.Alone {
 			if j.aloneLimit(i) > 0 {

@@ -331,8 +331,7 @@ func BenchmarkAdd(b *testing.B) {
 // eight rungs, both tails, for failing and for passing; observations are not among it.
 func BenchmarkSecond(b *testing.B) {
 	tr := newTraffic(1)
-	j, _ := New(DefaultPolicy(), epoch)
-	j.SetSplit(epoch, 0.1)
+	j := begin(b, tr, DefaultPolicy()) // with a history: its blocks are of one second
 	var all [16][]gatewarden.Observation
 	for s := range all {
 		all[s] = collect(tr, s)
@@ -347,6 +346,47 @@ func BenchmarkSecond(b *testing.B) {
 		}
 		b.StartTimer()
 		j.Advance(epoch.Add(time.Duration(s+4) * time.Second))
+	}
+}
+
+// Two hundred runs side by side, each at 200 requests/s, advance by one second.
+func BenchmarkTwoHundredJudges(b *testing.B) {
+	judges := make([]*Judge, 200)
+	for i := range judges {
+		judges[i], _ = New(DefaultPolicy(), epoch)
+		judges[i].SetSplit(epoch, 0.1)
+	}
+	tr := newTraffic(1)
+	var all [16][]gatewarden.Observation
+	for s := range all {
+		all[s] = collect(tr, s)
+	}
+	for s := 0; b.Loop(); s++ {
+		b.StopTimer()
+		for _, j := range judges {
+			for i := range all[s%len(all)] {
+				o := all[s%len(all)][i]
+				o.At = epoch.Add(time.Duration(s) * time.Second)
+				j.Add(&o)
+			}
+		}
+		b.StartTimer()
+		for _, j := range judges {
+			j.Standing(epoch.Add(time.Duration(s+4) * time.Second))
+		}
+	}
+}
+
+func BenchmarkStanding(b *testing.B) {
+	tr := newTraffic(1)
+	j, _ := New(DefaultPolicy(), epoch)
+	for s := range 60 {
+		tr.second(j, s)
+	}
+	at := epoch.Add(time.Minute)
+	b.ReportAllocs()
+	for b.Loop() {
+		j.Standing(at)
 	}
 }
 

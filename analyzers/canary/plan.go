@@ -38,7 +38,7 @@ func (p *Policy) TimeToFailErrors(t Traffic, ratio float64) time.Duration {
 	if ratio <= p.Errors.MaxRatio {
 		growth = 0
 	}
-	return max(takes(p.failNeed(checkErrors), growth), (enoughBlocks+1)*shortBlock*time.Second)
+	return max(takes(p.failNeed(checkErrors), growth), enoughBlocks*oneBlock*time.Second)
 }
 
 // TimeToFailLatency returns how long it takes to fail a canary whose latencies are ratio
@@ -92,7 +92,7 @@ func (t Traffic) rankGrowth(ratio float64) float64 {
 	if spread <= 0 {
 		spread = 0.5
 	}
-	n, m := t.Rate*t.Share*shortBlock, t.Rate*(1-t.Share)*shortBlock
+	n, m := t.Rate*t.Share*oneBlock, t.Rate*(1-t.Share)*oneBlock
 	above := 0.5 * math.Erfc(-math.Log(ratio)/(2*spread)) // of a canary's latency over a baseline's
 	var ranks stats.Ranks
 	ranks.Add(above*n*m, n, m)
@@ -105,7 +105,7 @@ func (t Traffic) rankGrowth(ratio float64) float64 {
 		}
 		best = max(best, mean)
 	}
-	return best / shortBlock
+	return best / oneBlock
 }
 
 // takes returns how long evidence that grows by so much a second needs.

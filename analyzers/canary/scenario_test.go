@@ -367,7 +367,7 @@ func TestRoutesAreComparedWithThemselves(t *testing.T) {
 }
 
 // begin returns a judge that has seen the history.
-func begin(t *testing.T, tr *traffic, p Policy) *Judge {
+func begin(t testing.TB, tr *traffic, p Policy) *Judge {
 	t.Helper()
 	j, err := New(p, epoch)
 	if err != nil {

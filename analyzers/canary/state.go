@@ -208,7 +208,7 @@ func (r *rankCheck) damaged() bool {
 	}
 	for _, rungs := range [2]*[len(ladder)]stats.Mixture{&r.Slower, &r.Faster} {
 		for i := range rungs {
-			bad = bad || !rungs[i].Valid(len(rankGrid))
+			bad = bad || !rungs[i].Valid(len(ladderGrid))
 		}
 	}
 	return bad

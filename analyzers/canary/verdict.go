@@ -73,6 +73,9 @@ func (j *Judge) counts(t gatewarden.Track) gatewarden.TrackCounts {
 	if k.Latency.Total > 0 {
 		c.P50 = gatewarden.Duration(binLatency(k.Latency.quantile(0.5)).Round(time.Millisecond))
 		c.P99 = gatewarden.Duration(binLatency(k.Latency.quantile(tailQuantile)).Round(time.Millisecond))
+		for _, p := range gatewarden.LatencyPercents() {
+			c.Latencies = append(c.Latencies, gatewarden.Duration(binLatency(k.Latency.quantile(p/100)).Round(time.Millisecond)))
+		}
 	}
 	return c
 }

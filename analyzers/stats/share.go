@@ -42,7 +42,7 @@ func ShareNull(s, rho float64) float64 { return rho * s / (rho*s + 1 - s) }
 func ShareStake(q0, ratio, m float64) float64 {
 	one := (ShareNull(q0, ratio) - q0) / (q0 * (1 - q0))
 	limit := stakeCap / q0
-	if one >= limit {
+	if one >= limit || m <= 1 {
 		return one
 	}
 	return limit * -math.Expm1(m*math.Log1p(-one/limit))
