@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -31,9 +32,11 @@ type tracks struct {
 	// targets returns an upstream's targets; nil when no Kong is configured.
 	targets func(ctx context.Context, upstream string) ([]kong.Target, error)
 	resolve func(ctx context.Context, host string) ([]string, error)
+	kept    blobs // over a restart; nil for not at all
 	logger  *slog.Logger
 
 	mu       sync.RWMutex
+	news     bool // known has changed and is not yet in kept
 	canaries []gatewarden.Canary
 	known    map[string]*division // by the canary's name
 }
@@ -74,7 +77,7 @@ func (t *tracks) SetCanaries(list []gatewarden.Canary) {
 		}
 		known[c.Name] = d
 	}
-	t.known = known
+	t.known, t.news = known, true
 }
 
 // add makes addresses known that the rules name themselves.
@@ -164,6 +167,7 @@ func (t *tracks) ask(ctx context.Context) {
 		}
 		t.learn(ctx, c, list, err)
 	}
+	t.save(ctx)
 }
 
 // learn takes what Kong said about the targets of a canary's upstream.
@@ -191,6 +195,7 @@ func (t *tracks) learn(ctx context.Context, c *gatewarden.Canary, list []kong.Ta
 			fresh.of[address] = track
 		}
 	}
+	t.news = t.news || !maps.Equal(d.of, fresh.of)
 	t.known[c.Name] = fresh
 }
 

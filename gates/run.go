@@ -102,6 +102,9 @@ func (r *run) point(at time.Time) {
 	if n := len(r.Trail); n > 0 && at.Sub(r.Trail[n-1].At) < r.trailEvery || at.Before(r.StartedAt) {
 		return
 	}
+	if d := r.decision; d != nil && d.state != gatewarden.Healthy && at.After(d.at) {
+		return // a guard that catches up is beyond the end of the run already
+	}
 	v := r.judge.Verdict(r.advanced)
 	r.show(&v)
 	p := gatewarden.RunPoint{At: at, Fail: finite(v.Evidence), Pass: finite(v.PassEvidence())}
