@@ -120,7 +120,13 @@ type TrackCounts struct {
 	P50      Duration   `json:"p50"`
 	P99      Duration   `json:"p99"`
 	Newest   *time.Time `json:"newest,omitempty"` // the newest second with requests
+	// Latencies are those that so many per cent of the requests did not exceed:
+	// LatencyPercents, in that order. Empty without latencies.
+	Latencies []Duration `json:"latencies,omitempty"`
 }
+
+// LatencyPercents are the percentiles by which TrackCounts shows a distribution.
+func LatencyPercents() []float64 { return []float64{1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9} }
 
 // CheckEvidence is how one check stands.
 type CheckEvidence struct {
