@@ -53,14 +53,23 @@ func TestKillInTheMiddleOfARun(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			t.Parallel()
-			w := openTwins(t, fmt.Sprintf(twinRules, c.checks), c.weights)
-			w.canaryFails(c.canary, w.start().Add(c.onset))
 			random := rand.New(rand.NewPCG(c.seed, 0))
-			for range 3 {
-				w.waitOrOver(time.Duration(random.Int64N(int64(7 * time.Second))))
-				w.killOne()
+			for try := 1; ; try++ {
+				w := openTwins(t, fmt.Sprintf(twinRules, c.checks), c.weights)
+				w.canaryFails(c.canary, w.start().Add(c.onset))
+				for range 3 {
+					w.waitOrOver(time.Duration(random.Int64N(int64(7 * time.Second))))
+					w.killOne()
+				}
+				w.untilOver()
+				if late := w.runs[0].Verdict.Late; late > 0 && try < 3 {
+					t.Logf("once more: the machine is so busy that %d requests came too late even undisturbed", late)
+					w.visitors.close()
+					continue
+				}
+				w.compare(c.want)
+				return
 			}
-			w.compare(c.want)
 		})
 	}
 }
@@ -199,23 +208,34 @@ func (w *twins) killOne() {
 	}
 }
 
-// compare waits for both answers, and compares them with everything that they rest on.
-func (w *twins) compare(want gatewarden.RunState) {
+// untilOver waits for both answers.
+func (w *twins) untilOver() {
 	w.t.Helper()
 	for i, p := range w.guards {
 		eventually(w.t, "the run to end", func() error {
-			err := p.get("/api/v1/runs/"+w.runs[i].ID, &w.runs[i])
-			if err == nil && !w.runs[i].Over() {
-				err = fmt.Errorf("it is running: %s", w.runs[i].Reason)
+			var run gatewarden.Run
+			if err := p.get("/api/v1/runs/"+w.runs[i].ID, &run); err != nil {
+				return err
 			}
-			return err
+			if w.runs[i] = run; !run.Over() {
+				return fmt.Errorf("it is running: %s", run.Reason)
+			}
+			return nil
 		})
 	}
+}
+
+// compare compares both answers with everything that they rest on.
+func (w *twins) compare(want gatewarden.RunState) {
+	w.t.Helper()
 	alone := w.runs[0]
 	if alone.State != want || alone.Verdict.Canary.Requests == 0 || alone.Verdict.Late > 0 {
 		w.t.Errorf("undisturbed, the run ends %s: %s; %d requests came too late", alone.State, alone.Reason, alone.Verdict.Late)
 	}
-	if diff := cmp.Diff(alone, w.runs[1], cmpopts.IgnoreFields(gatewarden.Run{}, "ID", "Version"), cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+	// Dropped counts what ended before the run and came after its start was asked for, by
+	// the clock of each.
+	same := cmp.Options{cmpopts.IgnoreFields(gatewarden.Run{}, "ID", "Version"), cmpopts.IgnoreFields(gatewarden.CanaryVerdict{}, "Dropped"), cmpopts.EquateApprox(1e-9, 0)}
+	if diff := cmp.Diff(alone, w.runs[1], same); diff != "" {
 		w.t.Errorf("the guard that was killed says something else (-undisturbed +killed):\n%s", diff)
 	}
 }
