@@ -64,6 +64,7 @@ type App struct {
 	tracks   *tracks
 	loop     *loop
 	reloader *reloader
+	stopper  *stopper
 
 	ingest    *http.ServeMux
 	headers   *collector.Headers // that records are to carry
@@ -94,6 +95,7 @@ func New(ctx context.Context, opts Options) (*App, error) {
 		hup: make(chan os.Signal, 1),
 	}
 	signal.Notify(a.hup, syscall.SIGHUP)
+	a.stopper = newStopper(set.config.PauseFile, opts.Logger.With("component", "pause"))
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(context.Context, settings) error{
 		a.openListeners, a.openState, a.openStore, a.openEngine, a.openSources,
@@ -209,7 +211,7 @@ func (a *App) openEngine(ctx context.Context, set settings) error {
 	}
 	a.loop, j, err = newLoop(ctx, parts{
 		rules: set.rules, store: a.store, intake: a.intake, journal: a.journal, started: time.Now(), registry: a.registry,
-		gates: book, moves: true,
+		gates: book, moves: true, halt: a.stopper.look(),
 		engine: actions.Config{
 			Policies: set.rules.Policies, Executors: byKind, Leases: leases, Failpoint: a.opts.Failpoint,
 			Logger: a.logger.With("component", "actions"),
@@ -218,6 +220,7 @@ func (a *App) openEngine(ctx context.Context, set settings) error {
 	if err != nil {
 		return err
 	}
+	a.stopper.engine = a.loop.engine
 	a.onClose("the engine", a.drain)
 	a.onClose("the runs of canaries", a.loop.runs.Close)
 	a.reloader = newReloader(a, set, j, byKind)
@@ -316,6 +319,7 @@ func (a *App) Run(ctx context.Context) error {
 	addActor(ctx, &g, a.reloader.Run)
 	addActor(ctx, &g, a.tracks.Run)
 	addActor(ctx, &g, a.keepRuns)
+	addActor(ctx, &g, a.stopper.Run)
 	addActor(ctx, &g, a.tick)
 	addActor(ctx, &g, a.trim)
 	a.logger.Info("guarding", "version", version.Get().Version, "api", a.Addr("api"), "ingest", a.Addr("ingest"),

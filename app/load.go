@@ -115,9 +115,9 @@ func isConfig(path string) bool {
 	var top map[string]yaml.Node
 	if yaml.Unmarshal(data, &top) == nil {
 		switch {
-		case hasKey(top, "slos", "actions", "canaries"):
+		case hasKey(top, "slos", "actions", "canaries", "guardrails"):
 			return false
-		case hasKey(top, "listen", "state", "rules", "sources", "kong", "jenkins", "log", "web", "blind_after"):
+		case hasKey(top, "listen", "state", "rules", "sources", "kong", "jenkins", "log", "web", "blind_after", "pause_file"):
 			return true
 		}
 	}

@@ -55,6 +55,7 @@ type parts struct {
 	engine   actions.Config // the rules and the journal are filled in
 	gates    gates.Config   // the judges, the journal and the engine are filled in
 	moves    bool           // runs may move weights
+	halt     *actions.Pause // by a file, from the first instant on
 	started  time.Time      // the first instant
 	registry prometheus.Registerer
 }
@@ -63,9 +64,13 @@ type parts struct {
 func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	p.store.Configure(meters(p.rules))
 	p.engine.Journal, p.engine.SLOs, p.engine.Registerer = p.journal, p.rules.SLOs, p.registry
+	p.engine.Guardrails, p.engine.Traffic = p.rules.Guardrails, (&flows{store: p.store}).Of
 	engine, err := actions.New(p.engine)
 	if err != nil {
 		return nil, nil, fmt.Errorf("setting up the engine: %w", err)
+	}
+	if err := engine.Halt(ctx, p.halt); err != nil {
+		return nil, nil, err
 	}
 	if err := engine.Start(ctx, p.started); err != nil {
 		return nil, nil, fmt.Errorf("taking up what was under way: %w", err)

@@ -166,6 +166,7 @@ func (r *reloader) swap(next settings) {
 	r.app.loop.mu.Lock() // no tick sees half of it
 	r.app.store.Configure(meters(next.rules))
 	r.app.loop.engine.SetRules(next.rules.Policies, next.rules.SLOs)
+	r.app.loop.engine.SetGuardrails(next.rules.Guardrails)
 	r.app.loop.evaluator.Replace(r.judges.of(next.rules.SLOs))
 	r.app.setCanaries(next.rules)
 	r.app.loop.mu.Unlock()
@@ -236,6 +237,7 @@ func needRestart(before, after *rules.Config) []string {
 		{"jenkins", before.Jenkins, after.Jenkins},
 		{"log", before.Log, after.Log},
 		{"web", before.Web, after.Web},
+		{"pause_file", before.PauseFile, after.PauseFile},
 		{"blind_after", before.BlindAfter, after.BlindAfter},
 		{"sources", sourceText(before), sourceText(after)},
 	} {

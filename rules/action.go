@@ -22,6 +22,8 @@ const (
 	defaultWait        = 30 * time.Minute
 	defaultTimeout     = 10 * time.Second
 	laddersPerHour     = 2
+	defaultApproval    = time.Hour
+	longestApproval    = 7 * 24 * time.Hour
 
 	shortestLease = 5 * time.Second
 	longLease     = 24 * time.Hour
@@ -36,12 +38,18 @@ type actionSpec struct {
 	Limits limitsSpec    `yaml:"limits"`
 	Mode   string        `yaml:"mode"`
 
+	Approval approvalSpec `yaml:"approval"`
+
 	doc *document
 }
 
 type revertSpec struct {
 	After    time.Duration `yaml:"after"`
 	Stepwise *bool         `yaml:"stepwise"`
+}
+
+type approvalSpec struct {
+	Expires time.Duration `yaml:"expires"`
 }
 
 type limitsSpec struct {
@@ -119,6 +127,7 @@ func (a *actionSpec) build(d *document) gatewarden.ActionPolicy {
 		Limits: gatewarden.Limits{Cooldown: orDefault(d, &a.Limits.Cooldown, defaultCooldown)},
 		Mode:   a.mode(d),
 	}
+	a.expire(d, &p)
 	if a.Revert.Stepwise != nil {
 		p.Revert.Stepwise = *a.Revert.Stepwise
 	}
@@ -147,6 +156,20 @@ func (a *actionSpec) mode(d *document) gatewarden.Mode {
 	}
 	d.choice(d.find(&a.Mode), "mode", a.Mode, string(gatewarden.ModeObserve), string(gatewarden.ModeApprove), string(gatewarden.ModeEnforce))
 	return gatewarden.Mode(a.Mode)
+}
+
+// expire says how long a step waits for approval.
+func (a *actionSpec) expire(d *document, p *gatewarden.ActionPolicy) {
+	expires, at := orDefault(d, &a.Approval.Expires, defaultApproval), d.find(&a.Approval.Expires)
+	switch {
+	case p.Mode == gatewarden.ModeApprove:
+		p.ApprovalExpires = expires
+	case at != nil:
+		d.warnf(at, "write mode: approve, or remove the key", "nobody is asked for approval in mode %s", p.Mode)
+	}
+	if expires <= 0 || expires > longestApproval {
+		d.errorf(at, "write expires: 1h", "approval.expires must be above 0 and at most %s", days(longestApproval))
+	}
 }
 
 // orDefault returns what the file says, else the default.

@@ -18,6 +18,8 @@ type Config struct {
 	Jenkins Jenkins  `yaml:"jenkins"`
 	Log     Log      `yaml:"log"`
 	Web     Web      `yaml:"web"`
+	// PauseFile pauses the guard for as long as a file of that name is there; "" for none.
+	PauseFile string `yaml:"pause_file"`
 	// BlindAfter is how long all sources may be silent before silence can no longer be
 	// told from peace: verdicts are inconclusive then. Default 1 m.
 	BlindAfter time.Duration `yaml:"blind_after"`

@@ -53,7 +53,7 @@ func loadConfig(d *document) (*Config, Problems) {
 // absolve turns every path into one that is ready to open.
 func (c *Config) absolve() {
 	for _, p := range []*string{
-		&c.State.Dir, &c.Kong.TokenFile, &c.Kong.CAFile, &c.Web.ConfigFile,
+		&c.State.Dir, &c.Kong.TokenFile, &c.Kong.CAFile, &c.Web.ConfigFile, &c.PauseFile,
 		&c.Jenkins.TokenFile, &c.Jenkins.PasswordFile, &c.Jenkins.CAFile,
 	} {
 		*p = siblingPath(c.File, *p)

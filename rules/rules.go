@@ -16,11 +16,15 @@ type Rules struct {
 	SLOs     []gatewarden.SLO          // in the order of the files
 	Canaries []gatewarden.Canary       // in the order of the files
 	Policies []gatewarden.ActionPolicy // in the order of the files
-	Files    []string                  // the files that were looked at, sorted
+	// Guardrails bound all policies together.
+	Guardrails gatewarden.Guardrails
+	Files      []string // the files that were looked at, sorted
 
 	slos     []*sloSpec    // what SLOs were built from, one for one
 	canaries []*canarySpec // what Canaries were built from, one for one
 	actions  []*actionSpec // what Policies were built from, one for one
+
+	guardrails []*guardrailsSpec // more than one is a problem
 }
 
 // fileSpec is a rules file as it is written.
@@ -28,6 +32,8 @@ type fileSpec struct {
 	SLOs     []*sloSpec    `yaml:"slos"`
 	Canaries []*canarySpec `yaml:"canaries"`
 	Actions  []*actionSpec `yaml:"actions"`
+
+	Guardrails *guardrailsSpec `yaml:"guardrails"`
 }
 
 // LoadRules reads rules files, and of folders the *.yaml and *.yml in them. The
@@ -93,6 +99,7 @@ func loadRules(docs []*document) (*Rules, Problems) {
 	r.checkNames()
 	r.checkReferences()
 	r.checkWeights()
+	r.checkGuardrails()
 	r.aimAtCanaries()
 	problems := make([]Problems, len(docs))
 	for i, d := range docs {
@@ -127,6 +134,11 @@ func (r *Rules) read(d *document) {
 		a.doc = d
 		r.actions = append(r.actions, a)
 		r.Policies = append(r.Policies, a.build(d))
+	}
+	if g := spec.Guardrails; g != nil {
+		g.doc = d
+		r.guardrails = append(r.guardrails, g)
+		r.Guardrails = g.build(d)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	_ "time/tzdata" // quiet hours have time zones, and an empty image has no list of them
 
 	"github.com/spf13/cobra"
 
