@@ -45,12 +45,20 @@ func (e *Engine) countGate(l *ladder, at time.Time) (gate, reason string) {
 		return gateCooldown, fmt.Sprintf("%s is in its cool-down until %s", l.policy.Name, end.Add(limits.Cooldown).UTC().Format(time.RFC3339))
 	}
 	if n := e.begunSince(l.policy.Name, at.Add(-time.Hour)); limits.PerHour > 0 && n >= limits.PerHour {
-		return gatePerHour, fmt.Sprintf("%s has begun %d actions in the last hour, and its limit is %d", l.policy.Name, n, limits.PerHour)
+		return gatePerHour, fmt.Sprintf("%s has begun %s in the last hour, its limit of %d in an hour", l.policy.Name, many(n, "action"), limits.PerHour)
 	}
 	if n := e.active(l.policy.Name); limits.MaxActive > 0 && n >= limits.MaxActive {
-		return gateActive, fmt.Sprintf("%s has %d actions in place or under way, and its limit is %d", l.policy.Name, n, limits.MaxActive)
+		return gateActive, fmt.Sprintf("%s has %s in place or under way, its limit of %d at once", l.policy.Name, many(n, "action"), limits.MaxActive)
 	}
 	return "", ""
+}
+
+// many writes a number of things.
+func many(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // endBefore returns when the last ladder of a ladder's key ended, and false when there

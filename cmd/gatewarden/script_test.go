@@ -53,6 +53,7 @@ var update = flag.Bool("update", false, "write what the sessions print into thei
 //	awaitfile PATTERN waits until a file of that name exists
 //	emptydir DIR      there is nothing in the folder
 //	grab NAME REGEXP  sets $NAME to what the group matches in the last stdout
+//	sigusr 1          sends SIGUSR1 (or 2) to what runs in the background
 //	jsonlines FILE    every line of a file is one JSON object
 //
 // $API and $INGEST are free addresses for a guard to listen at.
@@ -62,7 +63,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script", UpdateScripts: *update, RequireUniqueNames: true, Setup: setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"envsubst": envsubst, "traffic": setTraffic, "kong": startKong, "gateguard": startGateGuard, "jenkins": startJenkins, "records": writeRecords, "post": post,
-			"await": await, "awaitfile": awaitFile, "emptydir": emptyDir, "occupy": occupy, "gzip": pack, "cut": cut, "grab": grab, "jsonlines": jsonLines,
+			"await": await, "awaitfile": awaitFile, "emptydir": emptyDir, "occupy": occupy, "gzip": pack, "cut": cut, "grab": grab, "jsonlines": jsonLines, "sigusr": sigusr,
 		},
 	})
 }
