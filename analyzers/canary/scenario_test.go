@@ -257,6 +257,23 @@ func TestAPassNeedsEvidence(t *testing.T) {
 	})
 }
 
+func TestAVerdictShowsTheDistribution(t *testing.T) {
+	tr := newTraffic(1)
+	j := begin(t, tr, prompt())
+	for s := range 60 {
+		tr.second(j, s)
+	}
+	v := j.Verdict(epoch.Add(time.Minute))
+	for name, c := range map[string]gatewarden.TrackCounts{"baseline": v.Baseline, "canary": v.Canary} {
+		if len(c.Latencies) != len(gatewarden.LatencyPercents()) || !slices.IsSorted(c.Latencies) || c.Latencies[4] != c.P50 || c.Latencies[8] != c.P99 {
+			t.Errorf("%s: %v, p50 %s, p99 %s", name, c.Latencies, c.P50, c.P99)
+		}
+	}
+	if v := begin(t, newTraffic(2), prompt()).Verdict(epoch.Add(time.Second)); v.Canary.Latencies != nil {
+		t.Errorf("latencies without requests: %v", v.Canary.Latencies)
+	}
+}
+
 func TestWarmUpIsForLatenciesOnly(t *testing.T) {
 	p := prompt()
 	p.WarmUp = time.Minute

@@ -35,10 +35,10 @@ func ShareNull(s, rho float64) float64 { return rho * s / (rho*s + 1 - s) }
 //	lambda_m = c (1 - (1 - lambda_1/c)^m),  c = max(lambda_1, 0.98/q0),  lambda_1 = (q1-q0) / (q0 (1-q0))
 //
 // At m = 1 the bet is the likelihood ratio of that alternative; each further event stakes
-// the same part of what is left of the cap. That is within a few per cent of the stake
-// with the greatest mean logarithm for binomial counts, from below, so that clusters are
-// not bet on as if they were crowds; and it never exceeds m times the stake of one event,
-// which ShareMargin relies on.
+// the same part of what is left of the cap. For binomial counts that gains at least nine
+// tenths of what the best stake would. It never exceeds m times the stake of one event
+// (Bernoulli's inequality), which ShareMargin relies on. Any m that is fixed before u is
+// seen keeps the bet fair: events that come in crowds are staked on as so many crowds.
 func ShareStake(q0, ratio, m float64) float64 {
 	one := (ShareNull(q0, ratio) - q0) / (q0 * (1 - q0))
 	limit := stakeCap / q0

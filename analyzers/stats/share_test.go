@@ -118,6 +118,34 @@ func TestShareBetOfOneEventIsTheLikelihoodRatio(t *testing.T) {
 	}
 }
 
+// The stake on m events gains nearly what the best stake would, for independent events:
+// looked for on a grid: at least nine tenths of it.
+func TestStakesAreNearTheBest(t *testing.T) {
+	for _, share := range []float64{0.02, 0.1, 0.5} {
+		for _, ratio := range []float64{1.6, 2.7, 5, 12, 100} {
+			q0 := ShareNull(share, 1.1)
+			q1 := ShareNull(q0, ratio)
+			for _, m := range []int{1, 2, 3, 5, 8, 13, 30} {
+				events := density(slices.Repeat([]float64{q1}, m))
+				gain := func(stake float64) float64 {
+					var mean float64
+					for x, p := range events {
+						mean += p * math.Log1p(stake*(float64(x)/float64(m)-q0))
+					}
+					return mean
+				}
+				best := 0.0
+				for part := 0.005; part <= stakeCap; part += 0.005 {
+					best = max(best, gain(part/q0))
+				}
+				if got := gain(ShareStake(q0, ratio, float64(m))); got < 0.9*best {
+					t.Errorf("share %v, ratio %v, %d events: mean gain %v of %v", share, ratio, m, got, best)
+				}
+			}
+		}
+	}
+}
+
 func TestShareBetCanWin(t *testing.T) {
 	if got := ShareGain(0.1, 25, 10, 0.8); got < 1 {
 		t.Errorf("eight of ten events on a tenth of the requests are worth e^%v", got)

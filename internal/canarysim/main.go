@@ -51,6 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&c.workers, "workers", runtime.GOMAXPROCS(0), "rollouts at a time")
 	flags.StringVar(&c.only, "only", "", "only these scenarios, by comma: "+strings.Join(keys(), " "))
 	flags.BoolVar(&c.ownOnly, "own", false, "only the project's judge")
+	picture := flags.String("svg", "", "write a picture of the evidence over time into this file instead of the table")
 	hostile := flags.Bool("hostile", false, "what the table leaves out: other rates and splits, ties, late records, blips and more")
 	flags.Float64Var(&c.policy.FalseAlarm, "false-alarm", c.policy.FalseAlarm, "the promised probability of a false rollback")
 	flags.DurationVar(&c.policy.WarmUp, "warm-up", 0, "how long latencies do not count")
@@ -66,6 +67,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	c.policy.MinDuration = min(c.policy.MinDuration, c.policy.Deadline)
 	if err := c.policy.Validate(); err != nil {
 		return err
+	}
+	if *picture != "" {
+		return os.WriteFile(*picture, draw(c.policy, c.seed), 0o644)
 	}
 	return table(ctx, &c, stdout, stderr)
 }
