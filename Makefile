@@ -3,7 +3,7 @@ GO   ?= go
 LINT  = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test lint bench canary-table demo fuzz golden jenkins-test tidy clean
+.PHONY: help build test lint bench canary-table demo shop story fuzz golden jenkins-test tidy clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,13 @@ canary-table: ## the canary judge beside oracles and today's tools, simulated
 
 demo: ## the whole story on this machine
 	$(GO) run ./cmd/gatewarden demo
+
+shop: build ## shop, customers and guard without Docker; ARGS=--story breaks v2, follows it and ends
+	$(GO) run ./examples/shop local --gatewarden bin/gatewarden $(ARGS)
+
+story: ## the same story on the containers of docker-compose.yml
+	docker compose up --detach --build --wait
+	docker compose run --rm story
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@$(GO) list ./... | while read -r pkg; do \
