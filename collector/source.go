@@ -45,6 +45,11 @@ type Env struct {
 	// Checkpoints remembers how far sources have read; nil when nothing outlives the
 	// process.
 	Checkpoints Checkpoints
+	// Gateway takes what nodes of the gateway say of themselves; nil when nobody asks.
+	Gateway Gateway
+	// Logged says that another source brings the gateway's log: its counters are then
+	// there to check the log by, and must not count the same requests again.
+	Logged bool
 }
 
 // Path returns a path of the configuration, ready to open.
