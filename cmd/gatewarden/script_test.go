@@ -39,8 +39,10 @@ var update = flag.Bool("update", false, "write what the sessions print into thei
 //	                  is $JENKINS_TOKEN
 //	gateguard         a guard with the canaries orders (passes), payments (fails), search
 //	                  (has no answer) and inventory (never ends); $GATEWARDEN_SERVER
-//	traffic BAD%      keeps orders' log coming to $INGEST, 100 records a second of which
-//	                  so many fail; "traffic stop" ends it
+//	traffic BAD% [canary]
+//	                  keeps orders' log coming to $INGEST, 100 records a second of which
+//	                  so many fail; "traffic stop" ends it. With canary every tenth record
+//	                  is of version v2, and of those so many fail, of the others none
 //	envsubst FILE...  fills $NAME in files; $$ stays a $
 //	records FILE KEY=VALUE...
 //	                  writes Kong log lines, as records describes
@@ -225,6 +227,7 @@ func occupy(ts *testscript.TestScript, neg bool, args []string) {
 type traffic struct {
 	endpoint string
 	percent  atomic.Int64 // that fail
+	canary   atomic.Bool  // every tenth record is of version v2, and only those fail
 	end      context.CancelFunc
 	running  sync.WaitGroup
 }
@@ -233,8 +236,8 @@ type traffic struct {
 type trafficKey struct{}
 
 func setTraffic(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: traffic BAD%% or traffic stop")
+	if neg || len(args) == 0 || len(args) > 2 {
+		ts.Fatalf("usage: traffic BAD%% [canary] or traffic stop")
 	}
 	t := ts.Value(trafficKey{}).(*traffic)
 	if args[0] == "stop" {
@@ -244,6 +247,7 @@ func setTraffic(ts *testscript.TestScript, neg bool, args []string) {
 	bad, err := strconv.ParseInt(strings.TrimSuffix(args[0], "%"), 10, 64)
 	ts.Check(err)
 	t.percent.Store(bad)
+	t.canary.Store(len(args) == 2)
 	t.start()
 }
 
@@ -281,7 +285,15 @@ func (t *traffic) run(ctx context.Context) {
 		for ; time.Since(from) >= each; n++ {
 			from = from.Add(each)
 			line := loglines.Line{ID: uint64(n), At: from, Service: "orders", Status: 200, Millis: 3}
-			if bad := t.percent.Load(); n*bad/100 > (n-1)*bad/100 {
+			count := n
+			if t.canary.Load() {
+				line.Version, count = "v1", 0 // the baseline fails nothing
+				if n%10 == 0 {
+					line.Version, count = "v2", n/10
+				}
+				line.Client = fmt.Sprintf("198.18.%d.%d", n/256%256, n%256) // each once: a client's failures in a row count once
+			}
+			if bad := t.percent.Load(); count*bad/100 > (count-1)*bad/100 && count > 0 {
 				line.Status = 500
 			}
 			lines = append(lines, w.Append(nil, line))
