@@ -224,6 +224,7 @@ func (a *App) openEngine(ctx context.Context, set settings) error {
 	a.onClose("the engine", a.drain)
 	a.onClose("the runs of canaries", a.loop.runs.Close)
 	a.reloader = newReloader(a, set, j, byKind)
+	a.exposeJudgements()
 	return nil
 }
 

@@ -25,6 +25,7 @@ type intake struct {
 	now        func() time.Time
 	blindAfter time.Duration
 	runs       atomic.Pointer[gates.Book] // of canaries; nil until there is one
+	failed     exemplars
 
 	mu      sync.Mutex
 	sources map[string]*sourceHealth
@@ -100,6 +101,7 @@ func (in *intake) count(ctx context.Context, source string, records []gatewarden
 	for fate, n := range fates(added) {
 		in.records.WithLabelValues(source, fate).Add(float64(n))
 	}
+	in.failed.see(records)
 	in.note(source, records, now)
 	return added
 }

@@ -85,6 +85,10 @@ func made(t *testing.T) map[string]family {
 				return true
 			}
 			maker, isMethod := call.Fun.(*ast.SelectorExpr)
+			if isMethod && maker.Sel.Name == "NewDesc" {
+				described(call, all)
+				return true
+			}
 			options, hasOptions := call.Args[0].(*ast.CompositeLit)
 			if !isMethod || !hasOptions || constructors[maker.Sel.Name] == "" {
 				return true
@@ -111,6 +115,20 @@ func made(t *testing.T) map[string]family {
 		t.Fatalf("only %d metrics found in the source: the test does not see them", len(all))
 	}
 	return all
+}
+
+// described notes the metric of a call of prometheus.NewDesc, which says nothing of its
+// type: the name does.
+func described(call *ast.CallExpr, all map[string]family) {
+	name := texts(call.Args[0])
+	if len(name) != 1 || !metricName.MatchString(name[0]) || len(call.Args) < 3 {
+		return
+	}
+	made := family{kind: "gauge", labels: texts(call.Args[2])}
+	if strings.HasSuffix(name[0], "_total") {
+		made.kind = "counter"
+	}
+	all[name[0]] = made
 }
 
 // texts returns the string literals of an expression, sorted.

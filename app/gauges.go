@@ -1,0 +1,63 @@
+package app
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// atScrape is a collector of gauges that are filled in when Prometheus asks: nobody pays
+// for them in between, and what is gone leaves no stale value behind.
+type atScrape struct {
+	mu   sync.Mutex // one scrape at a time
+	vecs []*prometheus.GaugeVec
+	fill func()
+}
+
+// gauge adds a gauge with labels.
+func (s *atScrape) gauge(vec *prometheus.GaugeVec) *prometheus.GaugeVec {
+	s.vecs = append(s.vecs, vec)
+	return vec
+}
+
+// Describe is prometheus.Collector's.
+func (s *atScrape) Describe(ch chan<- *prometheus.Desc) {
+	for _, v := range s.vecs {
+		v.Describe(ch)
+	}
+}
+
+// Collect is prometheus.Collector's.
+func (s *atScrape) Collect(ch chan<- prometheus.Metric) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range s.vecs {
+		v.Reset()
+	}
+	s.fill()
+	for _, v := range s.vecs {
+		v.Collect(ch)
+	}
+}
+
+// exposeJudgements registers what is filled in at a scrape: SLOs, canaries and traffic as
+// the page shows them.
+func (a *App) exposeJudgements() {
+	slos := func() ([]gatewarden.SLO, []gatewarden.Verdict) {
+		return a.reloader.current().rules.SLOs, a.loop.judged()
+	}
+	a.registry.MustRegister(
+		newSLOMetrics(a.store, slos),
+		newCanaryMetrics(a.loop.runs.Canaries),
+		newTrafficMetrics(a.store, &a.intake.failed, time.Now))
+}
+
+// judged returns the verdicts of the last tick, without the reasons of healthy ones.
+func (l *loop) judged() []gatewarden.Verdict {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.verdicts
+}
