@@ -11,10 +11,20 @@ type Node struct {
 	Problem string    `json:"problem,omitempty"` // why it gave no answer; the rest is then as of its last one
 
 	// Datastore is whether it reaches its database; nil when it does not say.
-	Datastore *bool `json:"datastore_reachable,omitempty"`
-	// ConfigHash is of the configuration that a data plane runs, "" when it does not say.
-	ConfigHash string         `json:"config_hash,omitempty"`
-	Targets    []TargetHealth `json:"targets,omitempty"` // of its upstreams, unless it does not say
+	Datastore  *bool          `json:"datastore_reachable,omitempty"`
+	Targets    []TargetHealth `json:"targets,omitempty"`     // of its upstreams, when it says
+	DataPlanes []DataPlane    `json:"data_planes,omitempty"` // that a control plane has heard of
+}
+
+// DataPlane is what a control plane knows of a data plane.
+type DataPlane struct {
+	ID       string    `json:"id"`
+	Hostname string    `json:"hostname,omitempty"`
+	IP       string    `json:"ip,omitempty"`
+	Seen     time.Time `json:"seen,omitzero"` // when it was in touch last
+	// ConfigHash is of the configuration that it runs, as the number that Kong makes of
+	// it: good for telling whether two are equal, and for nothing else.
+	ConfigHash string `json:"config_hash,omitempty"`
 }
 
 // The states of a target, in Kong's words.
