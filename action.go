@@ -102,7 +102,8 @@ type ShareStep struct {
 type JenkinsStep struct {
 	Job        string            `json:"job"` // with its folders: "shop/orders-rollback"
 	Parameters map[string]string `json:"parameters,omitempty"`
-	Wait       Duration          `json:"wait,omitempty"` // how long to follow it; 0 means 30 minutes
+	Wait       Duration          `json:"wait,omitempty"`   // how long to follow it; 0 means 30 minutes
+	Verify     Duration          `json:"verify,omitempty"` // within this after its end the breach must be over, or it is ineffective; 0 asks for nothing
 }
 
 // WebhookStep calls a URL with the action as JSON. Secrets stay in files, so that
@@ -141,6 +142,10 @@ const (
 	ActionLeft      ActionStatus = "left"      // somebody else changed it meanwhile, so it was left alone; an end
 	ActionReplaced  ActionStatus = "replaced"  // the next move of the same run took its place; an end
 	ActionExpired   ActionStatus = "expired"   // nobody approved it in time; an end
+
+	// ActionIneffective is a step that was done and after which the breach lasted: the
+	// next one is due. An end.
+	ActionIneffective ActionStatus = "ineffective"
 )
 
 // States of events that are about more than one action: about a whole ladder (the
@@ -177,6 +182,7 @@ type Action struct {
 	PlannedAt  time.Time  `json:"planned_at"`
 	StartedAt  *time.Time `json:"started_at,omitempty"` // when the intent went into the journal, just before the call
 	AppliedAt  *time.Time `json:"applied_at,omitempty"`
+	VerifiedAt *time.Time `json:"verified_at,omitempty"` // when it was seen whether the breach is over, of a step that asks for that
 	EndedAt    *time.Time `json:"ended_at,omitempty"`
 	LeaseUntil *time.Time `json:"lease_until,omitempty"`
 	By         string     `json:"by,omitempty"` // the person who approved or reverted it

@@ -150,10 +150,8 @@ func (e *Engine) conditionOfRun(l *ladder) condition {
 	if !l.through() {
 		return burning
 	}
-	for _, v := range e.verdicts {
-		if fires(v, gatewarden.SeverityOutage) || fires(v, gatewarden.SeverityPage) {
-			return uneasy
-		}
+	if e.urgent() {
+		return uneasy
 	}
 	return calm
 }
@@ -165,7 +163,7 @@ func (l *ladder) through() bool {
 		switch {
 		case a != nil && a.busy && a.Status != gatewarden.ActionReverting:
 			return false
-		case a != nil && a.Status == gatewarden.ActionWaiting:
+		case a != nil && (a.Status == gatewarden.ActionWaiting || a.verifying()):
 			return false
 		case !l.passed(i) && !l.frozen && !l.over():
 			return false
@@ -243,7 +241,7 @@ func (e *Engine) doneBy(l *ladder, i int, at time.Time) *action {
 		if a == nil || !sameStep(&a.Spec, &l.policy.Steps[i]) {
 			continue
 		}
-		done := !a.kind.Reversible() && (a.Status == gatewarden.ActionApplied || a.Status == gatewarden.ActionUnknown)
+		done := !a.kind.Reversible() && (a.Status == gatewarden.ActionApplied || a.Status == gatewarden.ActionUnknown || a.Status == gatewarden.ActionIneffective)
 		if a.pending() || done {
 			return a
 		}

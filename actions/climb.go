@@ -19,7 +19,7 @@ func (e *Engine) climb(ctx context.Context, l *ladder, at time.Time) error {
 		return nil
 	}
 	for i := range l.rungs {
-		if l.beginning(i) {
+		if a := l.rungs[i].current; l.beginning(i) || a != nil && a.undecided() {
 			return nil
 		}
 		if l.passed(i) {
@@ -70,7 +70,8 @@ func (l *ladder) passed(i int) bool {
 	case r.current == nil || r.round == 0:
 		return false
 	default:
-		done := !r.current.kind.Reversible() && r.current.Status != gatewarden.ActionSkipped
+		status := r.current.Status
+		done := !r.current.kind.Reversible() && status != gatewarden.ActionSkipped && status != gatewarden.ActionExpired
 		return r.current.pending() || done
 	}
 }
@@ -340,7 +341,7 @@ func (l *ladder) sum() string {
 		case a == nil:
 		case a.Status == gatewarden.ActionReverted:
 			back++
-		case a.Status == gatewarden.ActionApplied, a.Status == gatewarden.ActionLeft, a.Status == gatewarden.ActionUnknown:
+		case a.Status == gatewarden.ActionApplied, a.Status == gatewarden.ActionLeft, a.Status == gatewarden.ActionUnknown, a.Status == gatewarden.ActionIneffective:
 			stays++
 		}
 	}

@@ -179,6 +179,7 @@ func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.V
 			e.expire(ctx, l, at),
 			e.renew(ctx, l, at),
 			e.lapse(ctx, l, at),
+			e.verify(ctx, l, at),
 			e.climb(ctx, l, at),
 			e.descend(ctx, l, at),
 			e.finish(ctx, l, at))

@@ -177,9 +177,10 @@ func (a *action) inPlace() bool {
 	return a.Status.InPlace()
 }
 
-// pending reports whether it is in place, under way, or waits for a person.
+// pending reports whether it is in place, under way, waits for a person, or is done and
+// may not have helped.
 func (a *action) pending() bool {
-	return a.busy || a.Status == gatewarden.ActionWaiting || a.inPlace()
+	return a.busy || a.Status == gatewarden.ActionWaiting || a.inPlace() || a.verifying()
 }
 
 // revertible reports whether the action can be taken back now.

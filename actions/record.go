@@ -25,6 +25,8 @@ type change struct {
 	by      string // the person behind it
 	memo    json.RawMessage
 	outcome *gatewarden.Outcome
+
+	verified bool // it is known now whether it helped
 }
 
 // record makes a change durable, and only then true. It is called with mu held.
@@ -42,6 +44,9 @@ func (e *Engine) record(ctx context.Context, a *action, c change) error {
 		next.Link, next.Details = cmp.Or(clip(o.Link), next.Link), cmp.Or(clip(o.Details), next.Details)
 	}
 	stamp(&next, a.Status, c.at, a.lease())
+	if c.verified {
+		next.VerifiedAt, next.EndedAt = &c.at, &c.at
+	}
 	_, err := e.append(ctx, gatewarden.Event{
 		At: c.at, Type: gatewarden.EventAction, Name: next.ID, State: string(next.Status),
 		Severity: next.Trigger.Severity.String(), Reason: clip(c.reason), By: c.by, Action: &next,
@@ -73,10 +78,10 @@ func stamp(a *gatewarden.Action, from gatewarden.ActionStatus, at time.Time, lea
 		}
 	case gatewarden.ActionApplied:
 		a.AppliedAt = &at
-		if !a.Spec.Kind.Reversible() {
+		if !a.Spec.Kind.Reversible() && verifies(&a.Spec) == 0 {
 			a.EndedAt = &at
 		}
-	case gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionReverted, gatewarden.ActionLeft, gatewarden.ActionReplaced, gatewarden.ActionExpired:
+	case gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionReverted, gatewarden.ActionLeft, gatewarden.ActionReplaced, gatewarden.ActionExpired, gatewarden.ActionIneffective:
 		a.EndedAt = &at
 		a.LeaseUntil = nil
 	default: // waiting, skipped and reverting have no time of their own

@@ -105,6 +105,7 @@ type jenkinsSpec struct {
 	Job        string            `yaml:"job"`
 	Parameters map[string]string `yaml:"parameters"`
 	Wait       time.Duration     `yaml:"wait"`
+	Verify     time.Duration     `yaml:"verify"`
 }
 
 type webhookSpec struct {
@@ -369,7 +370,10 @@ func (j *jenkinsSpec) build(d *document) *gatewarden.JenkinsStep {
 	if wait <= 0 || wait > longLease {
 		d.errorf(d.find(&j.Wait), "write wait: 10m", "wait must be above 0 and at most %s", days(longLease))
 	}
-	return &gatewarden.JenkinsStep{Job: j.Job, Parameters: j.Parameters, Wait: gatewarden.Duration(wait)}
+	if at := d.find(&j.Verify); at != nil && (j.Verify <= 0 || j.Verify > longLease) {
+		d.errorf(at, "write verify: 5m, or leave it out", "verify must be above 0 and at most %s", days(longLease))
+	}
+	return &gatewarden.JenkinsStep{Job: j.Job, Parameters: j.Parameters, Wait: gatewarden.Duration(wait), Verify: gatewarden.Duration(j.Verify)}
 }
 
 func (w *webhookSpec) build(d *document) *gatewarden.WebhookStep {

@@ -137,7 +137,7 @@ actions:
         after: 10s
       - drain: {upstream: orders, target: "10.0.0.7:8080"}
         after: 20s
-      - jenkins: {job: shop/orders-rollback, parameters: {SERVICE: orders, COUNT: 3, VERSION: 1.10}, wait: 10m}
+      - jenkins: {job: shop/orders-rollback, parameters: {SERVICE: orders, COUNT: 3, VERSION: 1.10}, wait: 10m, verify: 5m}
         after: 30s
       - webhook: {url_file: hook.url, method: PUT, headers: {X-A: b}, bearer_token_file: /abs/token, timeout: 3s}
         after: 40s
@@ -162,7 +162,7 @@ actions:
 			{Kind: gatewarden.StepWeight, After: seconds(10), Weight: &gatewarden.WeightStep{Upstream: "orders", TargetTag: "version:v2", Weight: 5}},
 			{Kind: gatewarden.StepDrain, After: seconds(20), Weight: &gatewarden.WeightStep{Upstream: "orders", Target: "10.0.0.7:8080"}},
 			{Kind: gatewarden.StepJenkins, After: seconds(30), Jenkins: &gatewarden.JenkinsStep{
-				Job: "shop/orders-rollback", Parameters: map[string]string{"SERVICE": "orders", "COUNT": "3", "VERSION": "1.10"}, Wait: seconds(600),
+				Job: "shop/orders-rollback", Parameters: map[string]string{"SERVICE": "orders", "COUNT": "3", "VERSION": "1.10"}, Wait: seconds(600), Verify: seconds(300),
 			}},
 			{Kind: gatewarden.StepWebhook, After: seconds(40), Webhook: &gatewarden.WebhookStep{
 				URLFile: "dir/hook.url", Method: "PUT", Headers: map[string]string{"X-A": "b"}, BearerTokenFile: "/abs/token", Timeout: seconds(3),
