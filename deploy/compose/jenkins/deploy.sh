@@ -1,0 +1,3 @@
+#!/bin/sh
+# deploy.sh canary VERSION | everywhere VERSION | back
+exec shop deploy "$@"
