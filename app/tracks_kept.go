@@ -50,9 +50,7 @@ func (t *tracks) restore(ctx context.Context) {
 		if d == nil || k.Upstream != c.Upstream || !reflect.DeepEqual(k.Selectors, c.Tracks) {
 			continue
 		}
-		for address, track := range k.Targets {
-			d.of[address] = track
-		}
+		maps.Copy(d.of, k.Targets)
 	}
 }
 
