@@ -9,7 +9,7 @@ import (
 // in time, and so how long a block must be for blocks to be independent; how much more
 // its counts vary than independent requests would; and what a slow request is.
 const (
-	historyEnough  = 300  // seconds; with less, the careful defaults hold
+	historyEnough  = 270  // seconds: five minutes, less what is open or late; with less, the careful defaults hold
 	historySamples = 1000 // latencies that a threshold must rest on
 	chunkSeconds   = 10   // the threshold is the median over chunks, so that an outage does not move it
 	chunkSamples   = 200

@@ -209,7 +209,7 @@ func TestBlocksAreAsLongAsClusters(t *testing.T) {
 	}{
 		"events all over the place":            {300, func(s, arm int) uint64 { return uint64((s*7+arm*3)%5) / 4 }, oneBlock},
 		"one arm at a time for half a minute":  {300, func(s, arm int) uint64 { return map[bool]uint64{true: 5}[(s/30*4)%9 == arm] }, longBlock},
-		"a history that is too short to trust": {299, func(s, arm int) uint64 { return 0 }, defaultBlock},
+		"a history that is too short to trust": {historyEnough - 1, func(s, arm int) uint64 { return 0 }, defaultBlock},
 		"no events at all":                     {300, func(s, arm int) uint64 { return 0 }, oneBlock},
 	} {
 		var h history
