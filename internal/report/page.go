@@ -96,7 +96,8 @@ func runFacts(run *gatewarden.Run) []fact {
 	}
 	switch {
 	case run.EndedAt != nil:
-		add("ended", fmt.Sprintf("%s, after %s", instant(*run.EndedAt), gatewarden.Duration(run.EndedAt.Sub(run.StartedAt).Round(time.Second))), false)
+		// A run begins with the next whole second, and may be decided before.
+		add("ended", fmt.Sprintf("%s, after %s", instant(*run.EndedAt), gatewarden.Duration(max(run.EndedAt.Sub(run.StartedAt), 0).Round(time.Second))), false)
 	case !run.Deadline.IsZero():
 		add("deadline", instant(run.Deadline), false)
 	}
