@@ -138,6 +138,7 @@ function limits(u, of) {
     ctx.stroke();
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
     ctx.textAlign = "right";
+    ctx.textBaseline = "alphabetic";
     const below = y - bbox.top < 16 * devicePixelRatio;
     const crowded = written.some((other) => Math.abs(other - y) < 12 * devicePixelRatio);
     if (!crowded) written.push(y);

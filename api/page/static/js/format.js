@@ -24,7 +24,7 @@ export function times(x) {
   return (x >= 100 ? number.format(Math.round(x)) : trim(x.toFixed(x >= 10 ? 1 : 2))) + "×";
 }
 
-export const decimal = (x, places = 2) => (x === null || x === undefined ? "–" : trim(x.toFixed(places)));
+export const decimal = (x, places = 2) => (x === null || x === undefined ? "–" : trim(x.toFixed(places)).replace(/^-0$/, "0"));
 
 /** parseDuration reads what the API writes: "1h30m", "2d", "250ms"; seconds, or null. */
 export function parseDuration(text) {

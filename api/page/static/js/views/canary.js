@@ -7,7 +7,6 @@ import { badge, time, canaryLink, empty, facts, problem, table, link, outside } 
 import { chart, interval } from "../chart.js";
 import { override, cancelRun } from "../orders.js";
 
-
 const runLink = (id) => link(`#/runs/${encodeURIComponent(id)}`, id);
 const skeleton = () => h("div", { class: "skeleton", "aria-hidden": "true" });
 
@@ -42,7 +41,7 @@ export function canary(c, name) {
   const k = c.live.canaries.get(name);
   if (!k) return [h("h1", {}, name), c.live.canaries.known ? empty(`There is no canary named ${name}.`, "It may have been renamed in the rules. ", link("#/canaries", "All canaries"), ".") : skeleton()];
   return [
-    h("h1", {}, name, " ", k.run ? badge(k.run.state) : badge("no run")),
+    h("h1", {}, name),
     k.description ? h("p", { class: "faint" }, k.description) : null,
     k.trouble ? problem({ message: `Kong could not be asked for the targets: ${k.trouble}`, hint: "Until it can, nobody knows which requests are the canary's." }) : null,
     k.run
@@ -84,6 +83,7 @@ function shownRun(c, id, k) {
     ),
     path(live),
     tracks(c, v, k),
+    v && v.late + v.ahead + v.dropped > 0 ? h("p", { class: "faint" }, `Not counted: ${count(v.late)} came too late, ${count(v.ahead)} are of the future, ${count(v.dropped)} belong to no part of the run.`) : null,
     v ? [warnings(v), evidence(live, v), effect(v, k), checks(v), suspects(c, v)] : empty("Nothing is known of this run yet.", "The first requests after its start have to complete."),
   );
 }
@@ -119,16 +119,15 @@ function warnings(v) {
     v.absolute && "The baseline has no traffic: the canary is judged by limits of its own.",
     v.baseline_trouble && "The baseline is in trouble too: what hits both alike is not the canary's.",
     v.split.mismatch && `The canary takes ${percent(v.split.observed)} of the requests, configured are ${percent(v.split.configured)}${v.split.large ? ": too far apart to judge by" : ""}.`,
-    v.late + v.ahead + v.dropped > 0 && `Not counted: ${count(v.late)} came too late, ${count(v.ahead)} are of the future, ${count(v.dropped)} belong to no part of the run.`,
   ].filter(Boolean);
-  return list.length ? h("ul", { class: "problem" }, list.map((l) => h("li", {}, l))) : null;
+  return list.length ? h("ul", { class: "problem split" }, list.map((l) => h("li", {}, l))) : null;
 }
 
 const floor = -1; // a tenth: how far below nothing a run once was does not matter
 
 function evidence(r, v) {
   const from = seconds(r.started_at);
-  const points = [...(r.trail || [])].map((p) => ({ at: seconds(p.at), ...p, at: seconds(p.at) }));
+  const points = [...(r.trail || [])].map((p) => ({ ...p, at: seconds(p.at) }));
   if (!r.ended_at || seconds(v.at) <= seconds(r.ended_at)) if (!points.length || seconds(v.at) > points.at(-1).at) points.push({ at: seconds(v.at), fail: v.evidence, pass: passOf(v), share: v.split.configured });
   const top = Math.max(v.needed, v.pass_needed) + 0.4;
   const within = (x) => Math.max(floor, Math.min(top, x));

@@ -26,14 +26,14 @@ function now(c, slos) {
     { class: "now", "aria-labelledby": "now" },
     h("h2", { id: "now" }, "Now"),
     h("div", { class: "headline" }, headline(c, slos, broken, unjudged)),
-    group("What is broken", [
+    group("broken", "What is broken", [
       broken.map((s) => card("bad", "slo-" + s.name, [badge("breach", s.verdict.severity), " ", sloLink(s.name)], s.verdict.reason)),
       c.live.canaries.all().filter((k) => k.run?.state === "fail" && recently(k.run.ended_at, c.now)).map((k) => card("bad", "canary-" + k.name, [badge("fail"), " ", canaryLink(k.name)], k.run.reason)),
       silent.map((s) => card("warn", "source-" + s.name, [badge("silent"), " ", link("#/sources", s.name)], s.last_record ? `Nothing has come from it since ${ago(s.last_record, c.now)}.` : "Nothing has come from it yet.")),
       problems(c.live.status),
     ]),
-    group("What waits for you", actions.filter((a) => a.status === "waiting").map((a) => card("warn", a.id, [badge("waiting"), " ", actionLink(a.id)], [step(a.spec), h("br"), a.trigger.reason], [h("button", { type: "button", class: "primary", onclick: () => approve(a) }, "Approve"), h("button", { type: "button", onclick: () => reject(a) }, "Turn down")]))),
-    group("What has been done and is in place", actions.filter(inPlace).map((a) => card("note", a.id, [badge(a.status), " ", actionLink(a.id)], [a.change || step(a.spec), h("br"), h("span", { class: "faint" }, leaseLeft(a, c.now))], a.status === "applied" && reversible(a.spec) ? [h("button", { type: "button", onclick: () => revert(a) }, "Take back")] : null))),
+    group("", "What waits for you", inOrder(actions.filter((a) => a.status === "waiting")).map((a) => card("warn", a.id, [badge("waiting"), " ", actionLink(a.id)], [step(a.spec), h("br"), a.trigger.reason], [h("button", { type: "button", class: "primary", onclick: () => approve(a) }, "Approve"), h("button", { type: "button", onclick: () => reject(a) }, "Turn down")]))),
+    group("done", "What has been done and is in place", actions.filter(inPlace).map((a) => card("note", a.id, [badge(a.status), " ", actionLink(a.id)], [a.change || step(a.spec), h("br"), h("span", { class: "faint" }, leaseLeft(a, c.now))], a.status === "applied" && reversible(a.spec) ? [h("button", { type: "button", onclick: () => revert(a) }, "Take back")] : null))),
   );
 }
 
@@ -49,12 +49,15 @@ function happened(c) {
   );
 }
 
+/** inOrder puts the step that comes first first. */
+const inOrder = (actions) => actions.sort((a, b) => seconds(a.planned_at) - seconds(b.planned_at) || a.step - b.step);
+
 const recently = (iso, now) => iso && seconds(now) - seconds(iso) < 3600;
 
 /** group keeps its place when it is empty, so that what comes moves nothing. */
-const group = (title, cards) => {
+const group = (room, title, cards) => {
   const all = cards.flat().filter(Boolean);
-  return h("div", { class: "group", key: title }, h("h3", {}, title), h("div", { class: "group-body" }, all.length ? all : h("p", { class: "none" }, "Nothing.")));
+  return h("div", { class: room ? "group room" : "group", key: title }, h("h3", {}, title), h("div", { class: "group-body" }, all.length ? all : h("p", { class: "none" }, "Nothing.")));
 };
 
 const card = (kind, key, head, text, buttons) =>
@@ -73,7 +76,7 @@ function headline(c, slos, broken, unjudged) {
   const spent = slos.filter((s) => s.verdict.slo?.budget <= 0);
   if (broken.length) return h("p", { class: "bad" }, h("span", { class: "sign", "aria-hidden": "true" }, "✕ "), `${broken.length} of ${slos.length} SLOs ${broken.length === 1 ? "is" : "are"} broken`);
   if (unjudged.length) return h("p", { class: "warn" }, h("span", { class: "sign", "aria-hidden": "true" }, "? "), `${unjudged.length} of ${slos.length} SLOs cannot be judged`);
-  if (spent.length) return h("p", { class: "warn" }, h("span", { class: "sign", "aria-hidden": "true" }, "! "), `Nothing burns now; the budget of ${spent.length} of ${slos.length} SLOs is spent`);
+  if (spent.length) return h("p", { class: "warn" }, h("span", { class: "sign", "aria-hidden": "true" }, "! "), `Nothing burns now; ${spent.length} of ${slos.length} budgets ${spent.length === 1 ? "is" : "are"} spent`);
   return h("p", { class: "good" }, h("span", { class: "sign", "aria-hidden": "true" }, "✓ "), `All ${slos.length} SLOs are kept`);
 }
 

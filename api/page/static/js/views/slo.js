@@ -43,7 +43,7 @@ function charts(c, s, e) {
   const url = (window, points) => `api/v1/slos/${encodeURIComponent(s.name)}/history?points=${points}${window ? `&window=${window}` : ""}`;
   const short = c.get(url(chosen, 181), chosen === "5m" ? 1000 : 2500);
   if (short.data && !c.memo.window) c.memo.window = isYoung(short.data.points) ? "5m" : "1h";
-  const whole = c.get(url("", 201), 5000);
+  const whole = c.get(url("", 1000), 10000);
   return h(
     "section",
     { "aria-labelledby": "course" },
@@ -119,10 +119,18 @@ function course(s, e, data) {
   ];
 }
 
+/** sinceWatched leaves out what lies before the guard began to watch. */
+function sinceWatched(past) {
+  const first = past.points.findIndex((p) => p.coverage > 0 || p.good + p.bad > 0);
+  if (first <= 0) return past;
+  const from = new Date((seconds(past.from) + first * parseDuration(past.step)) * 1000).toISOString();
+  return { ...past, from, points: past.points.slice(first) };
+}
+
 /** burnDown shows how the budget of the SLO's own window went: at each instant, what the
  * events until then left of what all events of the window allow. */
 function burnDown(s, data) {
-  const past = data || noPast;
+  const past = sinceWatched(data || noPast);
   const total = past.points.reduce((n, p) => n + p.good + p.bad, 0);
   const allowed = total * (1 - s.objective / 100);
   let bad = 0;
