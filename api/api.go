@@ -42,15 +42,18 @@ type Guard interface {
 
 // Status is the guard at a glance.
 type Status struct {
-	Version   string            `json:"version"`
-	StartedAt time.Time         `json:"started_at"`
-	Now       time.Time         `json:"now"`
-	Paused    *Pause            `json:"paused,omitempty"`
-	Config    ConfigStatus      `json:"config"`
-	Sources   []Source          `json:"sources"`
-	Series    int               `json:"series"`
-	States    map[string]int    `json:"slo_states"`          // how many SLOs are healthy, in breach, inconclusive
-	Listeners map[string]string `json:"listeners,omitempty"` // what listens where
+	Version   string       `json:"version"`
+	StartedAt time.Time    `json:"started_at"`
+	Now       time.Time    `json:"now"`
+	Paused    *Pause       `json:"paused,omitempty"`
+	Config    ConfigStatus `json:"config"`
+	Sources   []Source     `json:"sources"`
+	// Completeness compares Kong's log with Kong's counters; absent when nothing does.
+	Completeness *Completeness     `json:"completeness,omitempty"`
+	Nodes        []gatewarden.Node `json:"nodes,omitempty"` // of Kong, as they describe themselves
+	Series       int               `json:"series"`
+	States       map[string]int    `json:"slo_states"`          // how many SLOs are healthy, in breach, inconclusive
+	Listeners    map[string]string `json:"listeners,omitempty"` // what listens where
 }
 
 // Pause says who paused the guard and why.
@@ -76,6 +79,29 @@ type Source struct {
 	LastRecord *time.Time `json:"last_record,omitempty"` // when the last one arrived
 	LagSeconds float64    `json:"lag_seconds"`           // from a request's end to its arrival here, the newest
 	Silent     bool       `json:"silent"`
+	// Completeness is the share of the requests that Kong counted which came this way;
+	// absent when it is not known.
+	Completeness *float64 `json:"completeness,omitempty"`
+}
+
+// Completeness says how much of what Kong counted its log brought, over a window.
+type Completeness struct {
+	From     time.Time             `json:"from"`
+	To       time.Time             `json:"to"`
+	Limit    float64               `json:"limit"`              // a ratio: below it nothing is judged
+	Whole    bool                  `json:"whole"`              // whether the counters of every node are known for all of the window
+	All      ServiceCompleteness   `json:"all"`                // of all services that have a log
+	Services []ServiceCompleteness `json:"services,omitempty"` // with requests in the window
+}
+
+// ServiceCompleteness is Completeness for one service.
+type ServiceCompleteness struct {
+	Service string  `json:"service,omitempty"`
+	Counted uint64  `json:"counted"` // by Kong
+	Logged  uint64  `json:"logged"`
+	Ratio   float64 `json:"ratio"`         // of logged to counted; 1 without requests
+	Lacking bool    `json:"lacking"`       // it is too little to judge by
+	Why     string  `json:"why,omitempty"` // when it is
 }
 
 // SLO is one objective with what is currently judged of it.
@@ -108,6 +134,7 @@ type Server struct {
 	past     Past
 	page     http.Handler // nil: the root is a text
 	viewers  atomic.Int64 // pages that are open
+	refused  atomic.Int64 // pages that were one too many
 	gatherer prometheus.Gatherer
 	logger   *slog.Logger
 }

@@ -95,8 +95,8 @@ func readSpan(v url.Values) (span, error) {
 	}
 	if points := v.Get("points"); points != "" {
 		var err error
-		if s.points, err = strconv.Atoi(points); err != nil || s.points < 1 || s.points > maxPoints {
-			return s, gatewarden.Errorf(gatewarden.Invalid, "points=%q is not a number from 1 to %d", points, maxPoints)
+		if s.points, err = strconv.Atoi(points); err != nil || s.points < 2 || s.points > maxPoints {
+			return s, gatewarden.Errorf(gatewarden.Invalid, "points=%q is not a number from 2 to %d", points, maxPoints)
 		}
 	}
 	return s, nil

@@ -36,6 +36,7 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	q, err := readQuery(r)
 	if err == nil && s.viewers.Add(1) > maxViewers {
 		s.viewers.Add(-1)
+		s.refused.Add(1)
 		err = gatewarden.Errorf(gatewarden.Unavailable, "%d viewers have the page open already", maxViewers).
 			WithHint("close some of them")
 	}

@@ -67,14 +67,13 @@ var steps = []time.Duration{
 func stepOf(window time.Duration, points int) time.Duration {
 	least := store.Resolution(window)
 	for _, step := range steps {
-		// One point more than the window has steps, because it does not begin with one.
-		if step >= least && int(window/step)+1 <= points {
+		// The window begins and ends within a step: it may touch two more than it is long.
+		if step >= least && int((window-1)/step)+2 <= points {
 			return step
 		}
 	}
 	const day = 24 * time.Hour
-	days := window/time.Duration(max(points-1, 1))/day + 1
-	return days * day
+	return (window/time.Duration(max(points-1, 1))/day + 1) * day
 }
 
 // Breakdown says which requests an SLO's events were.
