@@ -207,12 +207,39 @@ func (r *release) command(args ...string) string {
 
 func TestTheGuardMovesTheWeightsStepByStep(t *testing.T) {
 	t.Parallel()
-	r := openRelease(t, releaseRules("min_duration: 4s", "deadline: 5m", "steps: [5, 25, 50]"), none, 400)
-	build := r.begin()
-	r.ended(build, 0)
-	r.ranOnce(promoteJob)
-	var moves []string
-	eventually(t, "the promotion", func() error {
+	for sentence, killed := range map[string]bool{"in one life": false, "also when it dies on the way": true} {
+		t.Run(sentence, func(t *testing.T) {
+			t.Parallel()
+			r := openRelease(t, releaseRules("min_duration: 4s", "deadline: 5m", "steps: [5, 25, 50]"), none, 400)
+			build := r.begin()
+			if killed {
+				r.untilMoved(2)
+				r.killAndRestart()
+			}
+			r.ended(build, 0)
+			r.ranOnce(promoteJob)
+			want := []string{
+				"step 1 of 3: the canary is given 5 % of the requests", "step 2 of 3: the canary is given 25 % of the requests",
+				"step 3 of 3: the canary is given 50 % of the requests", "promoted: the canary is given all requests",
+			}
+			if moves := r.untilMoved(len(want)); !slices.Equal(moves, want) {
+				t.Errorf("the moves are %q", moves)
+			}
+			if w := r.weights(); w[0] != 0 || w[1] == 0 {
+				t.Errorf("the weights are %v, want all for the canary", w)
+			}
+			if v := r.report(build).Verdict; v.Canary.Requests == 0 || v.Canary.Requests >= v.Baseline.Requests {
+				t.Errorf("the traffic did not follow the weights: %+v and %+v", v.Canary, v.Baseline)
+			}
+		})
+	}
+}
+
+// untilMoved waits until the timeline has so many moves of the weights, and returns what it
+// says of each.
+func (r *release) untilMoved(n int) (moves []string) {
+	r.t.Helper()
+	eventually(r.t, "the weights to be moved", func() error {
 		events, err := r.guard.events(0)
 		if err != nil {
 			return err
@@ -223,25 +250,12 @@ func TestTheGuardMovesTheWeightsStepByStep(t *testing.T) {
 				moves = append(moves, e.Reason)
 			}
 		}
-		if len(moves) < 4 {
+		if len(moves) < n {
 			return fmt.Errorf("only %q", moves)
 		}
 		return nil
 	})
-	want := []string{
-		"step 1 of 3: the canary is given 5 % of the requests", "step 2 of 3: the canary is given 25 % of the requests",
-		"step 3 of 3: the canary is given 50 % of the requests", "promoted: the canary is given all requests",
-	}
-	if !slices.Equal(moves, want) {
-		t.Errorf("the moves are %q", moves)
-	}
-	if w := r.weights(); w[0] != 0 || w[1] == 0 {
-		t.Errorf("the weights are %v, want all for the canary", w)
-	}
-	run := r.report(build)
-	if v := run.Verdict; v.Canary.Requests == 0 || v.Canary.Requests >= v.Baseline.Requests {
-		t.Errorf("the traffic did not follow the weights: %+v and %+v", v.Canary, v.Baseline)
-	}
+	return moves
 }
 
 func TestABadReleaseIsSteppedBackAtOnce(t *testing.T) {
