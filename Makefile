@@ -16,6 +16,7 @@ test: ## everything, with the race detector
 	$(GO) test -race -timeout 10m ./...
 	cd test/prometheus && $(GO) test -timeout 10m ./...
 	cd test/compose && $(GO) test -timeout 10m ./...
+	cd test/helm && $(GO) test -timeout 10m ./...
 
 lint: ## the pinned linters (the first run builds them)
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-clean:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -57,6 +58,7 @@ tidy: ## go.mod as it should be
 	$(GO) mod tidy
 	cd test/prometheus && $(GO) mod tidy
 	cd test/compose && $(GO) mod tidy
+	cd test/helm && $(GO) mod tidy
 
 clean: ## remove what was built
 	rm -rf bin
