@@ -282,6 +282,7 @@ func (a *App) openSources(_ context.Context, set settings) error {
 		source, err := byKind[s.Kind].Build(collector.Env{
 			Name: name, Sink: a.intake, Mux: a.ingest, Headers: a.headers,
 			Dir: filepath.Dir(set.config.File), Checkpoints: a.keeper.checkpoints,
+			Gateway: a.intake.gateway, Logged: logged(set.config.Sources),
 			Log:     a.logger.With("component", "collector"),
 			Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, a.registry),
 		}, s.Decode)
@@ -294,6 +295,7 @@ func (a *App) openSources(_ context.Context, set settings) error {
 		a.intake.expect(name, s.Kind, a.started)
 		a.sources = append(a.sources, source)
 	}
+	a.intake.check(a.sources)
 	return nil
 }
 

@@ -52,7 +52,8 @@ func (a *App) exposeJudgements() {
 	a.registry.MustRegister(
 		newSLOMetrics(a.store, slos),
 		newCanaryMetrics(a.loop.runs.Canaries),
-		newTrafficMetrics(a.store, &a.intake.failed, time.Now))
+		newTrafficMetrics(a.store, &a.intake.failed, time.Now),
+		newGatewayMetrics(a.intake, time.Now))
 }
 
 // judged returns the verdicts of the last tick, without the reasons of healthy ones.

@@ -12,8 +12,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/analyzers/completeness"
 	"github.com/gatewarden/gatewarden/api"
 	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/collector/kongmetrics"
 	"github.com/gatewarden/gatewarden/gates"
 	"github.com/gatewarden/gatewarden/store"
 )
@@ -26,6 +28,7 @@ type intake struct {
 	blindAfter time.Duration
 	runs       atomic.Pointer[gates.Book] // of canaries; nil until there is one
 	failed     exemplars
+	gateway    *gateway
 
 	mu      sync.Mutex
 	sources map[string]*sourceHealth
@@ -44,12 +47,13 @@ type sourceHealth struct {
 	records uint64
 	arrived time.Time     // when the last batch came
 	lag     time.Duration // from the newest record's completion to its arrival
+	came    *deliveries   // nil when nothing checks the log
 }
 
 func newIntake(s *store.Store, now func() time.Time, blindAfter time.Duration, reg prometheus.Registerer) *intake {
 	in := &intake{
 		store: s, now: now, blindAfter: blindAfter,
-		sources: map[string]*sourceHealth{},
+		sources: map[string]*sourceHealth{}, gateway: newGateway(s),
 		records: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatewarden_app_records_total",
 			Help: "Records that sources handed in, by what became of them.",
@@ -131,6 +135,11 @@ func (in *intake) note(source string, records []gatewarden.Record, now time.Time
 	}
 	h.records += uint64(len(records))
 	h.arrived = now
+	if h.came != nil {
+		for i := range records {
+			h.came.add(&records[i], now.Unix())
+		}
+	}
 	if !newest.IsZero() {
 		h.lag = now.Sub(newest)
 		in.lag.WithLabelValues(source).Set(h.lag.Seconds())
@@ -205,9 +214,51 @@ func (in *intake) views(at time.Time) []api.Source {
 		if !h.arrived.IsZero() {
 			arrived := h.arrived // a copy: whoever shows it holds no lock
 			v.LastRecord = &arrived
+		} else if answered, ok := in.gateway.answered(name); ok {
+			v.Silent = at.Sub(answered) > in.blindAfter // it brings no records, and is not meant to
 		}
 		list = append(list, v)
 	}
 	slices.SortFunc(list, func(a, b api.Source) int { return strings.Compare(a.Name, b.Name) })
 	return list
+}
+
+// check makes the log be checked by those of the sources that can: how much of what
+// Kong's counters say came by each source is known from now on.
+func (in *intake) check(sources []collector.Source) {
+	for _, s := range sources {
+		checking, ok := s.(*kongmetrics.Source)
+		if !ok {
+			continue
+		}
+		how, ok := checking.Completeness()
+		if !ok {
+			continue
+		}
+		in.gateway.check(completeness.Config{
+			Limit: float64(how.Limit), Window: time.Duration(how.Window), Settle: time.Duration(how.Settle), MinRequests: uint64(how.MinRequests),
+		})
+		in.mu.Lock()
+		for _, h := range in.sources {
+			h.came = &deliveries{}
+		}
+		in.mu.Unlock()
+	}
+}
+
+// shares returns which share of what Kong counted came by each source. Records that came
+// twice count twice here. It is empty when Kong counted nothing.
+func (in *intake) shares(c *api.Completeness) map[string]float64 {
+	shares := map[string]float64{}
+	if c == nil || c.All.Counted == 0 {
+		return shares
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for name, h := range in.sources {
+		if h.came != nil && !h.arrived.IsZero() {
+			shares[name] = float64(h.came.between(c.From, c.To)) / float64(c.All.Counted)
+		}
+	}
+	return shares
 }

@@ -17,6 +17,8 @@ import (
 type judges struct {
 	store *store.Store
 	blind burnrate.Blind
+	// lacks says whether too much is missing to judge a series; nil never does.
+	lacks func(series gatewarden.Series, at time.Time) (bool, string)
 	kept  map[[sha256.Size]byte]analyzers.Analyzer // by the SLO's print
 }
 
@@ -44,12 +46,26 @@ func (j *judges) of(slos []gatewarden.SLO) []analyzers.Analyzer {
 		key := printOf(s)
 		a, ok := j.kept[key]
 		if !ok {
-			a = burnrate.New(s, j.store.Counter(s.Series, &s.SLI), j.blind)
+			a = burnrate.New(s, j.store.Counter(s.Series, &s.SLI), j.blindTo(s.Series))
 		}
 		kept[key], list[i] = a, a
 	}
 	j.kept = kept
 	return list
+}
+
+// blindTo says whether a series can be judged: the guard may be blind, or the log lack
+// too much of the series.
+func (j *judges) blindTo(series gatewarden.Series) burnrate.Blind {
+	if j.lacks == nil {
+		return j.blind
+	}
+	return func(at time.Time) (bool, string) {
+		if blind, why := j.blind(at); blind {
+			return blind, why
+		}
+		return j.lacks(series, at)
+	}
 }
 
 // printOf is equal for SLOs that judge alike, and only for them.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,7 +76,7 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	if err := engine.Start(ctx, p.started); err != nil {
 		return nil, nil, fmt.Errorf("taking up what was under way: %w", err)
 	}
-	j := &judges{store: p.store, blind: blindOnce(p.intake.Blind)}
+	j := &judges{store: p.store, blind: blindOnce(p.intake.Blind), lacks: p.intake.gateway.lacks}
 	evaluator := analyzers.NewEvaluator(j.of(p.rules.SLOs))
 	past, err := p.journal.Events(ctx, journal.Query{Type: gatewarden.EventSLO})
 	if err != nil {
@@ -133,7 +134,7 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 	l.verdicts = result.Verdicts
 	l.count()
 	var errs []error
-	for _, e := range append(l.intake.events(at), result.Events...) {
+	for _, e := range slices.Concat(l.intake.events(at), l.intake.gateway.events(at), result.Events) {
 		if _, err := l.journal.Append(ctx, e); err != nil {
 			errs = append(errs, fmt.Errorf("writing the event of %s to the journal: %w", e.Name, err))
 		}

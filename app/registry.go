@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/gatewarden/gatewarden/collector"
 	"github.com/gatewarden/gatewarden/collector/filelog"
 	"github.com/gatewarden/gatewarden/collector/httplog"
+	"github.com/gatewarden/gatewarden/collector/kongmetrics"
 	"github.com/gatewarden/gatewarden/collector/stdin"
 	"github.com/gatewarden/gatewarden/collector/syslog"
 	"github.com/gatewarden/gatewarden/collector/tcplog"
@@ -30,7 +32,13 @@ func factories() []collector.Factory {
 		filelog.Factory(),
 		syslog.Factory(),
 		stdin.Factory(os.Stdin),
+		kongmetrics.Factory(),
 	}
+}
+
+// logged reports whether any of the sources brings Kong's log, request by request.
+func logged(sources []rules.Source) bool {
+	return slices.ContainsFunc(sources, func(s rules.Source) bool { return s.Kind != "kongmetrics" && s.Kind != "prometheus" })
 }
 
 // preflighter is an executor that can tell before a breach whether a step would work.

@@ -25,6 +25,13 @@ func (v *view) Status() api.Status {
 		Config: v.reloader.status(), Sources: v.intake.views(now), Series: len(v.store.List()),
 		States: map[string]int{}, Listeners: map[string]string{},
 	}
+	s.Completeness, s.Nodes = v.intake.gateway.completeness(now), v.intake.gateway.list()
+	shares := v.intake.shares(s.Completeness)
+	for i := range s.Sources {
+		if share, ok := shares[s.Sources[i].Name]; ok {
+			s.Sources[i].Completeness = &share
+		}
+	}
 	if p := v.loop.engine.Paused(); p != nil {
 		s.Paused = &api.Pause{By: p.By, Reason: p.Reason, At: p.At}
 	}
