@@ -26,11 +26,24 @@ const (
 	StepShare   StepKind = "share"   // divide an upstream's requests between two tracks
 	StepJenkins StepKind = "jenkins" // run a Jenkins job
 	StepWebhook StepKind = "webhook" // call anything else
+	StepDivert  StepKind = "divert"  // lead a route to another service
+	StepService StepKind = "service" // enable or disable a service
+	StepSlack   StepKind = "slack"   // tell people in a channel
+
+	StepAlertmanager StepKind = "alertmanager" // an alert that is resolved when the step is taken back
 )
 
 // Reversible reports whether the guard can take a step of this kind back.
 func (k StepKind) Reversible() bool {
-	return k == StepPlugin || k == StepWeight || k == StepDrain || k == StepShare
+	return k == StepPlugin || k.Weighs() || k == StepDivert || k == StepService || k == StepAlertmanager
+}
+
+// Weighs reports whether a step of this kind sets weights of targets.
+func (k StepKind) Weighs() bool { return k == StepWeight || k == StepDrain || k == StepShare }
+
+// Tells reports whether a step of this kind changes nothing and only tells somebody.
+func (k StepKind) Tells() bool {
+	return k == StepWebhook || k == StepSlack || k == StepAlertmanager
 }
 
 // ActionPolicy is what the rules files call an action: a ladder of steps, climbed
@@ -69,6 +82,42 @@ type Step struct {
 	Share   *ShareStep   `json:"share,omitempty"`
 	Jenkins *JenkinsStep `json:"jenkins,omitempty"`
 	Webhook *WebhookStep `json:"webhook,omitempty"`
+	Divert  *DivertStep  `json:"divert,omitempty"`
+	Service *ServiceStep `json:"service,omitempty"`
+	Slack   *SlackStep   `json:"slack,omitempty"`
+
+	Alertmanager *AlertmanagerStep `json:"alertmanager,omitempty"`
+}
+
+// DivertStep leads a route to another service, such as one that takes orders down to be
+// worked off later. Names are Kong's.
+type DivertStep struct {
+	Route string `json:"route"`
+	To    string `json:"to"`
+}
+
+// ServiceStep enables or disables a service of Kong. For a disabled one it is as if its
+// routes did not exist.
+type ServiceStep struct {
+	Name    string `json:"name"`
+	Enabled bool   `json:"enabled"`
+}
+
+// SlackStep posts to an incoming webhook of Slack, or of what understands the same. The
+// URL is a secret: better in a file.
+type SlackStep struct {
+	URL     string   `json:"url,omitempty"`
+	URLFile string   `json:"url_file,omitempty"`
+	Timeout Duration `json:"timeout,omitempty"` // 10 s unless set
+}
+
+// AlertmanagerStep posts an alert to an Alertmanager. It ends with the step's lease, is
+// sent again when that is renewed, and resolved when the step is taken back.
+type AlertmanagerStep struct {
+	URL             string            `json:"url"`              // "http://alertmanager:9093", with its prefix
+	Labels          map[string]string `json:"labels,omitempty"` // besides alertname, slo or canary, and severity; or instead of these
+	BearerTokenFile string            `json:"bearer_token_file,omitempty"`
+	Timeout         Duration          `json:"timeout,omitempty"` // 10 s unless set
 }
 
 // PluginStep puts a Kong plugin into a scope. Names are Kong's; without any the
@@ -245,6 +294,20 @@ func (p *PluginStep) Sheds() (Shed, bool) {
 		status = int(v)
 	}
 	return Shed{Scope: Series{Service: p.Service, Route: p.Route, Consumer: p.Consumer}, Status: status}, true
+}
+
+// Sheds returns what responses of its own the step makes, and false when it makes none. A
+// disabled service that a request has still led to is answered with 503; one that was led
+// nowhere is of no service, and sheds none.
+func (s *Step) Sheds() (Shed, bool) {
+	switch {
+	case s.Plugin != nil:
+		return s.Plugin.Sheds()
+	case s.Service != nil && !s.Service.Enabled:
+		return Shed{Scope: Series{Service: s.Service.Name}, Status: 503}, true
+	default:
+		return Shed{}, false
+	}
 }
 
 // Matches reports whether r is a response that the change made.

@@ -128,7 +128,7 @@ func (l *ladder) over() bool { return l.closed || l.released != "" }
 // stays reports whether neither health nor the end of a lease takes the action back: it
 // sets weights for a run.
 func (a *action) stays() bool {
-	return a.ladder.ofRun() && a.kind != gatewarden.StepPlugin && a.kind.Reversible()
+	return a.ladder.ofRun() && a.kind.Weighs()
 }
 
 // abandoned reports whether the action's change was left as it is for good.
@@ -189,7 +189,7 @@ func (l *ladder) lastBegun() (last time.Time) {
 // are set again: they lie on top of one another.
 func (e *Engine) doneAlready(ctx context.Context, l *ladder, i int, at time.Time) (bool, error) {
 	kind := l.policy.Steps[i].Kind
-	if l.policy.Mode == gatewarden.ModeObserve || !l.shared() || (kind.Reversible() && kind != gatewarden.StepPlugin) {
+	if l.policy.Mode == gatewarden.ModeObserve || !l.shared() || kind.Weighs() {
 		return false, nil
 	}
 	other := e.doneBy(l, i, at)
@@ -261,7 +261,7 @@ func (l *ladder) lives(at time.Time) bool {
 		if a == nil {
 			continue
 		}
-		if a.kind == gatewarden.StepPlugin && a.inPlace() {
+		if a.kind.Reversible() && !a.kind.Weighs() && a.inPlace() {
 			return true
 		}
 		if t := lastChange(&a.Action); t.After(last) {

@@ -220,6 +220,9 @@ func (e *Engine) renew(ctx context.Context, l *ladder, at time.Time) error {
 		}
 		a.LeaseUntil = &until
 		e.publish()
+		if x, ok := e.cfg.Executors[a.kind].(Renewer); ok && !a.busy && a.Status == gatewarden.ActionApplied {
+			e.start(a, func(ctx context.Context, a *action) { e.renewOutside(ctx, a, x) })
+		}
 	}
 	return nil
 }

@@ -61,8 +61,16 @@ type Orphan struct {
 	Change string // what it is, as a person would say it
 }
 
+// Renewer is an Executor whose changes end by themselves with their lease. It is told
+// when that was renewed.
+type Renewer interface {
+	Executor
+	// Renew makes a change that is in place live until a.LeaseUntil.
+	Renew(ctx context.Context, a gatewarden.Action) error
+}
+
 // Layered is an Executor whose changes may lie on top of one another, as weights of
-// targets do. Calls for changes of the same upstream never overlap.
+// targets do. Calls for changes of the same upstream, route or service never overlap.
 type Layered interface {
 	Executor
 	// Among returns an executor for one call that knows the other changes of the same

@@ -125,6 +125,17 @@ func Describe(s *gatewarden.Step) string {
 		return "run the Jenkins job " + s.Jenkins.Job
 	case gatewarden.StepWebhook:
 		return "call the webhook"
+	case gatewarden.StepDivert:
+		return fmt.Sprintf("divert route %s to service %s", s.Divert.Route, s.Divert.To)
+	case gatewarden.StepService:
+		if s.Service.Enabled {
+			return "enable service " + s.Service.Name
+		}
+		return "disable service " + s.Service.Name
+	case gatewarden.StepSlack:
+		return "tell the channel"
+	case gatewarden.StepAlertmanager:
+		return "alert by " + s.Alertmanager.URL
 	default:
 		return "do " + string(s.Kind)
 	}

@@ -89,7 +89,9 @@ func share100(ratio float64) string {
 }
 
 // reaches reports whether a step changes what becomes of requests.
-func reaches(s *gatewarden.Step) bool { return s.Plugin != nil || upstreamOf(s) != "" }
+func reaches(s *gatewarden.Step) bool {
+	return s.Plugin != nil || s.Divert != nil || s.Service != nil || upstreamOf(s) != ""
+}
 
 // stepServices returns the services that a step names. Those of an upstream's targets
 // are taken to be called like it.
@@ -97,6 +99,8 @@ func stepServices(s *gatewarden.Step) []string {
 	switch {
 	case s.Plugin != nil && s.Plugin.Service != "":
 		return []string{s.Plugin.Service}
+	case s.Service != nil:
+		return []string{s.Service.Name}
 	case upstreamOf(s) != "":
 		return []string{upstreamOf(s)}
 	default:
@@ -134,11 +138,19 @@ func (r *reach) add(s *gatewarden.Step) {
 	for _, name := range stepServices(s) {
 		r.known[name], r.services[name] = true, true
 	}
-	if s.Plugin == nil {
+	var service, route string
+	switch {
+	case s.Plugin != nil:
+		service, route = s.Plugin.Service, s.Plugin.Route
+	case s.Divert != nil:
+		route = s.Divert.Route
+	case s.Service != nil:
+		service = s.Service.Name
+	default:
 		return
 	}
 	for i, f := range r.flows {
-		if (s.Plugin.Service == "" || s.Plugin.Service == f.Service) && (s.Plugin.Route == "" || s.Plugin.Route == f.Route) {
+		if (service == "" || service == f.Service) && (route == "" || route == f.Route) {
 			r.touched[i], r.services[f.Service] = true, true
 		}
 	}

@@ -21,9 +21,22 @@ func upstreamOf(s *gatewarden.Step) string {
 	}
 }
 
-// enterUpstream waits for the only right to change the weights of an upstream: a call
-// must see what the one before it has done. Upstreams are told apart by the name that
-// the rules give them.
+// changedBy names what a step changes and only one call at a time may, "" for nothing.
+func changedBy(s *gatewarden.Step) string {
+	switch {
+	case upstreamOf(s) != "":
+		return "the weights of upstream " + upstreamOf(s)
+	case s.Divert != nil:
+		return "route " + s.Divert.Route
+	case s.Service != nil:
+		return "service " + s.Service.Name
+	default:
+		return ""
+	}
+}
+
+// enterUpstream waits for the only right to change something: a call must see what the
+// one before it has done. Things are told apart by the names that the rules give them.
 func (e *Engine) enterUpstream(ctx context.Context, name string) (leave func(), err error) {
 	e.mu.Lock()
 	right, ok := e.upstreams[name]
@@ -36,11 +49,11 @@ func (e *Engine) enterUpstream(ctx context.Context, name string) (leave func(), 
 	case right <- struct{}{}:
 		return func() { <-right }, nil
 	case <-ctx.Done():
-		return nil, gatewarden.Errorf(gatewarden.Unavailable, "another change of the weights of upstream %s is not over yet: %w", name, ctx.Err())
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "another change of %s is not over yet: %w", name, ctx.Err())
 	}
 }
 
-// overlapping returns the other changes of weights of the same upstream that matter to
+// overlapping returns the other changes of the same thing that matter to
 // a call for a, as Layered wants them.
 func (e *Engine) overlapping(a *gatewarden.Action) []gatewarden.Action {
 	e.mu.Lock()
@@ -51,7 +64,7 @@ func (e *Engine) overlapping(a *gatewarden.Action) []gatewarden.Action {
 	}
 	var rest, list []gatewarden.Action
 	for _, o := range e.actions {
-		if o.id == a.ID || o.StartedAt == nil || upstreamOf(&o.Spec) != upstreamOf(&a.Spec) {
+		if o.id == a.ID || o.StartedAt == nil || changedBy(&o.Spec) != changedBy(&a.Spec) {
 			continue
 		}
 		c := o.Action

@@ -65,10 +65,10 @@ func (b *ruleBook) namingsOf(l *ladder) []naming {
 
 // shared reports whether one ladder of the policy answers all SLOs that name it.
 // What changes something cannot be in place twice, and a release that breaks two
-// promises is rolled back once. Policies that only call webhooks tell people, and
+// promises is rolled back once. Policies that only tell somebody, and
 // people want to hear of each SLO.
 func shared(p *gatewarden.ActionPolicy) bool {
-	return slices.ContainsFunc(p.Steps, func(s gatewarden.Step) bool { return s.Kind != gatewarden.StepWebhook })
+	return slices.ContainsFunc(p.Steps, func(s gatewarden.Step) bool { return !s.Kind.Tells() })
 }
 
 // ladderKey names what there can be only one active ladder of.

@@ -238,6 +238,14 @@ func (e *Engine) revertTo(_ context.Context, a *action, end gatewarden.ActionSta
 	e.failpoint(failLeaseDeleted)
 }
 
+// renewOutside tells an executor of a renewed lease.
+func (e *Engine) renewOutside(ctx context.Context, a *action, x Renewer) {
+	err := e.attempt(ctx, a, "renew", func(ctx context.Context, _ Executor, a gatewarden.Action) error { return x.Renew(ctx, a) })
+	if err != nil && ctx.Err() == nil && !e.stopping() {
+		e.cfg.Logger.Warn("what an action does outside may end before its lease", "action", a.id, "error", err)
+	}
+}
+
 // attempt calls an executor until it succeeds, fails for good, no longer matters, or
 // the engine stops. Failures to revert are never for good.
 func (e *Engine) attempt(ctx context.Context, a *action, call string, f func(context.Context, Executor, gatewarden.Action) error) error {
@@ -270,7 +278,7 @@ func (e *Engine) call(ctx context.Context, a gatewarden.Action, call string, f f
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.timeout(&a.Spec, call))
 	defer cancel()
-	if name := upstreamOf(&a.Spec); name != "" {
+	if name := changedBy(&a.Spec); name != "" {
 		leave, err := e.enterUpstream(ctx, name)
 		if err != nil {
 			return err
@@ -293,7 +301,7 @@ func (e *Engine) call(ctx context.Context, a gatewarden.Action, call string, f f
 }
 
 func (e *Engine) timeout(s *gatewarden.Step, call string) time.Duration {
-	if call != "apply" {
+	if call != "apply" && s.Alertmanager == nil {
 		return e.cfg.CallTimeout
 	}
 	follow := time.Duration(0)
@@ -306,6 +314,10 @@ func (e *Engine) timeout(s *gatewarden.Step, call string) time.Duration {
 		if follow = time.Duration(s.Webhook.Timeout); follow == 0 {
 			follow = defaultHook
 		}
+	case s.Slack != nil:
+		follow = time.Duration(s.Slack.Timeout)
+	case s.Alertmanager != nil:
+		follow = time.Duration(s.Alertmanager.Timeout)
 	}
 	return e.cfg.CallTimeout + follow
 }
@@ -323,6 +335,7 @@ func (e *Engine) sayRetrying(ctx context.Context, a *action, call string, err er
 	case "prepare":
 		written = e.hold(ctx, a, now, gatePeer, "not begun yet, trying on: "+err.Error())
 		e.goOn(a.ladder)
+	case "renew": // the lease is longer than a few attempts take
 	case "apply":
 		written = e.record(ctx, a, change{at: now, to: a.Status, reason: "no answer yet, trying on: " + err.Error()})
 	default:

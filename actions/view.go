@@ -70,11 +70,8 @@ func (e *Engine) Sheds() []gatewarden.Shed {
 	var sheds []gatewarden.Shed
 	now := e.cfg.Now()
 	for _, a := range e.view.Load().actions {
-		if a.Spec.Kind != gatewarden.StepPlugin || a.Spec.Plugin == nil || a.StartedAt == nil {
-			continue
-		}
-		shed, ok := a.Spec.Plugin.Sheds()
-		if !ok {
+		shed, ok := a.Spec.Sheds()
+		if !ok || a.StartedAt == nil {
 			continue
 		}
 		shed.Action, shed.From = a.ID, *a.StartedAt

@@ -55,7 +55,7 @@ func executors(cfg *rules.Config, logger *slog.Logger, reg prometheus.Registerer
 		if err != nil {
 			return nil, fmt.Errorf("setting up the way to Kong's Admin API: %w", err)
 		}
-		for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare} {
+		for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare, gatewarden.StepDivert, gatewarden.StepService} {
 			byKind[kind] = e
 		}
 	}
@@ -66,6 +66,9 @@ func executors(cfg *rules.Config, logger *slog.Logger, reg prometheus.Registerer
 		}
 		byKind[gatewarden.StepJenkins] = e
 	}
-	byKind[gatewarden.StepWebhook] = notify.New(notify.Config{Registerer: reg}, logger.With("component", "webhook"))
+	tells := notify.New(notify.Config{Registerer: reg}, logger.With("component", "notify"))
+	for _, kind := range []gatewarden.StepKind{gatewarden.StepWebhook, gatewarden.StepSlack, gatewarden.StepAlertmanager} {
+		byKind[kind] = tells
+	}
 	return byKind, nil
 }

@@ -66,16 +66,13 @@ type stepSpec struct {
 	Drain   *drainSpec    `yaml:"drain"`
 	Jenkins *jenkinsSpec  `yaml:"jenkins"`
 	Webhook *webhookSpec  `yaml:"webhook"`
+	Divert  *divertSpec   `yaml:"divert"`
+	Service *serviceSpec  `yaml:"service"`
+	Slack   *slackSpec    `yaml:"slack"`
+
+	Alertmanager *alertmanagerSpec `yaml:"alertmanager"`
 
 	due time.Duration // After, or that of a step above which is later
-}
-
-func (*stepSpec) reserved() map[string]string {
-	return map[string]string{
-		"divert":       "until then use a plugin step, or weight",
-		"alertmanager": "until then use a webhook step",
-		"slack":        "until then use a webhook step",
-	}
 }
 
 type pluginSpec struct {
@@ -232,6 +229,14 @@ func (s *stepSpec) build(d *document) gatewarden.Step {
 		kinds++
 		step.Kind, step.Plugin = gatewarden.StepPlugin, s.Plugin.build(d)
 	}
+	if s.Divert != nil {
+		kinds++
+		step.Kind, step.Divert = gatewarden.StepDivert, s.Divert.build(d)
+	}
+	if s.Service != nil {
+		kinds++
+		step.Kind, step.Service = gatewarden.StepService, s.Service.build(d)
+	}
 	if s.Weight != nil {
 		kinds++
 		step.Kind, step.Weight = gatewarden.StepWeight, s.Weight.build(d)
@@ -248,10 +253,18 @@ func (s *stepSpec) build(d *document) gatewarden.Step {
 		kinds++
 		step.Kind, step.Webhook = gatewarden.StepWebhook, s.Webhook.build(d)
 	}
+	if s.Slack != nil {
+		kinds++
+		step.Kind, step.Slack = gatewarden.StepSlack, s.Slack.build(d)
+	}
+	if s.Alertmanager != nil {
+		kinds++
+		step.Kind, step.Alertmanager = gatewarden.StepAlertmanager, s.Alertmanager.build(d)
+	}
 	if at := d.find(s); kinds > 1 {
 		d.errorf(at, "put a dash before each", "a step has one kind, here are %d", kinds)
 	} else if kinds == 0 && !d.hasProblemIn(at) {
-		d.errorf(at, "it is one of: plugin, weight, drain, jenkins, webhook", "the step does nothing")
+		d.errorf(at, "it is one of: plugin, weight, drain, divert, service, jenkins, webhook, slack, alertmanager", "the step does nothing")
 	}
 	return step
 }

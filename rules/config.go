@@ -84,6 +84,9 @@ type Web struct {
 	// ConfigFile is a web configuration of the Prometheus exporter-toolkit: TLS and
 	// basic authentication. "" for neither.
 	ConfigFile string `yaml:"config_file"`
+	// TraceURL is where people look at a trace; {trace_id} in it stands for the id. "": the
+	// page shows ids without a link.
+	TraceURL string `yaml:"trace_url"`
 }
 
 // Defaults returns the configuration of an empty file in the current folder.

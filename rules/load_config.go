@@ -41,6 +41,7 @@ func loadConfig(d *document) (*Config, Problems) {
 	checkKong(d, &c.Kong)
 	checkJenkins(d, &c.Jenkins)
 	checkBlindAfter(d, c)
+	checkWeb(d, &c.Web)
 	d.choice(d.find(&c.Log.Level), "level", c.Log.Level, "debug", "info", "warn", "error")
 	d.choice(d.find(&c.Log.Format), "format", c.Log.Format, "text", "json")
 	if len(c.Rules) == 0 {
@@ -75,6 +76,16 @@ func checkBlindAfter(d *document, c *Config) {
 	if c.BlindAfter < shortestBlindAfter {
 		d.errorf(d.find(&c.BlindAfter), "write something like 1m: longer than the longest pause between two requests at night",
 			"blind_after must be at least %s", gatewarden.Duration(shortestBlindAfter))
+	}
+}
+
+func checkWeb(d *document, w *Web) {
+	at := d.find(&w.TraceURL)
+	if w.TraceURL == "" {
+		return
+	}
+	if checkURL(d, at, "trace_url", w.TraceURL, "http", "https"); !strings.Contains(w.TraceURL, "{trace_id}") {
+		d.errorf(at, "write http://jaeger:16686/trace/{trace_id}", "trace_url does not say where the trace's id goes")
 	}
 }
 

@@ -141,9 +141,17 @@ actions:
         after: 30s
       - webhook: {url_file: hook.url, method: PUT, headers: {X-A: b}, bearer_token_file: /abs/token, timeout: 3s}
         after: 40s
+      - divert: {route: orders-list, to: orders-later}
+        after: 50s
+      - service: {name: recommendations, enabled: false}
+        after: 50s
+      - slack: {url_file: slack.url}
+        after: 50s
+      - alertmanager: {url: "http://am:9093", labels: {team: shop}, bearer_token_file: am.token, timeout: 3s}
+        after: 50s
     lease: 20m
     revert: {after: 2m, stepwise: false}
-    limits: {cooldown: 1m, per_hour: 9, max_active: 8}
+    limits: {cooldown: 1m, per_hour: 10, max_active: 8}
     mode: enforce
   - name: short
     steps: [{drain: {upstream: o, target: "a:1"}}, {jenkins: {job: a}}, {webhook: {url: "http://x"}}]
@@ -167,10 +175,16 @@ actions:
 			{Kind: gatewarden.StepWebhook, After: seconds(40), Webhook: &gatewarden.WebhookStep{
 				URLFile: "dir/hook.url", Method: "PUT", Headers: map[string]string{"X-A": "b"}, BearerTokenFile: "/abs/token", Timeout: seconds(3),
 			}},
+			{Kind: gatewarden.StepDivert, After: seconds(50), Divert: &gatewarden.DivertStep{Route: "orders-list", To: "orders-later"}},
+			{Kind: gatewarden.StepService, After: seconds(50), Service: &gatewarden.ServiceStep{Name: "recommendations"}},
+			{Kind: gatewarden.StepSlack, After: seconds(50), Slack: &gatewarden.SlackStep{URLFile: "dir/slack.url", Timeout: seconds(10)}},
+			{Kind: gatewarden.StepAlertmanager, After: seconds(50), Alertmanager: &gatewarden.AlertmanagerStep{
+				URL: "http://am:9093", Labels: map[string]string{"team": "shop"}, BearerTokenFile: "dir/am.token", Timeout: seconds(3),
+			}},
 		},
 		Lease:  20 * time.Minute,
 		Revert: gatewarden.RevertPolicy{After: 2 * time.Minute},
-		Limits: gatewarden.Limits{Cooldown: time.Minute, PerHour: 9, MaxActive: 8},
+		Limits: gatewarden.Limits{Cooldown: time.Minute, PerHour: 10, MaxActive: 8},
 		Mode:   gatewarden.ModeEnforce,
 	}, {
 		Name: "short",

@@ -22,6 +22,12 @@ var scenarios = map[string]struct {
 	"two targets drained": {"", func() *record {
 		return weightAction("a-1", gatewarden.StepDrain, gatewarden.WeightStep{Upstream: "orders-up", TargetTag: "version:v2"})
 	}},
+	"a route diverted": {"", func() *record {
+		return &record{gatewarden.Action{ID: "a-1", Spec: gatewarden.Step{Kind: gatewarden.StepDivert, Divert: &gatewarden.DivertStep{Route: "orders-list", To: "recommendations"}}}}
+	}},
+	"a service disabled": {"", func() *record {
+		return &record{gatewarden.Action{ID: "a-1", Spec: gatewarden.Step{Kind: gatewarden.StepService, Service: &gatewarden.ServiceStep{Name: "recommendations"}}}}
+	}},
 	"a canary's share": {"", func() *record { return shareAction("a-1", 40) }},
 }
 
@@ -35,7 +41,7 @@ func TestACrashBetweenAnyTwoCalls(t *testing.T) {
 			if s.theirs != "" {
 				b.send("POST", "/plugins", s.theirs)
 			}
-			before := b.get("/plugins") + b.get("/upstreams/orders-up/targets")
+			before := b.get("/plugins") + b.get("/upstreams/orders-up/targets") + b.get("/routes") + b.get("/services")
 			after := ""
 			for _, deaf := range []bool{false, true} {
 				for _, phase := range []string{"apply, then apply again", "apply, then revert", "revert"} {
@@ -50,7 +56,7 @@ func TestACrashBetweenAnyTwoCalls(t *testing.T) {
 								t.Fatalf("%s: applied twice is not applied once:\n%s", at, diff)
 							}
 						}
-						if diff := cmp.Diff(before, b.get("/plugins")+b.get("/upstreams/orders-up/targets")); diff != "" {
+						if diff := cmp.Diff(before, b.get("/plugins")+b.get("/upstreams/orders-up/targets")+b.get("/routes")+b.get("/services")); diff != "" {
 							t.Fatalf("%s: not as before:\n%s", at, diff)
 						}
 						if survived {

@@ -1,5 +1,5 @@
 // Package kong carries out the steps that change a Kong gateway: a plugin put into
-// a scope, the weight of targets set or taken to 0, the requests of an upstream divided
+// a scope, a route led to another service, a service disabled, the weight of targets set or taken to 0, the requests of an upstream divided
 // between a canary and its baseline. It is one of the executors that
 // package actions calls, after the intent is in the journal and before the outcome
 // is; it talks to the Admin API through go-kong.
@@ -11,6 +11,8 @@
 //     twice is putting it once. It is deleted on revert.
 //   - A plugin of that name that was in that scope before is the user's. Its whole
 //     body is in the memo before it is changed, and is given back as it was.
+//   - A route that is diverted, and a service that is disabled, lose one field to the step;
+//     what that held is in the memo.
 //   - A target's weight from before is in the memo. For a move of a canary's run that is
 //     the weight from before the run, whichever move it is.
 //

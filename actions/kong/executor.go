@@ -71,6 +71,9 @@ func (e *Executor) Prepare(ctx context.Context, a gatewarden.Action) (json.RawMe
 	case gatewarden.StepShare:
 		m, err := e.prepareShare(ctx, a)
 		return encode(m, err)
+	case gatewarden.StepDivert, gatewarden.StepService:
+		m, err := e.prepareField(ctx, a)
+		return encode(m, err)
 	default:
 		return nil, notMine(a)
 	}
@@ -85,6 +88,8 @@ func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, save func(jso
 		return e.applyWeight(ctx, a, save)
 	case gatewarden.StepShare:
 		return e.applyShare(ctx, a, save)
+	case gatewarden.StepDivert, gatewarden.StepService:
+		return e.applyField(ctx, a, save)
 	default:
 		return gatewarden.Outcome{}, notMine(a)
 	}
@@ -99,6 +104,8 @@ func (e *Executor) Revert(ctx context.Context, a gatewarden.Action) (gatewarden.
 		return e.revertWeight(ctx, a)
 	case gatewarden.StepShare:
 		return e.revertShare(ctx, a)
+	case gatewarden.StepDivert, gatewarden.StepService:
+		return e.revertField(ctx, a)
 	default:
 		return gatewarden.Outcome{}, notMine(a)
 	}

@@ -38,14 +38,16 @@ type Config struct {
 	// used. http.DefaultTransport when nil.
 	HTTPClient *http.Client
 	ReadFile   func(name string) ([]byte, error) // os.ReadFile when nil
+	Now        func() time.Time                  // for the end of alerts; time.Now when nil
 	Registerer prometheus.Registerer             // not registered when nil
 }
 
-// Executor calls webhooks. It keeps nothing of an action and is safe for
+// Executor calls webhooks, channels and Alertmanagers. It keeps nothing of an action and is safe for
 // concurrent use.
 type Executor struct {
 	http     *http.Client
 	readFile func(string) ([]byte, error)
+	now      func() time.Time
 	logger   *slog.Logger
 	metrics  *metrics
 }
@@ -64,7 +66,10 @@ func New(cfg Config, logger *slog.Logger) *Executor {
 	if cfg.ReadFile == nil {
 		cfg.ReadFile = os.ReadFile
 	}
-	return &Executor{http: hc, readFile: cfg.ReadFile, logger: logger, metrics: newMetrics(cfg.Registerer)}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Executor{http: hc, readFile: cfg.ReadFile, now: cfg.Now, logger: logger, metrics: newMetrics(cfg.Registerer)}
 }
 
 // sameHost follows redirects only to the same scheme and host: a webhook's URL
@@ -183,7 +188,7 @@ func (c *call) redact(text string) string {
 // Preflight checks the step without calling anybody: the URL, and that its files
 // can be read. Errors are Invalid.
 func (e *Executor) Preflight(_ context.Context, step gatewarden.Step) error {
-	_, err := e.prepare(step.Webhook)
+	_, err := e.prepare(webhookOf(&step))
 	return err
 }
 
@@ -192,15 +197,44 @@ func (e *Executor) Prepare(ctx context.Context, a gatewarden.Action) (json.RawMe
 	return nil, e.Preflight(ctx, a.Spec)
 }
 
+// webhookOf returns the call that a step comes to, nil when it is none.
+func webhookOf(s *gatewarden.Step) *gatewarden.WebhookStep {
+	switch {
+	case s.Slack != nil:
+		return &gatewarden.WebhookStep{URL: s.Slack.URL, URLFile: s.Slack.URLFile, Timeout: s.Slack.Timeout}
+	case s.Alertmanager != nil:
+		return &gatewarden.WebhookStep{
+			URL:             strings.TrimRight(s.Alertmanager.URL, "/") + "/api/v2/alerts",
+			BearerTokenFile: s.Alertmanager.BearerTokenFile, Timeout: s.Alertmanager.Timeout,
+		}
+	default:
+		return s.Webhook
+	}
+}
+
 // Apply makes the call. A 2xx is applied. Errors: Unavailable, to be tried again,
 // for 408, 425, 429, 5xx and when there was no answer; Invalid when the step must
 // be put right. Every other answer is a failed outcome with what the receiver said.
 func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, _ func(json.RawMessage) error) (gatewarden.Outcome, error) {
-	c, err := e.prepare(a.Spec.Webhook)
-	if err != nil {
-		return gatewarden.Outcome{}, err
+	switch a.Spec.Kind {
+	case gatewarden.StepSlack:
+		return e.slack(ctx, a)
+	case gatewarden.StepAlertmanager:
+		out, err := e.alertmanager(ctx, a, a.LeaseUntil)
+		out.Undo = "gatewarden actions revert " + a.ID
+		return out, err
+	default:
+		message, err := body(a)
+		if err != nil {
+			return gatewarden.Outcome{}, err
+		}
+		return e.send(ctx, a, "the webhook", message)
 	}
-	message, err := body(a)
+}
+
+// send makes the call of a step; who is how people call whom it goes to.
+func (e *Executor) send(ctx context.Context, a gatewarden.Action, who string, message []byte) (gatewarden.Outcome, error) {
+	c, err := e.prepare(webhookOf(&a.Spec))
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
@@ -209,11 +243,11 @@ func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, _ func(json.R
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
-	e.logger.Info("the webhook has answered", "action", a.ID, "to", c.where(), "status", status)
-	said := fmt.Sprintf("the webhook at %s answered %d", c.where(), status)
+	e.logger.Info("a call was answered", "action", a.ID, "to", c.where(), "status", status)
+	said := fmt.Sprintf("%s at %s answered %d", who, c.where(), status)
 	switch {
 	case status >= 200 && status < 300:
-		return gatewarden.Outcome{Status: gatewarden.ActionApplied, Reason: said, Change: "called the webhook at " + c.where()}, nil
+		return gatewarden.Outcome{Status: gatewarden.ActionApplied, Reason: said, Change: "called " + who + " at " + c.where()}, nil
 	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
 		return gatewarden.Outcome{}, gatewarden.Errorf(gatewarden.Unavailable, "%s: %s", said, excerpt)
 	case status >= 300 && status < 400:
@@ -263,8 +297,12 @@ func excerptOf(text string) string {
 	return strings.TrimSpace(strings.ToValidUTF8(text[:min(len(text), maxExcerpt)], ""))
 }
 
-// Revert does nothing: what the receiver did cannot be taken back from here.
-func (e *Executor) Revert(_ context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
+// Revert resolves an alert. For others it does nothing: what the receiver did cannot be
+// taken back from here.
+func (e *Executor) Revert(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
+	if a.Spec.Kind == gatewarden.StepAlertmanager {
+		return e.resolve(ctx, a)
+	}
 	return gatewarden.Outcome{
 		Status: gatewarden.ActionLeft,
 		Reason: fmt.Sprintf("there is nothing to revert: what the webhook of %s did cannot be taken back by the guard", a.ID),
