@@ -28,7 +28,9 @@ var files embed.FS
 func Files() fs.FS { return files }
 
 // All returns the dashboards that Files has as JSON.
-func All() []Dashboard { return []Dashboard{guardHealth()} }
+func All() []Dashboard {
+	return []Dashboard{sloOverview(), sloDetail(), canaryRun(), kongService(), guardHealth()}
+}
 
 // JSON returns the dashboard as a file of Grafana's file provisioning, which is also
 // what its page for imports takes.

@@ -75,13 +75,19 @@ type Annotations struct {
 
 // Annotation is a source of marks.
 type Annotation struct {
-	BuiltIn    int    `json:"builtIn"`
+	BuiltIn    int    `json:"builtIn,omitempty"`
 	Datasource Source `json:"datasource"`
 	Enable     bool   `json:"enable"`
 	Hide       bool   `json:"hide"`
 	IconColor  string `json:"iconColor"`
 	Name       string `json:"name"`
-	Type       string `json:"type"`
+	Type       string `json:"type,omitempty"`
+	// Of one that asks Prometheus: stretches in which Expr has samples become one mark.
+	Expr        string `json:"expr,omitempty"`
+	Step        string `json:"step,omitempty"`
+	TitleFormat string `json:"titleFormat,omitempty"`
+	TextFormat  string `json:"textFormat,omitempty"`
+	TagKeys     string `json:"tagKeys,omitempty"`
 }
 
 // Link leads from a series, or from the dashboard, to elsewhere.
@@ -89,21 +95,28 @@ type Link struct {
 	Title       string `json:"title"`
 	URL         string `json:"url"`
 	TargetBlank bool   `json:"targetBlank"`
+	// Of a dashboard's link to others, by their tags.
+	Type        string   `json:"type,omitempty"` // dashboards
+	Tags        []string `json:"tags,omitempty"`
+	AsDropdown  bool     `json:"asDropdown,omitempty"`
+	IncludeVars bool     `json:"includeVars,omitempty"`
+	KeepTime    bool     `json:"keepTime,omitempty"`
 }
 
 // Panel is a picture, or a row: a heading.
 type Panel struct {
-	ID          int          `json:"id"`
-	Type        string       `json:"type"`
-	Title       string       `json:"title"`
-	Description string       `json:"description,omitempty"`
-	Datasource  *Source      `json:"datasource,omitempty"`
-	GridPos     GridPos      `json:"gridPos"`
-	Targets     []Target     `json:"targets,omitempty"`
-	FieldConfig *FieldConfig `json:"fieldConfig,omitempty"`
-	Options     any          `json:"options,omitempty"`   // StatOptions or TimeSeriesOptions
-	Collapsed   *bool        `json:"collapsed,omitempty"` // of a row
-	Panels      []Panel      `json:"panels,omitzero"`     // of a row; its panels follow it in the list unless it is collapsed
+	ID              int              `json:"id"`
+	Type            string           `json:"type"`
+	Title           string           `json:"title"`
+	Description     string           `json:"description,omitempty"`
+	Datasource      *Source          `json:"datasource,omitempty"`
+	GridPos         GridPos          `json:"gridPos"`
+	Targets         []Target         `json:"targets,omitempty"`
+	FieldConfig     *FieldConfig     `json:"fieldConfig,omitempty"`
+	Options         any              `json:"options,omitempty"` // StatOptions and its like
+	Transformations []Transformation `json:"transformations,omitempty"`
+	Collapsed       *bool            `json:"collapsed,omitempty"` // of a row
+	Panels          []Panel          `json:"panels,omitzero"`     // of a row; its panels follow it in the list unless it is collapsed
 }
 
 // GridPos is a place on the grid of 24 columns; a row of it is 30 pixels high.
@@ -123,25 +136,60 @@ type Target struct {
 	EditorMode   string `json:"editorMode"`
 	Instant      bool   `json:"instant"`
 	Range        bool   `json:"range"`
+	Format       string `json:"format,omitempty"`   // table; a time series unless set
+	Exemplar     bool   `json:"exemplar,omitempty"` // ask for exemplars too
+}
+
+// Transformation makes other tables of those that queries answer.
+type Transformation struct {
+	ID      string `json:"id"`
+	Options any    `json:"options"`
+}
+
+// Organize are the options of the transformation organize: which columns are left out,
+// their order and their names.
+type Organize struct {
+	ExcludeByName map[string]bool   `json:"excludeByName"`
+	IndexByName   map[string]int    `json:"indexByName"`
+	RenameByName  map[string]string `json:"renameByName"`
+}
+
+// Override changes how the values of some fields are shown.
+type Override struct {
+	Matcher    Matcher    `json:"matcher"`
+	Properties []Property `json:"properties"`
+}
+
+// Matcher chooses fields, by what ID says.
+type Matcher struct {
+	ID      string `json:"id"` // byName or byRegexp
+	Options string `json:"options"`
+}
+
+// Property is one thing that is changed, such as unit.
+type Property struct {
+	ID    string `json:"id"`
+	Value any    `json:"value"`
 }
 
 // FieldConfig says how values are shown.
 type FieldConfig struct {
 	Defaults  FieldDefaults `json:"defaults"`
-	Overrides []struct{}    `json:"overrides"`
+	Overrides []Override    `json:"overrides"`
 }
 
 // FieldDefaults is how values are shown, of all series of a panel.
 type FieldDefaults struct {
-	Unit       string      `json:"unit"`
-	Min        *float64    `json:"min,omitempty"`
-	Decimals   *int        `json:"decimals,omitempty"`
-	NoValue    string      `json:"noValue,omitempty"` // shown when there is nothing
-	Color      Color       `json:"color"`
-	Thresholds Thresholds  `json:"thresholds"`
-	Mappings   []Mapping   `json:"mappings"`
-	Links      []Link      `json:"links"`
-	Custom     *TimeSeries `json:"custom,omitempty"`
+	Unit       string     `json:"unit"`
+	Min        *float64   `json:"min,omitempty"`
+	Max        *float64   `json:"max,omitempty"`
+	Decimals   *int       `json:"decimals,omitempty"`
+	NoValue    string     `json:"noValue,omitempty"` // shown when there is nothing
+	Color      Color      `json:"color"`
+	Thresholds Thresholds `json:"thresholds"`
+	Mappings   []Mapping  `json:"mappings"`
+	Links      []Link     `json:"links"`
+	Custom     any        `json:"custom,omitempty"` // *TimeSeries, *Cells or *Timeline
 }
 
 // Color says where a color comes from: thresholds or palette-classic.
@@ -184,6 +232,70 @@ type TimeSeries struct {
 	SpanNulls         bool            `json:"spanNulls"`
 	Stacking          Stacking        `json:"stacking"`
 	ThresholdsStyle   ThresholdsStyle `json:"thresholdsStyle"`
+	Scale             *Scale          `json:"scaleDistribution,omitempty"` // linear unless set
+}
+
+// Scale is how an axis divides its values.
+type Scale struct {
+	Type string `json:"type"` // log
+	Log  int    `json:"log"`  // its base
+}
+
+// Cells is how a table draws.
+type Cells struct {
+	Align       string      `json:"align"`
+	CellOptions CellOptions `json:"cellOptions"`
+	Inspect     bool        `json:"inspect"`
+}
+
+// CellOptions is what the cells of a column are: auto, color-background or gauge.
+type CellOptions struct {
+	Type string `json:"type"`
+	Mode string `json:"mode,omitempty"`
+}
+
+// Timeline is how a state-timeline panel draws.
+type Timeline struct {
+	LineWidth   int `json:"lineWidth"`
+	FillOpacity int `json:"fillOpacity"`
+}
+
+// TimelineOptions are the options of a state-timeline panel.
+type TimelineOptions struct {
+	MergeValues bool    `json:"mergeValues"`
+	ShowValue   string  `json:"showValue"`
+	AlignValue  string  `json:"alignValue"`
+	RowHeight   float64 `json:"rowHeight"`
+	Legend      Legend  `json:"legend"`
+	Tooltip     Tooltip `json:"tooltip"`
+}
+
+// TableOptions are the options of a table.
+type TableOptions struct {
+	ShowHeader bool     `json:"showHeader"`
+	CellHeight string   `json:"cellHeight"`
+	SortBy     []SortBy `json:"sortBy"`
+}
+
+// SortBy is a column that a table is sorted by at first.
+type SortBy struct {
+	DisplayName string `json:"displayName"`
+	Desc        bool   `json:"desc"`
+}
+
+// BarOptions are the options of a bargauge panel.
+type BarOptions struct {
+	DisplayMode   string        `json:"displayMode"`
+	Orientation   string        `json:"orientation"`
+	ValueMode     string        `json:"valueMode"`
+	NamePlacement string        `json:"namePlacement"`
+	ShowUnfilled  bool          `json:"showUnfilled"`
+	Sizing        string        `json:"sizing"`
+	MinVizWidth   int           `json:"minVizWidth"`
+	MinVizHeight  int           `json:"minVizHeight"`
+	MaxVizHeight  int           `json:"maxVizHeight"`
+	ReduceOptions ReduceOptions `json:"reduceOptions"`
+	Legend        Legend        `json:"legend"`
 }
 
 // Stacking is none or normal.

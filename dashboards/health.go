@@ -16,41 +16,7 @@ func guardHealth() Dashboard {
 	journal(g)
 	g.row("The process")
 	process(g)
-	return Dashboard{
-		UID: "gatewarden-health", Title: "Guard health", Tags: []string{"gatewarden"},
-		Description:  "Whether gatewarden can see, judge, act and remember. Values lead to the guard's API.",
-		GraphTooltip: 1, SchemaVersion: 41, Refresh: "30s", Time: TimeRange{From: "now-1h", To: "now"},
-		Templating:  Templating{List: variables("gatewarden_config_last_reload_successful")},
-		Annotations: Annotations{List: []Annotation{builtIn()}},
-		Links:       []Link{},
-		Panels:      g.panels,
-	}
-}
-
-// variables let the reader choose a data source, jobs and instances among those that
-// have a metric.
-func variables(metric string) []Variable {
-	choice := func(name, label, query string) Variable {
-		s := source()
-		return Variable{
-			Type: "query", Name: name, Label: label, Datasource: &s, Definition: query,
-			Query:   VariableQuery{Query: query, RefID: "PrometheusVariableQueryEditor-VariableQuery", QueryType: 1},
-			Refresh: 2, Sort: 1, Multi: true, IncludeAll: true, AllValue: ".+", Options: []string{},
-		}
-	}
-	return []Variable{
-		{Type: "datasource", Name: "datasource", Label: "Data source", Query: "prometheus", Refresh: 1, Options: []string{}},
-		choice("job", "Job", "label_values("+metric+", job)"),
-		choice("instance", "Instance", "label_values("+metric+`{job=~"$job"}, instance)`),
-	}
-}
-
-// builtIn is the entry for annotations that people make in Grafana.
-func builtIn() Annotation {
-	return Annotation{
-		BuiltIn: 1, Datasource: Source{Type: "grafana", UID: "-- Grafana --"}, Enable: true, Hide: true,
-		IconColor: "rgba(0, 211, 255, 1)", Name: "Annotations & Alerts", Type: "dashboard",
-	}
+	return dashboard("gatewarden-health", "Guard health", "Whether gatewarden can see, judge, act and remember. Values lead to the guard's API.", g)
 }
 
 // ours keeps what all processes have (up, process_*, go_*) to guards, for the reader

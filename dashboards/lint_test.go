@@ -19,8 +19,12 @@ func problems(d Dashboard) []string {
 	lintDashboard(d, report)
 	lintVariables(d, report)
 	ids, titles := map[int]bool{}, map[string]bool{}
+	known := []string{"__rate_interval", "__range"}
+	for _, v := range d.Templating.List {
+		known = append(known, v.Name)
+	}
 	for i, p := range d.Panels {
-		lintPanel(p, report)
+		lintPanel(p, known, report)
 		if p.ID < 1 || ids[p.ID] {
 			report("ids", "panel %q has the id %d, which is none or taken", p.Title, p.ID)
 		}
@@ -93,14 +97,16 @@ func lintVariables(d Dashboard, report reporter) {
 	}
 }
 
-var labelValues = regexp.MustCompile(`^label_values\([a-z_]+(\{job=~"\$job"\})?, (job|instance)\)$`)
+var labelValues = regexp.MustCompile(`^label_values\([a-z_]+(\{job=~"\$job"\})?, (job|instance|service|slo|canary)\)$`)
 
 // units are those of the linter's list that are in use here.
-var units = []string{"none", "short", "s", "dtdurations", "bytes", "cps", "reqps"}
+var units = []string{"none", "short", "s", "dtdurations", "bytes", "cps", "reqps", "percentunit", "ms", "Bps"}
+
+var placeholder = regexp.MustCompile(`\b(SCOPE|SERVICE|STHSVC|STHSLO|SLO|CANARY)\b`)
 
 var variable = regexp.MustCompile(`\$\{?([a-z_]+)`)
 
-func lintPanel(p Panel, report reporter) {
+func lintPanel(p Panel, known []string, report reporter) {
 	if at := p.GridPos; at.X < 0 || at.Y < 0 || at.W < 1 || at.H < 1 || at.X+at.W > columns {
 		report("grid", "%q is at %+v", p.Title, at)
 	}
@@ -110,7 +116,7 @@ func lintPanel(p Panel, report reporter) {
 			report("rows", "%q is more than a heading", p.Title)
 		}
 		return
-	case "stat", "timeseries":
+	case "stat", "timeseries", "table", "bargauge", "state-timeline":
 	default:
 		report("types", "%q is of type %q", p.Title, p.Type)
 	}
@@ -124,7 +130,7 @@ func lintPanel(p Panel, report reporter) {
 		report("panel-units-rule", "%q has no known unit", p.Title)
 	} else {
 		for _, l := range p.FieldConfig.Defaults.Links {
-			if !strings.HasPrefix(l.URL, "http://${__field.labels.instance}/") {
+			if !strings.HasPrefix(l.URL, "http://${__field.labels.instance}/") && !strings.HasPrefix(l.URL, "/d/gatewarden-") {
 				report("links", "%q leads to %s", p.Title, l.URL)
 			}
 		}
@@ -134,7 +140,7 @@ func lintPanel(p Panel, report reporter) {
 	}
 	refs := map[string]bool{}
 	for _, target := range p.Targets {
-		lintTarget(p, target, report)
+		lintTarget(p, target, known, report)
 		if refs[target.RefID] {
 			report("refs", "%q has two targets %s", p.Title, target.RefID)
 		}
@@ -142,22 +148,23 @@ func lintPanel(p Panel, report reporter) {
 	}
 }
 
-func lintTarget(p Panel, target Target, report reporter) {
+func lintTarget(p Panel, target Target, known []string, report reporter) {
 	if target.Datasource != source() { // so no Loki either: the rules of LogQL have nothing to look at
 		report("target-logql-rule", "%q asks %v", p.Title, target.Datasource)
 	}
-	if target.RefID == "" || target.LegendFormat == "" || target.Instant == target.Range || target.Instant != (p.Type == "stat") {
+	if target.RefID == "" || target.LegendFormat == "" || target.Instant == target.Range || target.Instant != slices.Contains([]string{"stat", "bargauge", "table"}, p.Type) ||
+		(target.Format == "table") != (p.Type == "table") {
 		report("targets", "%q has %+v", p.Title, target)
 	}
 	for _, m := range variable.FindAllStringSubmatch(target.Expr, -1) {
-		if !slices.Contains([]string{"job", "instance", "__rate_interval", "__range"}, m[1]) {
+		if !slices.Contains(known, m[1]) {
 			report("variables", "%q uses $%s, which is not there", p.Title, m[1])
 		}
 	}
-	if strings.Contains(target.Expr, "SCOPE") {
+	if placeholder.MatchString(target.Expr) {
 		report("targets", "%q has a placeholder left: %s", p.Title, target.Expr)
 	}
-	if !strings.Contains(target.LegendFormat, "{{instance}}") {
+	if p.Type != "table" && !strings.Contains(target.LegendFormat, "{{instance}}") {
 		report("targets", "the legend of %q does not tell two guards apart: %s", p.Title, target.LegendFormat)
 	}
 }

@@ -1,6 +1,9 @@
 package dashboards
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // source is the data source that the reader has chosen.
 func source() Source { return Source{Type: "prometheus", UID: "${datasource}"} }
@@ -38,12 +41,26 @@ func (g *grid) add(width, height int, p Panel) {
 }
 
 // query is an expression and the name of its series. In the expression, SCOPE stands
-// for the matchers of the job and the instance that the reader has chosen.
+// for the matchers of the job and the instance that the reader has chosen; SERVICE, SLO
+// and CANARY for those and one more.
 type query struct{ expr, legend string }
 
 // scope makes a query one of the guards that the reader has chosen.
 func (q query) scope() string {
-	return strings.ReplaceAll(q.expr, "SCOPE", `job=~"$job", instance=~"$instance"`)
+	return scoped(q.expr)
+}
+
+// scoped puts in the matchers that an expression's placeholders stand for.
+func scoped(expr string) string {
+	const guard = `job=~"$job", instance=~"$instance"`
+	return strings.NewReplacer(
+		"SCOPE", guard,
+		"SERVICE", guard+`, service=~"$service"`,
+		"STHSVC", guard+`, sloth_service=~"$service"`,
+		"STHSLO", guard+`, sloth_slo=~"$slo"`,
+		"SLO", guard+`, slo=~"$slo"`,
+		"CANARY", guard+`, canary=~"$canary"`,
+	).Replace(expr)
 }
 
 // targets turns queries into what a panel holds, named A, B, C.
@@ -79,7 +96,7 @@ func config(unit, color string) *FieldConfig {
 		Defaults: FieldDefaults{
 			Unit: unit, Min: &zero, Color: Color{Mode: color}, Thresholds: at(), Mappings: []Mapping{}, Links: []Link{},
 		},
-		Overrides: []struct{}{},
+		Overrides: []Override{},
 	}
 }
 
@@ -130,23 +147,32 @@ func graph(title, description, unit string, queries ...query) Panel {
 	return p
 }
 
+// drawn is how a graph draws.
+func (p Panel) drawn() *TimeSeries {
+	custom, ok := p.FieldConfig.Defaults.Custom.(*TimeSeries)
+	if !ok {
+		panic(p.Title + " is no graph") // found by the first test that builds it
+	}
+	return custom
+}
+
 // stacked puts the series on top of each other.
 func (p Panel) stacked() Panel {
-	p.FieldConfig.Defaults.Custom.Stacking.Mode = "normal"
-	p.FieldConfig.Defaults.Custom.FillOpacity = 40
+	p.drawn().Stacking.Mode = "normal"
+	p.drawn().FillOpacity = 40
 	return p
 }
 
 // steps draws counts, which do not change between two scrapes.
 func (p Panel) steps() Panel {
-	p.FieldConfig.Defaults.Custom.LineInterpolation = "stepAfter"
+	p.drawn().LineInterpolation = "stepAfter"
 	return p
 }
 
 // lines draws thresholds.
 func (p Panel) lines(t Thresholds) Panel {
 	p.FieldConfig.Defaults.Thresholds = t
-	p.FieldConfig.Defaults.Custom.ThresholdsStyle.Mode = "dashed"
+	p.drawn().ThresholdsStyle.Mode = "dashed"
 	return p
 }
 
@@ -159,5 +185,130 @@ func (p Panel) signed() Panel {
 // whenEmpty says what it means that there is nothing to show.
 func (p Panel) whenEmpty(text string) Panel {
 	p.FieldConfig.Defaults.NoValue = text
+	return p
+}
+
+// logarithmic draws values that are far apart.
+func (p Panel) logarithmic() Panel {
+	p.drawn().Scale = &Scale{Type: "log", Log: 10}
+	return p
+}
+
+// traced shows the traces that counters have as exemplars.
+func (p Panel) traced() Panel {
+	for i := range p.Targets {
+		p.Targets[i].Exemplar = true
+	}
+	return p
+}
+
+// up to a value is the whole axis.
+func (p Panel) upTo(most float64) Panel {
+	p.FieldConfig.Defaults.Max = &most
+	return p
+}
+
+// digits is how many of them follow the point.
+func (p Panel) digits(n int) Panel {
+	p.FieldConfig.Defaults.Decimals = &n
+	return p
+}
+
+// mapped shows words instead of numbers: the first for 0, the next for 1 and so on.
+func (p Panel) mapped(words ...MappingTo) Panel {
+	p.FieldConfig.Defaults.Mappings = mapping(words...)
+	return p
+}
+
+func mapping(words ...MappingTo) []Mapping {
+	options := make(map[string]MappingTo, len(words))
+	for i, w := range words {
+		w.Index = i
+		options[strconv.Itoa(i)] = w
+	}
+	return []Mapping{{Type: "value", Options: options}}
+}
+
+// bars returns a panel with a bar for the last value of each series.
+func bars(title, description, unit string, thresholds Thresholds, q query) Panel {
+	p := stat(title, description, unit, thresholds, q)
+	p.Type = "bargauge"
+	p.Options = BarOptions{
+		DisplayMode: "lcd", Orientation: "horizontal", ValueMode: "color", NamePlacement: "auto", ShowUnfilled: true, Sizing: "auto",
+		MinVizWidth: 8, MinVizHeight: 16, MaxVizHeight: 300, ReduceOptions: ReduceOptions{Calcs: []string{"lastNotNull"}},
+		Legend: Legend{DisplayMode: "list", Placement: "bottom", Calcs: []string{}},
+	}
+	return p
+}
+
+// timeline returns a panel with a band for each series, in the colors of its states.
+func timeline(title, description string, q query, words ...MappingTo) Panel {
+	p := graph(title, description, "none", q)
+	p.Type = "state-timeline"
+	p.FieldConfig.Defaults.Color.Mode = "thresholds"
+	p.FieldConfig.Defaults.Custom = &Timeline{LineWidth: 0, FillOpacity: 80}
+	p.Options = TimelineOptions{
+		MergeValues: true, ShowValue: "never", AlignValue: "left", RowHeight: 0.9,
+		Legend: Legend{DisplayMode: "list", Placement: "bottom", ShowLegend: true, Calcs: []string{}}, Tooltip: Tooltip{Mode: "single", Sort: "none"},
+	}
+	return p.mapped(words...)
+}
+
+// column is a column of a table: an expression whose series have the labels that the table
+// is joined by.
+type column struct {
+	title, unit string
+	expr        string
+	digits      int
+	thresholds  *Thresholds // colors the cell
+	mappings    []Mapping
+}
+
+// table returns a panel with a line for each series, joined by all labels, and a column
+// for each of the labels shown and of the expressions.
+func table(title, description string, labels []string, columns []column) Panel {
+	s := source()
+	queries := make([]query, len(columns))
+	order := Organize{ExcludeByName: map[string]bool{"Time": true}, IndexByName: map[string]int{}, RenameByName: map[string]string{}}
+	for i, l := range labels {
+		order.IndexByName[l] = i
+	}
+	p := Panel{
+		Type: "table", Title: title, Description: description, Datasource: &s,
+		FieldConfig: config("none", "thresholds"), Options: TableOptions{ShowHeader: true, CellHeight: "sm", SortBy: []SortBy{}},
+	}
+	p.FieldConfig.Defaults.Custom = &Cells{Align: "auto", CellOptions: CellOptions{Type: "auto"}}
+	for i, c := range columns {
+		queries[i] = query{c.expr, c.title}
+		field := "Value #" + string(rune('A'+i))
+		order.IndexByName[field], order.RenameByName[field] = len(labels)+i, c.title
+		p.FieldConfig.Overrides = append(p.FieldConfig.Overrides, c.override())
+	}
+	p.Targets = targets(true, queries)
+	for i := range p.Targets {
+		p.Targets[i].Format = "table"
+	}
+	p.Transformations = []Transformation{{ID: "merge", Options: struct{}{}}, {ID: "organize", Options: order}}
+	return p
+}
+
+// override says how the cells of the column are shown.
+func (c column) override() Override {
+	o := Override{Matcher: Matcher{ID: "byName", Options: c.title}, Properties: []Property{{"unit", c.unit}, {"decimals", c.digits}}}
+	if c.mappings != nil {
+		o.Properties = append(o.Properties, Property{"mappings", c.mappings})
+	}
+	if c.thresholds != nil {
+		o.Properties = append(o.Properties, Property{"thresholds", c.thresholds})
+	}
+	if c.thresholds != nil || c.mappings != nil {
+		o.Properties = append(o.Properties, Property{"custom.cellOptions", CellOptions{Type: "color-background", Mode: "basic"}})
+	}
+	return o
+}
+
+// columnLinked lets the cells of a column lead to links.
+func (p Panel) columnLinked(name string, links []Link) Panel {
+	p.FieldConfig.Overrides = append(p.FieldConfig.Overrides, Override{Matcher: Matcher{ID: "byName", Options: name}, Properties: []Property{{"links", links}}})
 	return p
 }

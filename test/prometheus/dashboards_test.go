@@ -27,6 +27,9 @@ type dashboard struct {
 		Title   string
 		Targets []struct{ Expr string }
 	}
+	Annotations struct {
+		List []struct{ Name, Expr string }
+	}
 	Templating struct {
 		List []struct {
 			Name       string
@@ -67,20 +70,20 @@ var empty = map[string]string{
 func checkDashboards(t *testing.T, s instant, job string) {
 	t.Helper()
 	// The ranges reach back to before the first scrape of the guard.
-	fill := strings.NewReplacer("$__rate_interval", "10m", "$__range", "1h", "$job", job, "$instance", ".+")
+	fill := strings.NewReplacer("$__rate_interval", "10m", "$__range", "1h", "$job", job, "$kong", "kong.*",
+		"$instance", ".+", "$service", ".+", "$slo", ".+", "$canary", ".+")
 	excuses := map[string]bool{}
+	samples := map[string]string{} // by the key of a row
 	for _, d := range readDashboards(t) {
 		for _, v := range d.Templating.List {
 			if v.Type == "query" {
-				checkVariable(t, s, job, v.Name, fill.Replace(v.Definition))
+				checkVariable(t, s, map[bool]string{true: "kong", false: job}[v.Name == "kong"], v.Name, fill.Replace(v.Definition))
 			}
 		}
-		for _, p := range d.Panels {
-			for _, target := range p.Targets {
-				excuse := excused(target.Expr)
-				excuses[excuse] = true
-				checkData(t, s, d.Title+", "+p.Title, fill.Replace(target.Expr), excuse == "")
-			}
+		for _, e := range d.expressions() {
+			excuse := excused(e.expr)
+			excuses[excuse] = true
+			samples[e.row(d.Title)] = checkData(t, s, d.Title+", "+e.panel, fill.Replace(e.expr), excuse == "")
 		}
 	}
 	for metric := range empty {
@@ -88,6 +91,25 @@ func checkDashboards(t *testing.T, s instant, job string) {
 			t.Errorf("%s is excused, but on no dashboard", metric)
 		}
 	}
+	checkDocument(t, samples)
+}
+
+// expression is an expression with the panel or the annotation that it belongs to.
+type expression struct{ panel, expr string }
+
+func (d dashboard) expressions() []expression {
+	var list []expression
+	for _, p := range d.Panels {
+		for _, target := range p.Targets {
+			list = append(list, expression{p.Title, target.Expr})
+		}
+	}
+	for _, a := range d.Annotations.List {
+		if a.Expr != "" {
+			list = append(list, expression{"(mark) " + a.Name, a.Expr})
+		}
+	}
+	return list
 }
 
 // excused returns the metric for which an expression may have no data, "" for none.
@@ -101,22 +123,27 @@ func excused(expression string) string {
 }
 
 // checkData wants an expression to have data, which is something else than NaN, or to
-// have none.
-func checkData(t *testing.T, s instant, where, expression string, want bool) {
+// have none. It returns one of the samples, as a person would note it.
+func checkData(t *testing.T, s instant, where, expression string, want bool) string {
 	t.Helper()
-	data := 0
+	var data []string
 	for _, sample := range s.query(t, "%s", expression) {
 		if math.IsNaN(sample.F) {
 			continue
 		}
-		data++
 		if sample.Metric.Get("instance") == "" {
 			t.Errorf("%s: without an instance, its links lead nowhere: %s", where, expression)
 		}
+		rest := labels.NewBuilder(sample.Metric).Del("job", "instance", "__name__", "sloth_version").Labels()
+		data = append(data, fmt.Sprintf("%s %.4g", rest, sample.F))
 	}
-	if got := data > 0; got != want {
+	if got := len(data) > 0; got != want {
 		t.Errorf("%s: data is %t, want %t: %s", where, got, want, expression)
 	}
+	if len(data) == 0 {
+		return ""
+	}
+	return slices.Min(data)
 }
 
 var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
@@ -137,32 +164,33 @@ func checkVariable(t *testing.T, s instant, job, name, definition string) {
 	t.Errorf("the variable %s does not offer the guard", name)
 }
 
-// expressionProblem applies those rules of Grafana's dashboard linter that are about
-// PromQL. It returns the rule that is broken, and how.
-func expressionProblem(expression string) (rule string, problem error) {
+// expressionProblems applies those rules of Grafana's dashboard linter that are about
+// PromQL. It returns what is wrong by the rule that is broken.
+func expressionProblems(expression string) map[string]error {
 	// What the linter puts in for Grafana's intervals: durations nobody writes.
 	const rateInterval, span = "8869990787ms", "4867856611ms"
 	text := strings.NewReplacer("$__rate_interval", rateInterval, "$__range", span).Replace(expression)
 	expr, err := parser.ParseExpr(text)
 	if err != nil {
-		return "target-promql-rule", err
+		return map[string]error{"target-promql-rule": err}
 	}
+	problems := map[string]error{}
 	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
-		if selector, ok := node.(*parser.VectorSelector); ok && rule == "" {
-			rule, problem = selectorProblem(selector, path, rateInterval)
+		if selector, ok := node.(*parser.VectorSelector); ok {
+			selectorProblems(selector, path, rateInterval, problems)
 		}
 		return nil
 	})
-	return rule, problem
+	return problems
 }
 
-// selectorProblem looks at one selector below the nodes of path.
-func selectorProblem(selector *parser.VectorSelector, path []parser.Node, rateInterval string) (string, error) {
+// selectorProblems looks at one selector below the nodes of path.
+func selectorProblems(selector *parser.VectorSelector, path []parser.Node, rateInterval string, problems map[string]error) {
 	for _, name := range []string{"job", "instance"} {
 		if !slices.ContainsFunc(selector.LabelMatchers, func(m *labels.Matcher) bool {
 			return m.Name == name && m.Type == labels.MatchRegexp && m.Value == "$"+name
 		}) {
-			return "target-" + name + "-rule", fmt.Errorf("%s is not limited to the %s that the reader has chosen", selector, name)
+			problems["target-"+name+"-rule"] = fmt.Errorf("%s is not limited to the %s that the reader has chosen", selector, name)
 		}
 	}
 	call := ""
@@ -172,14 +200,13 @@ func selectorProblem(selector *parser.VectorSelector, path []parser.Node, rateIn
 		}
 	}
 	if strings.HasSuffix(selector.Name, "_total") && !slices.Contains([]string{"rate", "irate", "increase"}, call) {
-		return "target-counter-agg-rule", fmt.Errorf("%s is a counter, shown as it is", selector)
+		problems["target-counter-agg-rule"] = fmt.Errorf("%s is a counter, shown as it is", selector)
 	}
 	if call == "rate" || call == "irate" {
 		if m := path[len(path)-1].(*parser.MatrixSelector); fmt.Sprintf("%dms", m.Range.Milliseconds()) != rateInterval {
-			return "target-rate-interval-rule", errors.New("the range of a rate is not $__rate_interval")
+			problems["target-rate-interval-rule"] = errors.New("the range of a rate is not $__rate_interval")
 		}
 	}
-	return "", nil
 }
 
 // exclusions are Grafana's linter's .lint file.
@@ -216,13 +243,12 @@ func knownProblems(t *testing.T) map[string]bool {
 func TestDashboardExpressionsAreLintClean(t *testing.T) {
 	known, used := knownProblems(t), map[string]bool{}
 	for _, d := range readDashboards(t) {
-		for _, p := range d.Panels {
-			for _, target := range p.Targets {
-				rule, problem := expressionProblem(target.Expr)
-				if key := strings.Join([]string{rule, d.Title, p.Title}, "; "); known[key] {
+		for _, e := range d.expressions() {
+			for rule, problem := range expressionProblems(e.expr) {
+				if key := strings.Join([]string{rule, d.Title, e.panel}, "; "); known[key] {
 					used[key] = true
-				} else if problem != nil {
-					t.Errorf("%s, %s: %s: %v", d.Title, p.Title, rule, problem)
+				} else {
+					t.Errorf("%s, %s: %s: %v", d.Title, e.panel, rule, problem)
 				}
 			}
 		}
@@ -249,8 +275,9 @@ func TestExpressionRulesCanFail(t *testing.T) {
 		`max_over_time(a_total{job=~"$job", instance=~"$instance"}[5m])`: "target-counter-agg-rule",
 		`rate(a_total{job=~"$job", instance=~"$instance"}[5m])`:          "target-rate-interval-rule",
 	} {
-		if got, problem := expressionProblem(expression); got != want {
-			t.Errorf("%s: broken is %q (%v), want %q", expression, got, problem, want)
+		got := expressionProblems(expression)
+		if _, broken := got[want]; len(got) > 0 != (want != "") || broken != (want != "") {
+			t.Errorf("%s: broken is %v, want %q", expression, got, want)
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -51,11 +53,11 @@ func TestPrometheusTakesTheMetrics(t *testing.T) {
 	p := startPeers(t)
 	g := startGuard(t, p)
 	seen := &answers{types: map[string]string{}}
-	s := startServer(t, prometheusYAML(t, seen, g.api))
+	s := startServer(t, prometheusYAML(t, seen, g.api)+kongYAML(t, p))
 	for _, job := range jobs() {
 		s.awaitScrape(t, job, time.Time{}, 1) // so that the counters are seen to move
 	}
-	posted := g.live(t)
+	posted := g.live(t, p)
 
 	exposed := g.metrics(t)
 	after := time.Now()
@@ -208,6 +210,21 @@ func scrapeConfig(job, addr string, protocols []config.ScrapeProtocol) string {
 	return yaml
 }
 
+// kongYAML scrapes the gateway: a stand-in that has traffic, and the captured metrics of a
+// real Kong, which has more of nginx.
+func kongYAML(t *testing.T, p *peers) string {
+	t.Helper()
+	captured, err := os.ReadFile(filepath.Join("..", "..", "internal", "fakekong", "testdata", "metrics.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=UTF-8") // as Kong answers
+		_, _ = w.Write(captured)
+	}))
+	return scrapeConfig("kong", strings.TrimPrefix(p.kong, "http://"), nil) + scrapeConfig("kong_captured", strings.TrimPrefix(node, "http://"), nil)
+}
+
 // answers are the content types of the latest scrapes by job.
 type answers struct {
 	mu    sync.Mutex
@@ -236,7 +253,7 @@ type counts struct {
 
 // live posts records of every fate, and then bad ones until the guard has acted in
 // every way it has.
-func (g *guard) live(t *testing.T) counts {
+func (g *guard) live(t *testing.T, p *peers) counts {
 	t.Helper()
 	lines := &logs{writer: loglines.NewWriter()}
 	posted := counts{fates: map[string]float64{}, requests: map[string]float64{}}
@@ -262,10 +279,24 @@ func (g *guard) live(t *testing.T) counts {
 	posted.rejected += 3
 	post([]byte(`[{"request": {"id"`), http.StatusBadRequest)
 
+	g.judge(t)
+	slow, all := 0, 40
 	deadline, next := time.After(patience), time.NewTicker(100*time.Millisecond)
 	defer next.Stop()
 	for !g.settled(t) {
 		records("counted", 20, loglines.Line{At: time.Now(), Service: "orders", Status: 500, Millis: 30})
+		// The canary of payments fails more often than its baseline. Of all its requests 0.8 % are slow, against
+		// the 1 % that may be, so that there is a budget and a time when it ends.
+		records("counted", 30, loglines.Line{At: time.Now(), Service: "payments", Status: 200, Millis: 25})
+		records("counted", 10, loglines.Line{At: time.Now(), Service: "payments", Status: 200, Millis: 25, Version: "v2"})
+		records("counted", 1, loglines.Line{At: time.Now(), Service: "payments", Status: 500, Millis: 25, Version: "v2"})
+		records("counted", 1, loglines.Line{At: time.Now(), Service: "payments", Status: 500, Millis: 25})
+		if all += 42; slow*125 < all {
+			slow, all = slow+1, all+1
+			records("counted", 1, loglines.Line{At: time.Now(), Service: "payments", Status: 200, Millis: 400})
+		}
+		p.request(t, "/orders")
+		p.request(t, "/payments")
 		select {
 		case <-next.C:
 		case <-deadline:
@@ -277,8 +308,8 @@ func (g *guard) live(t *testing.T) counts {
 	return posted
 }
 
-// settled reports whether the guard has applied every step and counts the plugin alone
-// as in place: from then on its metrics have the same series, whatever their values.
+// settled reports whether the guard has applied every step, counts the plugin alone as in
+// place, and has compared the canary with its baseline: from then on its metrics have the same series, whatever their values.
 func (g *guard) settled(t *testing.T) bool {
 	t.Helper()
 	families := g.metrics(t)
@@ -291,7 +322,8 @@ func (g *guard) settled(t *testing.T) bool {
 	for _, m := range families["gatewarden_actions_in_place"].GetMetric() {
 		place = append(place, label(m, "kind")+" "+label(m, "status"))
 	}
-	return applied == 3 && slices.Equal(place, []string{"plugin applied"})
+	judged := families["gatewarden_app_canary_error_ratio"] != nil && families["gatewarden_app_canary_latency_ratio"] != nil
+	return applied == 3 && slices.Equal(place, []string{"plugin applied"}) && judged
 }
 
 func label(m *dto.Metric, name string) string {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -54,6 +55,13 @@ slos:
     objective: 99
     window: 30d
     sli: {latency: {threshold: 300ms}}
+canaries:
+  - name: payments
+    service: payments
+    baseline: {response_header: "X-Backend-Version: v1"}
+    canary: {response_header: "X-Backend-Version: v2"}
+    warm_up: 0s
+    deadline: 30m
 actions:
   - name: protect-orders
     mode: enforce
@@ -71,7 +79,7 @@ const jenkinsToken = "11d0e5a1c5e2f4b6a8c0e2d4f6a8b0c2e4"
 
 // peers are what the guard talks to: stand-ins for Kong and Jenkins, and a webhook.
 type peers struct {
-	kong, jenkins, hook string // URLs
+	kong, proxy, jenkins, hook string // URLs
 }
 
 func startPeers(t *testing.T) *peers {
@@ -79,7 +87,22 @@ func startPeers(t *testing.T) *peers {
 	p := &peers{}
 	kong := fakekong.New(fakekong.Config{Seed: 1})
 	t.Cleanup(kong.Close)
-	err := kong.Load(fakekong.Setup{Services: []fakekong.Service{{Name: "recommendations", Host: "recommendations.test"}}})
+	backend := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/fail") {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	err := kong.Load(fakekong.Setup{
+		Upstreams: []fakekong.Upstream{{Name: "payments-up", Targets: []fakekong.Target{{Target: strings.TrimPrefix(backend, "http://"), Weight: 100}}}},
+		Services: []fakekong.Service{
+			{Name: "recommendations", Host: "recommendations.test"},
+			{Name: "orders", URL: backend + "/fail", Routes: []fakekong.Route{{Name: "orders-route", Paths: []string{"/orders"}}}},
+			{Name: "payments", Host: "payments-up", Routes: []fakekong.Route{{Name: "payments-route", Paths: []string{"/payments"}}}},
+		},
+		Plugins: []fakekong.Plugin{{Name: "prometheus", Config: map[string]any{
+			"status_code_metrics": true, "latency_metrics": true, "bandwidth_metrics": true, "upstream_health_metrics": true,
+		}}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +114,7 @@ func startPeers(t *testing.T) *peers {
 		Name: "shop/orders-rollback", Parameters: []fakejenkins.Parameter{{Name: "SERVICE"}, {Name: "GATEWARDEN_ACTION"}},
 		Pipeline: func(context.Context, *fakejenkins.Build) error { return nil },
 	})
-	p.kong, p.jenkins = serve(t, kong.Admin()), serve(t, jenkins)
+	p.kong, p.proxy, p.jenkins = serve(t, kong.Admin()), serve(t, kong.Proxy()), serve(t, jenkins)
 	p.hook = serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	return p
 }
@@ -200,6 +223,40 @@ func (g *guard) post(t *testing.T, body []byte, status int) {
 	}
 	if resp.StatusCode != status {
 		t.Fatalf("the guard answers %s, want %d: %s", resp.Status, status, answer)
+	}
+}
+
+// request sends a request through the gateway, which counts it in its own metrics.
+func (p *peers) request(t *testing.T, path string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.proxy+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// judge asks the guard whether the canary of payments may go on.
+func (g *guard) judge(t *testing.T) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+g.api+"/api/v1/canaries/payments/runs", strings.NewReader(`{"by": "test"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if answer, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusCreated {
+		t.Fatalf("starting a run: %s, %v: %s", resp.Status, err, answer)
 	}
 }
 
