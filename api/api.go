@@ -54,6 +54,8 @@ type Status struct {
 	Series       int               `json:"series"`
 	States       map[string]int    `json:"slo_states"`          // how many SLOs are healthy, in breach, inconclusive
 	Listeners    map[string]string `json:"listeners,omitempty"` // what listens where
+	// TraceURL is where a trace is looked at, {trace_id} in it standing for the id.
+	TraceURL string `json:"trace_url,omitempty"`
 }
 
 // Pause says who paused the guard and why.
@@ -132,6 +134,7 @@ type Server struct {
 	guard    Guard
 	gates    Gates
 	past     Past
+	traceURL string       // where a trace is looked at, "" when nobody said
 	page     http.Handler // nil: the root is a text
 	viewers  atomic.Int64 // pages that are open
 	refused  atomic.Int64 // pages that were one too many

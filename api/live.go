@@ -122,7 +122,7 @@ func (s *Server) hand(ctx context.Context, q EventQuery, events chan<- gatewarde
 
 // tellState writes what has changed.
 func (v *viewer) tellState() error {
-	if err := v.tell("status", 0, v.server.guard.Status()); err != nil {
+	if err := v.tell("status", 0, v.server.glance()); err != nil {
 		return err
 	}
 	slos := v.server.guard.SLOs()

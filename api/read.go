@@ -12,7 +12,21 @@ import (
 	"github.com/gatewarden/gatewarden"
 )
 
-func (s *Server) status(*http.Request) (any, error) { return s.guard.Status(), nil }
+func (s *Server) status(*http.Request) (any, error) { return s.glance(), nil }
+
+// glance is the guard's status, with what only the server knows.
+func (s *Server) glance() Status {
+	status := s.guard.Status()
+	status.TraceURL = s.traceURL
+	return status
+}
+
+// WithTraceURL makes the server say where a trace is looked at; {trace_id} in it stands for
+// the id.
+func (s *Server) WithTraceURL(url string) *Server {
+	s.traceURL = url
+	return s
+}
 
 // SLOList is the answer of GET /api/v1/slos.
 type SLOList struct {

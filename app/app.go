@@ -431,6 +431,7 @@ func (a *App) handler(name string) http.Handler {
 		}
 		guard := &view{a}
 		return api.New(guard, gatherer, a.logger.With("component", "api")).WithGates(guard).
-			WithPast(guard).WithPage(page.Handler()).WithMetrics(a.registry).Handler()
+			WithPast(guard).WithPage(page.Handler()).WithMetrics(a.registry).
+			WithTraceURL(a.reloader.current().config.Web.TraceURL).Handler()
 	}
 }

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -12,7 +14,11 @@ func TestTheTraceURLSaysWhereTheIDGoes(t *testing.T) {
 		`web: {trace_url: "javascript:{trace_id}"}`:                "no URL",
 		`web: {trace_url: "ftp://jaeger/{trace_id}"}`:              "the scheme must be http or https",
 	} {
-		c, problems := ParseConfig("gatewarden.yaml", []byte(text), func(string) (string, bool) { return "", false })
+		file := filepath.Join(t.TempDir(), "gatewarden.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, problems := LoadConfig(file, func(string) (string, bool) { return "", false })
 		got := ""
 		for _, p := range problems {
 			got += p.String() + "\n"

@@ -41,7 +41,7 @@ export const facts = (...pairs) =>
 export function table(caption, columns, rows) {
   return h(
     "div",
-    { class: "scroll", role: "region", "aria-label": caption, tabindex: 0 },
+    { class: "scroll", role: "region", "aria-label": `${caption}, a table`, tabindex: 0 },
     h(
       "table",
       {},

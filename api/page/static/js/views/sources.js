@@ -1,7 +1,7 @@
 // The sources: what comes in, whether it comes, and what the guard runs on.
 
 import { h } from "../dom.js";
-import { count, ago, at, decimal } from "../format.js";
+import { count, ago, at, decimal, percent } from "../format.js";
 import { badge, empty, facts, table, time } from "../parts.js";
 
 export function sources(c) {
@@ -12,9 +12,9 @@ export function sources(c) {
     s.sources?.length
       ? table(
           "Sources",
-          [["source"], ["state"], ["kind"], ["records", "num"], ["newest record", "num"], ["lag", "num"]],
+          [["source"], ["state"], ["kind"], ["records", "num"], ["newest record", "num"], ["lag", "num"], ["completeness", "num"]],
           s.sources.map((x) => {
-            const row = [x.name, badge(x.silent ? "silent" : "seeing"), x.kind, count(x.records), x.last_record ? ago(x.last_record, s.now) : "none yet", x.last_record ? `${decimal(x.lag_seconds, 2)} s` : "–"];
+            const row = [x.name, badge(x.silent ? "silent" : "seeing"), x.kind, count(x.records), x.last_record ? ago(x.last_record, s.now) : "none yet", x.last_record ? `${decimal(x.lag_seconds, 2)} s` : "–", x.completeness === undefined ? "not known" : percent(x.completeness)];
             row.key = x.name;
             return row;
           }),
