@@ -6,6 +6,7 @@ import "github.com/gatewarden/gatewarden/analyzers/stats"
 // something; on a quiet service it waits, but not for ever.
 const (
 	blockRequests = 40 // of both tracks
+	blockFewest   = 10 // for failures, whose bets need no crowd
 	blockLongest  = 60 // seconds
 )
 
@@ -16,8 +17,8 @@ type block struct {
 	Trouble bool      `json:"trouble,omitempty"`
 }
 
-func (b *block) due(length int) bool {
-	return b.Age >= length && b.N[Baseline]+b.N[Canary] >= blockRequests && b.N[Canary] >= 1 || b.Age >= blockLongest
+func (b *block) due(length int, requests uint64) bool {
+	return b.Age >= length && b.N[Baseline]+b.N[Canary] >= requests && b.N[Canary] >= 1 || b.Age >= blockLongest
 }
 
 // both reports whether there is anything to compare.

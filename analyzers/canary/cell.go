@@ -144,6 +144,7 @@ type cell struct {
 	Second  int64                `json:"second"` // Unix
 	Strata  []cellStratum        `json:"strata"`
 	Failed  map[uint64]failure   `json:"failed,omitempty"` // by client: its first failure of the second
+	Good    map[uint64]uint64    `json:"good,omitempty"`   // good requests of the clients that have failed lately
 	Suspect []gatewarden.Suspect `json:"suspects,omitempty"`
 	Added   uint64               `json:"added"`             // observations
 	Virtual *virtualCell         `json:"virtual,omitempty"` // before the start only
@@ -198,6 +199,7 @@ func (c *cell) reset(second int64) {
 	}
 	c.Strata = c.Strata[:0]
 	clear(c.Failed)
+	clear(c.Good)
 	c.Suspect = nil
 	c.Added = 0
 	c.Virtual = nil
@@ -237,6 +239,9 @@ func (c *cell) begin() {
 		s.Latency[Canary].merge(&a.Latency[Canary])
 		s.Slow += a.Slow
 	}
+	for client, n := range apart.Good {
+		c.good(client, n)
+	}
 	for client, f := range apart.Failed {
 		if !c.fail(client, f) {
 			c.stratum(f.Stratum).Anonymous[Canary]++
@@ -259,6 +264,14 @@ func (c *cell) fail(client uint64, f failure) bool {
 		c.Failed[client] = f
 	}
 	return true
+}
+
+// good counts good requests of a client.
+func (c *cell) good(client, n uint64) {
+	if c.Good == nil {
+		c.Good = map[uint64]uint64{}
+	}
+	c.Good[client] += n
 }
 
 // before orders the failures of one client. At the same instant on both tracks a bit of

@@ -4,12 +4,21 @@ import "math"
 
 // Episodes. A client whose requests fail retries, and its failures say again and again
 // what the first one said. A run of failures of one client is therefore one event; one
-// that goes on counts again after a minute, then after two, four and so on. The table is
-// shared by both tracks, so that a client that uses both is the first one's: separate
-// tables would be biased.
+// that goes on counts again after a minute, then after two, four and so on, and six times
+// as soon in seconds in which several clients fail: then it is not that client's own
+// trouble. The table is shared by both tracks, so that a client that uses both is the
+// first one's: separate tables would be biased.
+//
+// A client may be many: an address that hides an office, a consumer that is a whole shop.
+// It has dozens of good requests between two failures, so that those are no retries:
+// then they are two events. Otherwise the failures of whoever sends most would count least.
 const (
 	episodeGap   = 10   // seconds without a failure that end a run
 	episodeAgain = 60   // seconds until a run counts again; doubled each time
+	episodeCrowd = 3    // clients that fail in the same second, on either track, make it a part of that:
+	episodeSoon  = 6
+	episodeGood  = 60   // good requests since the run counted that end it, if few have failed meanwhile
+	episodeMost  = 2    // so many times as many good ones as failures
 	maxEpisodes  = 8192 // clients remembered; beyond, each second in which a client fails counts
 )
 
@@ -18,29 +27,50 @@ type episode struct {
 	Last  int64 `json:"last"`  // its latest failure
 	Count int64 `json:"count"` // when it counted last
 	Again int64 `json:"again"` // how many seconds after Count it counts again
+	Good  int64 `json:"good"`  // its good requests since it counted
+	Bad   int64 `json:"bad"`   // seconds with failures since then
 }
 
 // episodes remembers the runs by client.
 type episodes map[uint64]episode
 
-// counts says whether a failure of the client in this second is an event. Seconds do not
-// go back.
-func (e episodes) counts(client uint64, second int64) bool {
+// counts says whether a failure of the client in this second, in which so many clients
+// fail, is an event. Seconds do not go back.
+func (e episodes) counts(client uint64, second int64, clients int) bool {
 	ep, known := e[client]
 	switch {
 	case !known && len(e) >= maxEpisodes:
 		return true
-	case !known || second-ep.Last >= episodeGap:
+	case !known || second-ep.Last >= episodeGap || ep.Good >= episodeGood && ep.Good >= episodeMost*ep.Bad:
 		e[client] = episode{Last: second, Count: second, Again: episodeAgain}
 		return true
 	}
 	ep.Last = second
-	again := second-ep.Count >= ep.Again
+	ep.Bad++
+	wait := ep.Again
+	if clients >= episodeCrowd {
+		wait /= episodeSoon
+	}
+	again := second-ep.Count >= wait
 	if again {
 		ep.Count, ep.Again = second, min(2*ep.Again, math.MaxInt32)
+		ep.Good, ep.Bad = 0, 0
 	}
 	e[client] = ep
 	return again
+}
+
+func (e episodes) has(client uint64) bool {
+	_, ok := e[client]
+	return ok
+}
+
+// good remembers good requests of a client, if it is known.
+func (e episodes) good(client uint64, n uint64) {
+	if ep, ok := e[client]; ok {
+		ep.Good = min(ep.Good+int64(n), math.MaxInt32)
+		e[client] = ep
+	}
 }
 
 // forget drops the runs that are over.

@@ -193,6 +193,11 @@ func (j *Judge) Add(o *gatewarden.Observation) {
 			s.Anonymous[o.Track] += n
 		}
 	}
+	if !o.Failed && len(j.Episodes) > 0 && o.Client != "" {
+		if client := hash(o.Client); j.Episodes.has(client) {
+			c.good(client, n)
+		}
+	}
 	if o.Track == Canary && (o.Failed || j.Tuning.TailBin > 0 && bin >= j.Tuning.TailBin+twice) {
 		c.Suspect = addSuspect(c.Suspect, o)
 	}
@@ -331,7 +336,7 @@ func (c *cell) events(j *Judge, second int64, into *shareBlock) *cell {
 	clients := slices.Sorted(maps.Keys(c.Failed)) // in an order, as the table of episodes may be full
 	for _, client := range clients {
 		f := c.Failed[client]
-		if !j.Episodes.counts(client, second) {
+		if !j.Episodes.counts(client, second, len(clients)) {
 			continue
 		}
 		if into == nil {
@@ -344,6 +349,9 @@ func (c *cell) events(j *Judge, second int64, into *shareBlock) *cell {
 		if f.Track == Canary {
 			j.Errors.met(client)
 		}
+	}
+	for client, n := range c.Good {
+		j.Episodes.good(client, n)
 	}
 	if into == nil {
 		return c
@@ -437,7 +445,7 @@ func (j *Judge) gatherErrors(c *cell, trouble [2]bool) {
 			}
 		}
 	}
-	if b.due(j.Tuning.Errors) {
+	if b.due(j.Tuning.Errors, blockFewest) {
 		j.closeErrors()
 	}
 }
@@ -463,10 +471,10 @@ func (j *Judge) gatherLatency(second int64, c *cell, trouble [2]bool) {
 			j.gatherLatencies(i, &c.Strata[i].Latency)
 		}
 	}
-	if j.Rank.Block.due(j.Tuning.Rank) {
+	if j.Rank.Block.due(j.Tuning.Rank, blockRequests) {
 		j.closeRank()
 	}
-	if j.Tail.Block.due(j.Tuning.Tail) {
+	if j.Tail.Block.due(j.Tuning.Tail, blockRequests) {
 		j.closeTail()
 	}
 }

@@ -161,9 +161,9 @@ func TestRetriesAreNoMoreEvidence(t *testing.T) {
 				many.Add(&o)
 			}
 			for range times - 1 { // the same client, good requests elsewhere: request counts stay equal
-				o := gatewarden.Observation{At: epoch.Add(time.Duration(s)*time.Second + 900*time.Millisecond), Route: "list", Track: Canary, Client: "again", Latency: gatewarden.NoLatency}
+				o := gatewarden.Observation{At: epoch.Add(time.Duration(s)*time.Second + 900*time.Millisecond), Route: "list", Track: Canary, Client: "another", Latency: gatewarden.NoLatency}
 				one.Add(&o)
-				o.Failed = true
+				o.Failed, o.Client = true, "again"
 				many.Add(&o)
 			}
 			at := epoch.Add(time.Duration(s+1) * time.Second)

@@ -127,7 +127,7 @@ func TestEpisodes(t *testing.T) {
 		e := episodes{}
 		var got []int64
 		for _, s := range c.seconds {
-			if e.counts(1, s) {
+			if e.counts(1, s, 1) {
 				got = append(got, s)
 			}
 			if s%10 == 0 {
@@ -138,8 +138,30 @@ func TestEpisodes(t *testing.T) {
 			t.Errorf("%s: -want +got:\n%s", name, diff)
 		}
 	}
+	crowd := episodes{}
+	var got []int64
+	for s := range int64(80) {
+		if crowd.counts(1, s, episodeCrowd) {
+			got = append(got, s)
+		}
+	}
+	if diff := cmp.Diff([]int64{0, 10, 30, 70}, got); diff != "" {
+		t.Errorf("a run among others: -want +got:\n%s", diff)
+	}
+	many := episodes{}
+	got = nil
+	for s := range int64(9) { // fails in each second, and has good requests by the dozen
+		if many.counts(1, s, 1) {
+			got = append(got, s)
+		}
+		many.good(1, episodeGood/2)
+		many.good(2, episodeGood) // not known
+	}
+	if diff := cmp.Diff([]int64{0, 2, 4, 6, 8}, got); diff != "" || len(many) != 1 {
+		t.Errorf("a client that is many, %d are known: -want +got:\n%s", len(many), diff)
+	}
 	e := episodes{}
-	e.counts(1, 0)
+	e.counts(1, 0, 1)
 	if e.forget(9); len(e) != 1 {
 		t.Error("a run that may go on is forgotten")
 	}

@@ -106,8 +106,13 @@ func (c *cell) damaged() bool {
 			return true
 		}
 	}
-	if c.Added > maxCount {
+	if c.Added > maxCount || len(c.Good) > maxEpisodes {
 		return true
+	}
+	for _, n := range c.Good {
+		if n > maxCount {
+			return true
+		}
 	}
 	for _, f := range c.Failed {
 		if f.Track > Canary || f.Stratum < 0 || f.Stratum >= maxStrata || f.Target >= virtualArms {
@@ -181,7 +186,7 @@ func (s *split) damaged() bool {
 
 func (e episodes) damaged() bool {
 	for _, ep := range e {
-		if !second(ep.Last) || !second(ep.Count) || ep.Again < episodeAgain || ep.Again > math.MaxInt32 {
+		if !second(ep.Last) || !second(ep.Count) || ep.Good < 0 || ep.Good > math.MaxInt32 || ep.Bad < 0 || ep.Again < episodeAgain || ep.Again > math.MaxInt32 {
 			return true
 		}
 	}
