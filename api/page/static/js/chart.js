@@ -80,12 +80,12 @@ function build(c) {
     {
       width: el.clientWidth,
       height: heightOf(c),
-      padding: [8, 8, 0, 0],
+      padding: [8, 22, 0, 0],
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
       legend: { live: true },
       scales: { x: { time: !of.relative }, y: { range: (u, min, max) => (c.of.range || upFromZero)(min, max, c.of) } },
       axes: [
-        axis({ values: of.relative ? (u, list) => list.map((v) => of.relative(v)) : clockTicks }),
+        axis({ space: 90, values: of.relative ? (u, list) => list.map((v) => of.relative(v)) : clockTicks }),
         axis({ size: 72, values: (u, list) => list.map((v) => (v === null ? "" : of.show(v))) }),
       ],
       series: [

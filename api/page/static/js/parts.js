@@ -5,7 +5,7 @@ import { at, duration, percent, times, safeLink, seconds, parseDuration } from "
 
 const marks = {
   healthy: ["good", "✓"], pass: ["good", "✓"], applied: ["note", "●"], seeing: ["good", "✓"], resumed: ["good", "▶"], reverted: ["good", "↩"], ended: ["quiet", "■"],
-  breach: ["bad", "✕"], fail: ["bad", "✕"], failed: ["bad", "✕"], unknown: ["bad", "?"], blind: ["warn", "◌"], silent: ["warn", "◌"],
+  breach: ["bad", "✕"], fail: ["bad", "✕"], failed: ["bad", "✕"], unknown: ["bad", "?"], ineffective: ["bad", "✕"], blind: ["warn", "◌"], silent: ["warn", "◌"],
   inconclusive: ["warn", "?"], waiting: ["warn", "…"], paused: ["warn", "❚❚"], running: ["note", "▸"], started: ["note", "▸"], reverting: ["note", "↩"],
 };
 
@@ -82,6 +82,14 @@ export function step(spec) {
       return `Kong: weight ${spec.weight?.weight} for ${targets(spec.weight || {})}`;
     case "share":
       return `Kong: ${spec.share?.percent} % of upstream ${spec.share?.upstream} to the canary`;
+    case "divert":
+      return `Kong: route ${spec.divert?.route} leads to ${spec.divert?.to}`;
+    case "service":
+      return `Kong: service ${spec.service?.name} is ${spec.service?.enabled ? "enabled" : "disabled"}`;
+    case "slack":
+      return "Tell the channel";
+    case "alertmanager":
+      return `An alert at ${spec.alertmanager?.url}`;
     case "jenkins":
       return `Jenkins: job ${spec.jenkins?.job}`;
     case "webhook":
@@ -91,7 +99,7 @@ export function step(spec) {
   }
 }
 
-export const reversible = (spec) => ["plugin", "weight", "drain", "share"].includes(spec.kind);
+export const reversible = (spec) => ["plugin", "weight", "drain", "share", "divert", "service", "alertmanager"].includes(spec.kind);
 export const inPlace = (a) => ["started", "applied", "reverting"].includes(a.status) && reversible(a.spec);
 
 /** forecast says when the budget ends. */

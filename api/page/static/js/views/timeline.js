@@ -106,10 +106,10 @@ export function actionEvidence(c, a) {
       a.lease_until && inPlace(a) && ["lease until", time(a.lease_until, c.now)],
       a.by && ["by", a.by],
     ),
-    a.spec.plugin?.config ? [h("h4", {}, "The plugin's configuration"), h("pre", { tabindex: 0 }, JSON.stringify(a.spec.plugin.config, null, 2))] : null,
-    a.memo ? [h("h4", {}, "What was there before"), h("pre", { tabindex: 0 }, JSON.stringify(a.memo, null, 2))] : null,
-    a.undo ? [h("h4", {}, "To undo it by hand"), h("pre", { tabindex: 0 }, a.undo)] : null,
-    a.details ? [h("h4", {}, "More"), h("pre", { tabindex: 0 }, a.details)] : null,
+    a.spec.plugin?.config ? [h("p", { class: "sub" }, "The plugin's configuration"), h("pre", { tabindex: 0 }, JSON.stringify(a.spec.plugin.config, null, 2))] : null,
+    a.memo ? [h("p", { class: "sub" }, "What was there before"), h("pre", { tabindex: 0 }, JSON.stringify(a.memo, null, 2))] : null,
+    a.undo ? [h("p", { class: "sub" }, "To undo it by hand"), h("pre", { tabindex: 0 }, a.undo)] : null,
+    a.details ? [h("p", { class: "sub" }, "More"), h("pre", { tabindex: 0 }, a.details)] : null,
   ];
 }
 
