@@ -18,7 +18,7 @@ import (
 // shapes are what a block of JSON can be; the word stands behind json in its fence.
 func shapes() map[string]any {
 	return map[string]any{
-		"action": &gatewarden.Action{}, "event": &gatewarden.Event{}, "slo": &api.SLO{}, "status": &api.Status{},
+		"action": &gatewarden.Action{}, "event": &gatewarden.Event{}, "slo": &api.SLO{}, "history": &api.History{}, "breakdown": &api.Breakdown{}, "status": &api.Status{},
 		"error": &api.ErrorBody{}, "done": &struct {
 			Done string `json:"done"`
 		}{}, "webhook": &notify.Message{}, "run": &gatewarden.Run{}, "canary": &api.Canary{},
