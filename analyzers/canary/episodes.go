@@ -3,20 +3,19 @@ package canary
 import "math"
 
 // Episodes. A client whose requests fail retries, and its failures say again and again
-// what the first one said. A run of failures of one client is therefore one event; one
-// that goes on counts again after a minute, then after two, four and so on, and six times
-// as soon in seconds in which several clients fail: then it is not that client's own
-// trouble. The table is shared by both tracks, so that a client that uses both is the
-// first one's: separate tables would be biased.
+// what the first one said. A run of failures of one client is therefore one event, however
+// long it is. Only where several clients fail in the same second it is not that client's
+// own trouble, and counts again after ten seconds, then after twenty, forty and so on. The
+// table is shared by both tracks, so that a client that uses both is the first one's:
+// separate tables would be biased.
 //
 // A client may be many: an address that hides an office, a consumer that is a whole shop.
 // It has dozens of good requests between two failures, so that those are no retries:
 // then they are two events. Otherwise the failures of whoever sends most would count least.
 const (
 	episodeGap   = 10   // seconds without a failure that end a run
-	episodeAgain = 60   // seconds until a run counts again; doubled each time
-	episodeCrowd = 3    // clients that fail in the same second, on either track, make it a part of that:
-	episodeSoon  = 6
+	episodeCrowd = 3    // clients that fail in the same second, on either track, are several
+	episodeAgain = 10   // seconds until a run counts again then; doubled each time
 	episodeGood  = 60   // good requests since the run counted that end it, if few have failed meanwhile
 	episodeMost  = 2    // so many times as many good ones as failures
 	maxEpisodes  = 8192 // clients remembered; beyond, each second in which a client fails counts
@@ -47,11 +46,7 @@ func (e episodes) counts(client uint64, second int64, clients int) bool {
 	}
 	ep.Last = second
 	ep.Bad++
-	wait := ep.Again
-	if clients >= episodeCrowd {
-		wait /= episodeSoon
-	}
-	again := second-ep.Count >= wait
+	again := clients >= episodeCrowd && second-ep.Count >= ep.Again
 	if again {
 		ep.Count, ep.Again = second, min(2*ep.Again, math.MaxInt32)
 		ep.Good, ep.Bad = 0, 0

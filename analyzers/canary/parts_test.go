@@ -117,12 +117,12 @@ func TestEpisodes(t *testing.T) {
 		seconds []int64 // in which the client fails
 		want    []int64 // of them, those that count
 	}{
-		"one failure":                      {[]int64{5}, []int64{5}},
-		"a run is one":                     {[]int64{5, 6, 9, 18, 27}, []int64{5}},
-		"ten quiet seconds end it":         {[]int64{5, 15, 24, 34}, []int64{5, 15, 34}},
-		"a run that goes on, counts again": {every(1, 0, 500), []int64{0, 60, 180, 420}},
-		"seldom enough, each one counts":   {every(10, 0, 50), []int64{0, 10, 20, 30, 40, 50}},
-		"a pause begins the doubling anew": {append(every(1, 0, 100), every(1, 200, 270)...), []int64{0, 60, 200, 260}},
+		"one failure":                    {[]int64{5}, []int64{5}},
+		"a run is one":                   {[]int64{5, 6, 9, 18, 27}, []int64{5}},
+		"ten quiet seconds end it":       {[]int64{5, 15, 24, 34}, []int64{5, 15, 34}},
+		"a run that goes on is one":      {every(1, 0, 500), []int64{0}},
+		"seldom enough, each one counts": {every(10, 0, 50), []int64{0, 10, 20, 30, 40, 50}},
+		"a pause ends it":                {append(every(1, 0, 100), every(1, 200, 270)...), []int64{0, 200}},
 	} {
 		e := episodes{}
 		var got []int64

@@ -74,6 +74,7 @@ type Book struct {
 	logged Logged
 	cells  map[string][]float64 // requests by service and second, in a ring
 	head   int64                // the latest second in the ring
+	tidied int64                // the second of the last forget
 	nodes  map[string]map[string]*node
 }
 
@@ -186,8 +187,12 @@ func (b *Book) spread(service string, from, to time.Time, requests float64) {
 }
 
 // forget makes room: it drops the services without requests in the ring, and reports
-// whether there were any.
+// whether there were any. It looks at most once a second: names may come without end.
 func (b *Book) forget() bool {
+	if b.tidied == b.head {
+		return false
+	}
+	b.tidied = b.head
 	before := len(b.cells)
 	maps.DeleteFunc(b.cells, func(_ string, ring []float64) bool {
 		return !slices.ContainsFunc(ring, func(v float64) bool { return v > 0 })

@@ -22,7 +22,7 @@ func config() Config {
 type world struct {
 	book    *Book
 	logged  map[string]*[3600]uint64 // by service and second since noon
-	pending map[string]uint64           // counted since the last look
+	pending map[string]uint64        // counted since the last look
 	last    time.Time
 	at      time.Time
 	every   time.Duration // between looks
