@@ -24,6 +24,7 @@ func newActions() *cobra.Command {
 		Short: "List what the guard did, explain one action, and steer it",
 		Example: `  gatewarden actions                                  # the newest first
   gatewarden actions protect-orders-5f3a9c21-1        # what, why, and how to undo it by hand
+  gatewarden actions explain protect-orders-5f3a9c21-1
   gatewarden actions approve protect-orders-5f3a9c21-1
   gatewarden actions revert protect-orders-5f3a9c21   # the whole ladder
   gatewarden actions pause --reason "load test until 16:00"
@@ -36,6 +37,7 @@ func newActions() *cobra.Command {
 		path: "/api/v1/actions", items: func(l api.ActionList) []gatewarden.Action { return l.Actions }, list: listActions, show: showAction,
 	}.run(connect, &output)
 	cmd.AddCommand(
+		newActionsExplain(connect),
 		newOrder(connect, order{use: "approve ID", path: "/api/v1/actions/%s/approve",
 			short: "Let an action that waits for approval go ahead"}),
 		newOrder(connect, order{use: "reject ID", path: "/api/v1/actions/%s/reject", takesReason: true,
@@ -120,7 +122,7 @@ func showAction(w io.Writer, a gatewarden.Action) error {
 	}
 	line("to do", actions.Describe(&a.Spec))
 	line("done", a.Change)
-	line("because", fmt.Sprintf("%s %s is in breach (%s) since %s: %s", a.Trigger.Kind, a.Trigger.Name, a.Trigger.Severity, a.Trigger.Since.Local().Format(time.DateTime), a.Trigger.Reason))
+	line("because", becauseText(&a.Trigger))
 	line("planned", a.PlannedAt.Local().Format(time.DateTime))
 	line("applied", at(a.AppliedAt))
 	line("lease", at(a.LeaseUntil))
@@ -132,6 +134,14 @@ func showAction(w io.Writer, a gatewarden.Action) error {
 		fmt.Fprintf(w, "\n%s\n", a.Details)
 	}
 	return nil
+}
+
+// becauseText says what an action answers, in one line.
+func becauseText(t *gatewarden.Trigger) string {
+	if t.Kind == gatewarden.EventGate {
+		return t.Reason
+	}
+	return fmt.Sprintf("%s %s is in breach (%s) since %s: %s", t.Kind, t.Name, t.Severity, t.Since.Local().Format(time.DateTime), t.Reason)
 }
 
 // whoami is who uses the command line, as far as the machine knows; "" when it does
