@@ -61,7 +61,7 @@ type Share float64
 func (s *Share) UnmarshalText(text []byte) error {
 	number, per := strings.CutSuffix(string(text), "%")
 	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-	if err != nil || !per && v != 0 || v < 0 || v > 100 {
+	if err != nil || !per && v != 0 || !(v >= 0 && v <= 100) { // NaN is neither
 		return gatewarden.Errorf(gatewarden.Invalid, "%q is no share", text).WithHint("write per cent: 95%%")
 	}
 	*s = Share(v / 100)
