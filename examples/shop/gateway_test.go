@@ -137,8 +137,8 @@ func TestPluginsHaveSettingsThatARealKongHas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var real map[string]map[string]any
-	if err := json.Unmarshal(raw, &real); err != nil {
+	var listed map[string]map[string]any
+	if err := json.Unmarshal(raw, &listed); err != nil {
 		t.Fatal(err)
 	}
 	g := gateway{LogTo: "http://gatewarden:8081/ingest/kong", ArchiveTo: "logstash:5170", TracesTo: "http://jaeger:4318"}
@@ -146,7 +146,7 @@ func TestPluginsHaveSettingsThatARealKongHas(t *testing.T) {
 	for _, p := range g.plugins() {
 		name := p["name"].(string)
 		known := map[string]bool{}
-		for _, k := range keys("", real[name]) {
+		for _, k := range keys("", listed[name]) {
 			known[k] = true
 		}
 		config := p["config"].(map[string]any)

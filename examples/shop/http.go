@@ -104,9 +104,13 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	err := server.Shutdown(last)
-	<-ended // http.ErrServerClosed
-	return err
+	if err := server.Shutdown(last); err != nil {
+		server.Close() // whoever is not served by now is cut off
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }
 
 // pause lets time pass, or returns the error of a ctx that ended meanwhile.

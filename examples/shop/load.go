@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -241,16 +240,16 @@ func describe(counts map[string]served) string {
 		if !seen {
 			continue
 		}
-		part := fmt.Sprintf("%s %d ok", name, s.OK)
+		part := []string{fmt.Sprintf("%s %d ok", name, s.OK)}
 		for _, other := range []struct {
 			n    int
 			what string
 		}{{s.Failed, "failed"}, {s.Shed, "shed"}, {s.Away, "turned away"}} {
 			if other.n > 0 {
-				part += fmt.Sprintf(", %d %s", other.n, other.what)
+				part = append(part, fmt.Sprintf("%d %s", other.n, other.what))
 			}
 		}
-		parts = append(parts, part)
+		parts = append(parts, strings.Join(part, ", "))
 	}
-	return strings.Join(slices.Clip(parts), "; ")
+	return strings.Join(parts, "; ")
 }

@@ -72,25 +72,27 @@ func (l *local) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer os.RemoveAll(l.dir)
-	ctx, stop := context.WithCancel(ctx)
 	defer l.running.Wait()
-	defer stop()
+	world, stopWorld := context.WithCancel(context.WithoutCancel(ctx)) // it outlives the guard
+	defer stopWorld()
 	for _, step := range []struct {
 		name string
 		open func(context.Context) error
 	}{{"the shop", l.openShop}, {"the gateway", l.openKong}, {"Jenkins", l.openJenkins}} {
-		if err := step.open(ctx); err != nil {
+		if err := step.open(world); err != nil {
 			return fmt.Errorf("starting %s: %w", step.name, err)
 		}
 	}
 	if err := l.declare(ctx); err != nil {
 		return fmt.Errorf("declaring the shop at the gateway: %w", err)
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	guard := make(chan error, 1)
 	if err := l.openGuard(ctx, guard); err != nil {
 		return fmt.Errorf("starting the guard: %w", err)
 	}
-	defer func() { // it has to end before what it talks to
+	defer func() {
 		stop()
 		err = errors.Join(err, <-guard)
 	}()
@@ -127,17 +129,19 @@ func (l *local) serve(ctx context.Context, name string, h http.Handler) (string,
 		return "", err
 	}
 	l.running.Go(func() {
-		if err := serve(context.WithoutCancel(ctx), closing(ctx, listener), h); err != nil && !errors.Is(err, net.ErrClosed) {
+		if err := serve(ctx, listener, h); err != nil {
 			l.Logger.Error("stopped serving", "name", name, "error", err)
 		}
 	})
 	return listener.Addr().String(), nil
 }
 
-// closing closes a listener when ctx ends.
-func closing(ctx context.Context, l net.Listener) net.Listener {
-	context.AfterFunc(ctx, func() { l.Close() })
-	return l
+// closeWith closes something when ctx ends.
+func (l *local) closeWith(ctx context.Context, end func()) {
+	l.running.Go(func() {
+		<-ctx.Done()
+		end()
+	})
 }
 
 // openShop starts an instance of each service, and two of orders.
@@ -163,7 +167,7 @@ func (l *local) openShop(ctx context.Context) error {
 
 func (l *local) openKong(ctx context.Context) error {
 	l.kong = fakekong.New(fakekong.Config{Logger: l.Logger})
-	context.AfterFunc(ctx, l.kong.Close)
+	l.closeWith(ctx, l.kong.Close)
 	admin, err := l.serve(ctx, "kong admin", l.kong.Admin())
 	if err != nil {
 		return err
@@ -180,7 +184,7 @@ func (l *local) openJenkins(ctx context.Context) error {
 		QuietPeriod: time.Second,
 		Users:       []fakejenkins.User{{Name: "gatewarden", Tokens: []string{token}, Permissions: fakejenkins.Operator()}},
 	})
-	context.AfterFunc(ctx, l.jenkins.Close)
+	l.closeWith(ctx, l.jenkins.Close)
 	address, err := l.serve(ctx, "jenkins", l.jenkins)
 	l.jenkinsURL = "http://" + address
 	l.jenkins.SetJob(fakejenkins.Job{Name: "shop/orders-deploy", Serial: true, Parameters: []fakejenkins.Parameter{{Name: "VERSION"}}, Pipeline: l.deploy})

@@ -248,10 +248,13 @@ func (s *story) build(ctx context.Context, job string, parameters url.Values) (i
 		return 0, err
 	}
 	item, err := url.Parse(header.Get("Location")) // of what Jenkins believes to be its address
-	if err != nil || !strings.Contains(item.Path, "/queue/item/") {
+	if err != nil {
+		return 0, fmt.Errorf("starting %s: where it is queued: %w", job, err)
+	}
+	_, id, found := strings.Cut(item.Path, "/queue/item/")
+	if !found {
 		return 0, fmt.Errorf("starting %s: Jenkins says that it is queued at %q", job, header.Get("Location"))
 	}
-	path := item.Path[strings.Index(item.Path, "/queue/item/"):]
 	number := 0
 	err = s.until(ctx, "the build begins", func() (bool, error) {
 		var q struct {
@@ -259,7 +262,7 @@ func (s *story) build(ctx context.Context, job string, parameters url.Values) (i
 				Number int `json:"number"`
 			} `json:"executable"`
 		}
-		err := s.askJenkins(ctx, http.MethodGet, strings.TrimSuffix(path, "/")+"/api/json", nil, &q)
+		err := s.askJenkins(ctx, http.MethodGet, "/queue/item/"+strings.TrimSuffix(id, "/")+"/api/json", nil, &q)
 		number = q.Executable.Number
 		return err == nil && number > 0, err
 	})

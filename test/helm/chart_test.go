@@ -178,13 +178,11 @@ func TestWhatIsRenderedIsWhatKubernetesKnows(t *testing.T) {
 // find returns the object of a kind and name.
 func find[T any](t *testing.T, objects []object, kind, name string) T {
 	t.Helper()
-	for _, o := range objects {
-		if o.kind == kind && o.name == name {
-			return o.typed.(T)
-		}
+	i := slices.IndexFunc(objects, func(o object) bool { return o.kind == kind && o.name == name })
+	if i < 0 {
+		t.Fatalf("there is no %s %s", kind, name)
 	}
-	t.Fatalf("there is no %s %s", kind, name)
-	panic("unreachable")
+	return objects[i].typed.(T)
 }
 
 // ports are the ports of the container by name.
