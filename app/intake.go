@@ -262,3 +262,13 @@ func (in *intake) shares(c *api.Completeness) map[string]float64 {
 	}
 	return shares
 }
+
+// share tells each of the sources its share.
+func (in *intake) share(sources []api.Source, c *api.Completeness) {
+	shares := in.shares(c)
+	for i := range sources {
+		if share, ok := shares[sources[i].Name]; ok {
+			sources[i].Completeness = &share
+		}
+	}
+}

@@ -26,12 +26,7 @@ func (v *view) Status() api.Status {
 		States: map[string]int{}, Listeners: map[string]string{},
 	}
 	s.Completeness, s.Nodes = v.intake.gateway.completeness(now), v.intake.gateway.list()
-	shares := v.intake.shares(s.Completeness)
-	for i := range s.Sources {
-		if share, ok := shares[s.Sources[i].Name]; ok {
-			s.Sources[i].Completeness = &share
-		}
-	}
+	v.intake.share(s.Sources, s.Completeness)
 	if p := v.loop.engine.Paused(); p != nil {
 		s.Paused = &api.Pause{By: p.By, Reason: p.Reason, At: p.At}
 	}
