@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -96,16 +97,25 @@ func TestARecordedRolloutIsJudged(t *testing.T) {
 		tracks         string
 		targets        []byte
 		errors, slower float64
+		client         string // everybody's address, "" for one each
 		want           gatewarden.RunState
 		says           string
 	}{
-		"a bad one by address":     {byAddress, nil, 0.2, 1, gatewarden.RunFail, "failed"},
-		"a slow one by header":     {byHeader, nil, 0.002, 2, gatewarden.RunFail, "slow"},
-		"a bad one by tag":         {byTag, recordedAnswer, 0.2, 1, gatewarden.RunFail, "failed"},
-		"a healthy one by address": {byAddress, nil, 0.002, 1, gatewarden.RunPass, ""},
+		"a bad one by address":       {byAddress, nil, 0.2, 1, "", gatewarden.RunFail, "failed"},
+		"a bad one behind one proxy": {byAddress, nil, 0.2, 1, "10.0.0.9", gatewarden.RunFail, "failed"},
+		"a slow one by header":       {byHeader, nil, 0.002, 2, "", gatewarden.RunFail, "slow"},
+		"a bad one by tag":           {byTag, recordedAnswer, 0.2, 1, "", gatewarden.RunFail, "failed"},
+		"a healthy one by address":   {byAddress, nil, 0.002, 1, "", gatewarden.RunPass, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			lines := rollout(begin, 6*time.Minute, 10*time.Minute, c.errors, c.slower)
+			during := 2 * time.Minute
+			if c.want == gatewarden.RunPass {
+				during = 10 * time.Minute
+			}
+			lines := rollout(begin, 6*time.Minute, during, c.errors, c.slower)
+			for i := range lines {
+				lines[i].Client = cmp.Or(c.client, lines[i].Client)
+			}
 			run, events, err := replayGate(t, canaryRules(c.tracks), ReplayGate{Canary: "orders"}, c.targets, lines)
 			if err != nil {
 				t.Fatal(err)

@@ -145,6 +145,7 @@ type cell struct {
 	Strata  []cellStratum        `json:"strata"`
 	Failed  map[uint64]failure   `json:"failed,omitempty"` // by client: its first failure of the second
 	Good    map[uint64]uint64    `json:"good,omitempty"`   // good requests of the clients that have failed lately
+	Served  map[uint64]uint64    `json:"served,omitempty"` // those on the baseline of the clients that the errors check waits for
 	Suspect []gatewarden.Suspect `json:"suspects,omitempty"`
 	Added   uint64               `json:"added"`             // observations
 	Virtual *virtualCell         `json:"virtual,omitempty"` // before the start only
@@ -200,6 +201,7 @@ func (c *cell) reset(second int64) {
 	c.Strata = c.Strata[:0]
 	clear(c.Failed)
 	clear(c.Good)
+	clear(c.Served)
 	c.Suspect = nil
 	c.Added = 0
 	c.Virtual = nil
@@ -272,6 +274,14 @@ func (c *cell) good(client, n uint64) {
 		c.Good = map[uint64]uint64{}
 	}
 	c.Good[client] += n
+}
+
+// serve counts good requests of a client on the baseline.
+func (c *cell) serve(client, n uint64) {
+	if c.Served == nil {
+		c.Served = map[uint64]uint64{}
+	}
+	c.Served[client] += n
 }
 
 // before orders the failures of one client. At the same instant on both tracks a bit of

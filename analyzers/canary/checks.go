@@ -68,15 +68,19 @@ type errorCheck struct {
 
 	Blocks  int      `json:"blocks"`  // in which the canary failed
 	Clients []uint64 `json:"clients"` // of the canary that failed, distinct, up to enoughClients
-	Unknown int      `json:"unknown"` // its failures whose client is not known, up to enoughClients
+	Served  []uint64 `json:"served"`  // by client: good requests of it on the baseline since its last event
+	Unknown int      `json:"unknown"` // its failures that are no single client's, up to enoughClients
 	Closed  int      `json:"closed"`  // blocks judged
 }
 
 // What failures must rest on at least before they fail a run: one client's trouble, or
-// one moment's, is none of the release's.
+// one moment's, is none of the release's. A client whom the baseline serves well while the
+// canary fails it has no trouble of its own: each of its events counts as another client's.
+// Where everybody comes through one proxy there is no other.
 const (
 	enoughBlocks  = 3
 	enoughClients = 3
+	servedWell    = 30 // good requests on the baseline between two events
 )
 
 func newErrorCheck() errorCheck {
@@ -101,8 +105,28 @@ func (e *errorCheck) log() float64 {
 
 // met remembers a client of the canary that failed.
 func (e *errorCheck) met(client uint64) {
-	if len(e.Clients) < enoughClients && !slices.Contains(e.Clients, client) {
-		e.Clients = append(e.Clients, client)
+	switch i := slices.Index(e.Clients, client); {
+	case i < 0 && len(e.Clients) < enoughClients:
+		e.Clients, e.Served = append(e.Clients, client), append(e.Served, 0)
+	case i >= 0 && e.Served[i] >= servedWell:
+		e.Served[i] = 0
+		e.Unknown = min(e.Unknown+1, enoughClients)
+	}
+}
+
+// waitsFor reports whether it matters how the baseline serves this client.
+func (e *errorCheck) waitsFor(client string) (key uint64, ok bool) {
+	if len(e.Clients) == 0 || len(e.Clients)+e.Unknown >= enoughClients || client == "" {
+		return 0, false
+	}
+	key = hash(client)
+	return key, slices.Contains(e.Clients, key)
+}
+
+// serve counts good requests of a client on the baseline.
+func (e *errorCheck) serve(client, n uint64) {
+	if i := slices.Index(e.Clients, client); i >= 0 {
+		e.Served[i] = min(e.Served[i]+n, servedWell)
 	}
 }
 

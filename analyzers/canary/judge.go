@@ -198,6 +198,11 @@ func (j *Judge) Add(o *gatewarden.Observation) {
 			c.good(client, n)
 		}
 	}
+	if !o.Failed && o.Track == Baseline {
+		if client, ok := j.Errors.waitsFor(o.Client); ok {
+			c.serve(client, n)
+		}
+	}
 	if o.Track == Canary && (o.Failed || j.Tuning.TailBin > 0 && bin >= j.Tuning.TailBin+twice) {
 		c.Suspect = addSuspect(c.Suspect, o)
 	}
@@ -352,6 +357,9 @@ func (c *cell) events(j *Judge, second int64, into *shareBlock) *cell {
 	}
 	for client, n := range c.Good {
 		j.Episodes.good(client, n)
+	}
+	for client, n := range c.Served {
+		j.Errors.serve(client, n)
 	}
 	if into == nil {
 		return c

@@ -170,6 +170,33 @@ func TestEpisodes(t *testing.T) {
 	}
 }
 
+func TestOneClientsFailuresAreEnoughOnlyWhenTheBaselineServesItWell(t *testing.T) {
+	for name, c := range map[string]struct {
+		served uint64 // between two events
+		enough bool
+	}{
+		"a client of the canary alone":       {0, false},
+		"one that the baseline hardly knows": {servedWell / 3, false},
+		"a proxy before everybody":           {servedWell, true},
+	} {
+		e := newErrorCheck()
+		for range enoughClients {
+			e.met(hash("10.0.0.9"))
+			if client, ok := e.waitsFor("10.0.0.9"); ok {
+				e.serve(client, c.served)
+			}
+		}
+		if enough := len(e.Clients)+e.Unknown >= enoughClients; enough != c.enough {
+			t.Errorf("%s: enough %t, want %t", name, enough, c.enough)
+		}
+	}
+	e := newErrorCheck()
+	e.met(hash("1"))
+	if _, ok := e.waitsFor("2"); ok {
+		t.Error("a client that has not failed is waited for")
+	}
+}
+
 func every(step, from, to int64) []int64 {
 	var s []int64
 	for x := from; x <= to; x += step {

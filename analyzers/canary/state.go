@@ -106,12 +106,14 @@ func (c *cell) damaged() bool {
 			return true
 		}
 	}
-	if c.Added > maxCount || len(c.Good) > maxEpisodes {
+	if c.Added > maxCount || len(c.Good) > maxEpisodes || len(c.Served) > enoughClients {
 		return true
 	}
-	for _, n := range c.Good {
-		if n > maxCount {
-			return true
+	for _, clients := range [2]map[uint64]uint64{c.Good, c.Served} {
+		for _, n := range clients {
+			if n > maxCount {
+				return true
+			}
 		}
 	}
 	for _, f := range c.Failed {
@@ -203,7 +205,7 @@ func (t *trouble) damaged() bool {
 
 func (e *errorCheck) damaged() bool {
 	return e.Block.damaged() || !e.Fail.Valid(len(shareGrid)) || e.Pass.damaged(len(rareGrid)) || !e.Ratio.Valid() ||
-		len(e.Clients) > enoughClients || e.Blocks < 0 || e.Closed < 0 || e.Unknown < 0 || e.Unknown > enoughClients
+		len(e.Clients) > enoughClients || len(e.Served) != len(e.Clients) || e.Blocks < 0 || e.Closed < 0 || e.Unknown < 0 || e.Unknown > enoughClients
 }
 
 func (r *rankCheck) damaged() bool {
