@@ -308,7 +308,7 @@ func TestNothingMoves(t *testing.T) {
 			var shifts [][]any
 			b.eval("window.shifts", &shifts)
 			for _, s := range shifts {
-				if name := fmt.Sprint(s[1:]); s[0].(float64) > 0.01 {
+				if name := fmt.Sprint(s[1:]); s[0].(float64) > 0.001 {
 					t.Errorf("something moved by %v: %s", s[0], name)
 				}
 			}

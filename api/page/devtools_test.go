@@ -242,11 +242,3 @@ func (b *browser) complaints() []string {
 	}
 	return list
 }
-
-// picture takes a screenshot.
-func (b *browser) picture(file string) {
-	b.t.Helper()
-	var got struct{ Data []byte }
-	b.call("Page.captureScreenshot", map[string]any{"format": "png"}, &got)
-	check(b.t, os.WriteFile(file, got.Data, 0o644))
-}

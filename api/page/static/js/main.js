@@ -4,7 +4,7 @@ import { h, paint } from "./dom.js";
 import { Live } from "./live.js";
 import { Resources } from "./resource.js";
 import { at } from "./format.js";
-import { badge, empty } from "./parts.js";
+import { badge, empty, problem } from "./parts.js";
 import { pause, resume } from "./orders.js";
 import { overview } from "./views/overview.js";
 import { slo } from "./views/slo.js";
@@ -56,7 +56,13 @@ function show() {
   };
   paint(document.getElementById("guard"), guard());
   paint(document.getElementById("notice"), notice());
-  paint(main, view.show(context, ...view.args));
+  try {
+    paint(main, view.show(context, ...view.args));
+  } catch (e) {
+    paint(main); // half a view would mislead
+    paint(main, h("h1", {}, "This view cannot be shown"), problem({ message: `The page has a defect: ${e.message}.`, hint: "The other views and the command line show the same; please report it." }));
+    reportError(e);
+  }
   resources.forget();
 }
 

@@ -3,19 +3,17 @@
 import { h } from "./dom.js";
 import { at, duration, percent, times, safeLink, seconds, parseDuration } from "./format.js";
 
-const marks = {
+const marks = new Map(Object.entries({
   healthy: ["good", "✓"], pass: ["good", "✓"], applied: ["note", "●"], seeing: ["good", "✓"], resumed: ["good", "▶"], reverted: ["good", "↩"], ended: ["quiet", "■"],
   breach: ["bad", "✕"], fail: ["bad", "✕"], failed: ["bad", "✕"], unknown: ["bad", "?"], ineffective: ["bad", "✕"], blind: ["warn", "◌"], silent: ["warn", "◌"],
   inconclusive: ["warn", "?"], waiting: ["warn", "…"], paused: ["warn", "❚❚"], running: ["note", "▸"], started: ["note", "▸"], reverting: ["note", "↩"],
-};
+}));
 
 /** badge shows a state by word, colour and sign, so that none of them is needed. */
 export function badge(state, more) {
-  const [kind, sign] = marks[state] || ["quiet", "·"];
+  const [kind, sign] = marks.get(state) || ["quiet", "·"];
   return h("span", { class: `badge ${kind}` }, h("span", { class: "sign", "aria-hidden": "true" }, sign), state, more ? h("b", {}, " " + more) : null);
 }
-
-export const kindOf = (state) => (marks[state] || ["quiet"])[0];
 
 export const time = (iso, now) => h("time", { datetime: iso, title: iso ? new Date(iso).toISOString() : null }, at(iso, now));
 

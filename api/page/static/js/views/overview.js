@@ -3,7 +3,7 @@
 
 import { h } from "../dom.js";
 import { count, times, ago, series, duration, seconds } from "../format.js";
-import { badge, time, sloLink, canaryLink, actionLink, empty, budgetBar, budgetLeft, burning, forecast, inPlace, step, leaseLeft, link, reversible } from "../parts.js";
+import { badge, sloLink, canaryLink, actionLink, empty, budgetBar, budgetLeft, burning, forecast, inPlace, step, leaseLeft, link, reversible } from "../parts.js";
 import { approve, reject, revert } from "../orders.js";
 import { spark, isYoung } from "../chart.js";
 import { eventRow } from "./timeline.js";
@@ -43,7 +43,7 @@ function happened(c) {
     { class: "last", "aria-labelledby": "last" },
     h("h2", { id: "last" }, "What happened last"),
     c.live.events.length
-      ? h("ol", { class: "events short" }, c.live.events.slice(-6).reverse().map((e) => eventRow(c, e, false)))
+      ? h("ol", { class: "events short" }, c.live.events.slice(-6).reverse().map((e, i) => eventRow(c, e, false, "place" + i)))
       : h("p", { class: "none" }, c.live.status ? "Nothing yet." : "…"),
     h("p", {}, link("#/timeline", "The whole timeline")),
   );

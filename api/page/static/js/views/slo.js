@@ -1,8 +1,8 @@
 // One SLO: what it is, how it stands, how it came there, and who used its budget up.
 
 import { h } from "../dom.js";
-import { count, percent, times, series, decimal, duration, seconds, parseDuration } from "../format.js";
-import { badge, empty, facts, forecast, problem, table, actionLink, link, budgetBar, budgetLeft } from "../parts.js";
+import { count, percent, times, series, decimal, seconds, parseDuration } from "../format.js";
+import { badge, empty, facts, forecast, problem, table, link, budgetBar, budgetLeft } from "../parts.js";
 import { chart, isYoung } from "../chart.js";
 import { eventRow } from "./timeline.js";
 

@@ -43,11 +43,12 @@ export function timeline(c) {
 
 const matches = (e, word) => [e.name, e.state, e.severity, e.reason, e.by].some((t) => t && t.toLowerCase().includes(word));
 
-/** eventRow shows an event; with its evidence behind it when there is room. */
-export function eventRow(c, e, full) {
+/** eventRow shows an event; with its evidence behind it when there is room. Rows whose key is
+ * their place keep it when another event comes: only their texts change. */
+export function eventRow(c, e, full, key = "e" + e.seq) {
   return h(
     "li",
-    { key: "e" + e.seq, class: `event ${e.type}` },
+    { key, class: `event ${e.type}` },
     h("div", { class: "event-head" }, time(e.at, c.now), " ", badge(e.state, e.severity), " ", subject(e), e.by ? h("span", { class: "by" }, ` by ${e.by}`) : null),
     h("p", { class: "event-reason" }, e.reason),
     full ? h("div", {}, full && change(e), orders(c, e), evidence(c, e)) : null,
