@@ -235,14 +235,21 @@ func (d *deliveries) between(from, to time.Time) (n uint64) {
 // newGatewayMetrics returns what is filled in when Prometheus asks.
 func newGatewayMetrics(in *intake, now func() time.Time) prometheus.Collector {
 	s := &atScrape{}
-	label := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		return s.gauge(prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels))
-	}
-	services := label("gatewarden_app_completeness_ratio", "Share of the requests that Kong counted which the log brought, of each service.", "service")
-	sources := label("gatewarden_app_source_completeness_ratio", "Share of the requests that Kong counted which came by this source.", "source")
-	nodes := label("gatewarden_app_kong_nodes", "Nodes of Kong's by how they are: ok, unreachable, no_datastore.", "state")
-	targets := label("gatewarden_app_kong_targets", "Targets of upstreams by the worst that a node says of them.", "state")
-	hashes := label("gatewarden_app_kong_configurations", "How many different configurations data planes run.")
+	services := s.gauge(prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatewarden_app_completeness_ratio", Help: "Share of the requests that Kong counted which the log brought, of each service.",
+	}, []string{"service"}))
+	sources := s.gauge(prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatewarden_app_source_completeness_ratio", Help: "Share of the requests that Kong counted which came by this source.",
+	}, []string{"source"}))
+	nodes := s.gauge(prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatewarden_app_kong_nodes", Help: "Nodes of Kong's by how they are: ok, unreachable, no_datastore.",
+	}, []string{"state"}))
+	targets := s.gauge(prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatewarden_app_kong_targets", Help: "Targets of upstreams by the worst that a node says of them.",
+	}, []string{"state"}))
+	hashes := s.gauge(prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatewarden_app_kong_configurations", Help: "How many different configurations data planes run.",
+	}, nil))
 	s.fill = func() {
 		at := now()
 		if c := in.gateway.completeness(at); c != nil {

@@ -9,7 +9,6 @@ import (
 type metrics struct {
 	looks    *prometheus.CounterVec
 	seconds  prometheus.Histogram
-	up       *prometheus.GaugeVec
 	resets   prometheus.Counter
 	nodes    prometheus.Gauge
 	leftOut  prometheus.Gauge
@@ -25,9 +24,6 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "gatewarden_kongmetrics_look_seconds", Help: "How long a node took to answer, and the answer to be read.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}),
-		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gatewarden_kongmetrics_node_up", Help: "Whether the last look at a node of Kong's succeeded.",
-		}, []string{"node"}),
 		resets: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gatewarden_kongmetrics_resets_total", Help: "Times that a node's counters began anew, because it restarted.",
 		}),
@@ -45,7 +41,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		m.looks.WithLabelValues(outcome)
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.looks, m.seconds, m.up, m.resets, m.nodes, m.leftOut, m.failures} {
+	for _, c := range []prometheus.Collector{m.looks, m.seconds, m.resets, m.nodes, m.leftOut, m.failures} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)

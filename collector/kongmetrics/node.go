@@ -80,10 +80,8 @@ func (n *node) note(at time.Time, err error) {
 	s := n.source
 	if err == nil {
 		s.metrics.looks.WithLabelValues("ok").Inc()
-		s.metrics.up.WithLabelValues(n.name).Set(1)
 	} else {
 		s.metrics.looks.WithLabelValues("failed").Inc()
-		s.metrics.up.WithLabelValues(n.name).Set(0)
 	}
 	switch {
 	case err != nil && !n.failing:

@@ -155,7 +155,6 @@ func (s *Source) look(ctx context.Context, a address) {
 	n := &node{address: a, name: cmp.Or(nameOf(a), a.url), client: s.client(a), source: s, states: map[string]*counters{}}
 	defer func() {
 		n.client.CloseIdleConnections()
-		s.metrics.up.DeleteLabelValues(n.name)
 		s.gateway.Gone(s.name, n.name)
 	}()
 	every := time.NewTicker(time.Duration(s.settings.Interval))

@@ -22,6 +22,7 @@ sources:
   - udplog: {listen: "127.0.0.1:0"}
   - filelog: {paths: ["*.json"]}
   - syslog: {tcp: "127.0.0.1:0", udp: "127.0.0.1:0"}
+  - kongmetrics: {targets: ["http://127.0.0.1:1/metrics"]}
 kong: {admin_url: "http://127.0.0.1:1"}
 jenkins: {url: "http://127.0.0.1:1"}
 `
