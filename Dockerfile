@@ -2,7 +2,6 @@
 # pipelines know both. docker-compose.yml builds them all; the guard alone is
 #   docker build --target gatewarden --tag gatewarden .
 ARG GO_IMAGE=golang:1.26.8-bookworm
-ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot
 ARG JENKINS_IMAGE=jenkins/jenkins:2.516.3-lts-jdk21
 
 FROM ${GO_IMAGE} AS build
@@ -17,19 +16,24 @@ RUN --mount=type=cache,target=/root/.cache/go-build \
 # A volume takes the owner of the folder that it is mounted upon.
 RUN mkdir /out/data
 
-FROM ${BASE_IMAGE} AS gatewarden
+# No distribution at all: no shell, no package, no root; only what TLS and calendars need.
+FROM scratch AS base
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /usr/local/go/lib/time/zoneinfo.zip /usr/local/go/lib/time/zoneinfo.zip
+ENV ZONEINFO=/usr/local/go/lib/time/zoneinfo.zip
+USER 65532:65532
+
+FROM base AS gatewarden
 COPY --from=build /out/gatewarden /usr/local/bin/gatewarden
 COPY --from=build --chown=65532:65532 /out/data /data
-USER 65532:65532
 VOLUME /data
 EXPOSE 8080 8081
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=6 CMD ["/usr/local/bin/gatewarden", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/gatewarden"]
 CMD ["run", "--config", "/etc/gatewarden/gatewarden.yaml"]
 
-FROM ${BASE_IMAGE} AS shop
+FROM base AS shop
 COPY --from=build /out/shop /shop
-USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/shop"]
 

@@ -149,12 +149,19 @@ func (b *Book) newest(canary string) *run {
 	return newest
 }
 
-// later reports whether a began after b; ids decide between two of the same second.
+// later reports whether a began after b. Of two of the same second the one that is not over
+// is later, or that was over later; ids decide at last.
 func later(a, b *run) bool {
-	if !a.StartedAt.Equal(b.StartedAt) {
+	switch {
+	case !a.StartedAt.Equal(b.StartedAt):
 		return a.StartedAt.After(b.StartedAt)
+	case a.EndedAt == nil || b.EndedAt == nil:
+		return a.EndedAt == nil && b.EndedAt != nil
+	case !a.EndedAt.Equal(*b.EndedAt):
+		return a.EndedAt.After(*b.EndedAt)
+	default:
+		return a.ID > b.ID
 	}
-	return a.ID > b.ID
 }
 
 // plan says who is to be shown a record. It never changes once it is in use.

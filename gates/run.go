@@ -184,6 +184,9 @@ func (r *run) event(at time.Time, kind gatewarden.EventType, state, reason, by s
 // brought up to date by the caller.
 func (r *run) conclude(at time.Time, state gatewarden.RunState, reason, by string) {
 	ended := at
+	if ended.Before(r.StartedAt) {
+		ended = r.StartedAt // a person was faster than the second in which it was to begin
+	}
 	r.State, r.Reason, r.EndedAt, r.decision = state, reason, &ended, nil
 	if r.Override == nil && state == gatewarden.RunPass && at.Before(r.Deadline) {
 		r.Watched = true
