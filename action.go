@@ -56,6 +56,8 @@ type ActionPolicy struct {
 	Limits Limits
 	Mode   Mode
 
+	OnAlert []Matcher // alerts of others that start it, any of them
+
 	ApprovalExpires time.Duration // how long a step waits for approval, 0 for as long as the breach lasts
 }
 

@@ -12,6 +12,13 @@ const (
 	EventGate   EventType = "gate"
 	EventAction EventType = "action"
 	EventSource EventType = "source"
+	EventAlert  EventType = "alert" // of somebody else
+)
+
+// States of events of alerts.
+const (
+	AlertFiring   = "firing"
+	AlertResolved = "resolved"
 )
 
 // Event is something that happened and is worth remembering: a change of a
@@ -29,5 +36,6 @@ type Event struct {
 
 	SLO    *SLOEvidence `json:"slo,omitempty"`
 	Action *Action      `json:"action,omitempty"`
+	Alert  *Alert       `json:"alert,omitempty"`
 	Run    *Run         `json:"run,omitempty"` // of a gate or a canary; without its trail
 }

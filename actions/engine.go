@@ -112,9 +112,10 @@ type Engine struct {
 	ladders  []*ladder            // the active ones, the oldest first
 	lastEnd  map[string]time.Time // when the last ladder of a key ended
 	actions  map[string]*action
-	paused   *Pause // by a person
-	halted   *Pause // by a file
-	deposed  bool   // the journal has another writer: this guard decides nothing any more
+	paused   *Pause            // by a person
+	halted   *Pause            // by a file
+	alarms   map[string]*alarm // of others, by their fingerprints: those that fire
+	deposed  bool              // the journal has another writer: this guard decides nothing any more
 
 	answered  map[string]time.Time     // ids of the ladders of runs that have ended, and when
 	upstreams map[string]chan struct{} // who has one holds the only right to change its weights
@@ -165,6 +166,7 @@ func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.V
 	for i := range verdicts {
 		e.verdicts[verdicts[i].Name] = &verdicts[i]
 	}
+	e.judgeAlarms(at)
 	if e.closing || !e.leads() {
 		return nil
 	}

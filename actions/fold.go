@@ -31,6 +31,9 @@ func (e *Engine) Start(ctx context.Context, at time.Time) error {
 		return fmt.Errorf("reading the journal for what was under way: %w", err)
 	}
 	e.adopt(past)
+	if err := e.recall(ctx, at); err != nil {
+		return err
+	}
 	if err := e.adoptLeases(ctx); err != nil {
 		return fmt.Errorf("reading the leases: %w", err)
 	}

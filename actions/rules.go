@@ -34,6 +34,10 @@ func newRuleBook(policies []gatewarden.ActionPolicy, slos []gatewarden.SLO) rule
 	for _, p := range policies {
 		p.Steps = slices.Clone(p.Steps)
 		book.policies[p.Name] = p
+		if len(p.OnAlert) > 0 {
+			book.slos[alarmName(p.Name)] = true
+			book.namings = append(book.namings, naming{p.Name, alarmName(p.Name), gatewarden.SeverityPage})
+		}
 	}
 	for i := range slos {
 		book.slos[slos[i].Name] = true

@@ -172,6 +172,7 @@ func (s *Server) Handler() http.Handler {
 		"POST /api/v1/actions/{id}/approve":       steer("approved", s.approve),
 		"POST /api/v1/actions/{id}/reject":        steer("rejected", s.reject),
 		"POST /api/v1/actions/{id}/revert":        steer("reverting", s.revert),
+		"POST /api/v1/alerts":                     s.alerts,
 		"POST /api/v1/pause":                      steer("paused", s.pause),
 		"POST /api/v1/resume":                     steer("resumed", s.resume),
 		"POST /-/reload":                          s.reload,

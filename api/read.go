@@ -150,11 +150,11 @@ func readQuery(r *http.Request) (EventQuery, error) {
 		}
 	}
 	switch q.Type {
-	case "", gatewarden.EventSLO, gatewarden.EventCanary, gatewarden.EventGate, gatewarden.EventAction, gatewarden.EventSource:
+	case "", gatewarden.EventSLO, gatewarden.EventCanary, gatewarden.EventGate, gatewarden.EventAction, gatewarden.EventSource, gatewarden.EventAlert:
 		return q, nil
 	default:
 		return q, gatewarden.Errorf(gatewarden.Invalid, "type=%q is no type of event", q.Type).
-			WithHint("the types are slo, canary, gate, action, source")
+			WithHint("the types are slo, canary, gate, action, source, alert")
 	}
 }
 
@@ -186,6 +186,7 @@ const indexText = `gatewarden guards a Kong gateway. This is its API.
   GET  /api/v1/actions[/ID]      what was done at the gateway and in Jenkins, and how to undo it
   POST /api/v1/actions/ID/approve|reject|revert
   POST /api/v1/pause, /api/v1/resume
+  POST /api/v1/alerts
   GET  /metrics                  for Prometheus
   GET  /-/healthy, /-/ready      for probes
   POST /-/reload                 read the configuration and the rules again

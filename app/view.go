@@ -15,7 +15,10 @@ import (
 // view shows the App as the API wants to see it.
 type view struct{ *App }
 
-var _ api.Guard = (*view)(nil)
+var (
+	_ api.Guard  = (*view)(nil)
+	_ api.Hearer = (*view)(nil)
+)
 
 // Status returns the guard at a glance.
 func (v *view) Status() api.Status {
@@ -116,6 +119,11 @@ func (v *view) Pause(ctx context.Context, by, reason string) error {
 
 // Resume ends a pause.
 func (v *view) Resume(ctx context.Context, by string) error { return v.loop.engine.Resume(ctx, by) }
+
+// Hear takes alerts of others in.
+func (v *view) Hear(ctx context.Context, alerts []gatewarden.Alert) (int, error) {
+	return v.loop.engine.Hear(ctx, alerts)
+}
 
 // Reload reads the files anew.
 func (v *view) Reload(ctx context.Context) error { return v.reloader.Reload(ctx) }

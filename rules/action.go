@@ -38,7 +38,8 @@ type actionSpec struct {
 	Limits limitsSpec    `yaml:"limits"`
 	Mode   string        `yaml:"mode"`
 
-	Approval approvalSpec `yaml:"approval"`
+	Approval approvalSpec        `yaml:"approval"`
+	OnAlert  []map[string]string `yaml:"on_alert"`
 
 	doc *document
 }
@@ -126,6 +127,13 @@ func (a *actionSpec) build(d *document) gatewarden.ActionPolicy {
 		Mode:   a.mode(d),
 	}
 	a.expire(d, &p)
+	for i, labels := range a.OnAlert {
+		at := d.find(&a.OnAlert[i])
+		if len(labels) == 0 && !d.hasProblemIn(at) {
+			d.errorf(at, "write {alertname: NAME}", "this would match every alert")
+		}
+		p.OnAlert = append(p.OnAlert, labels)
+	}
 	if a.Revert.Stepwise != nil {
 		p.Revert.Stepwise = *a.Revert.Stepwise
 	}

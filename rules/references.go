@@ -80,8 +80,8 @@ func (r *Rules) checkReferences() {
 		}
 	}
 	for _, a := range r.actions {
-		if a.Name != "" && !used[a.Name] {
-			a.doc.warnf(a.doc.find(&a.Name), "name it in on_outage, on_page or on_ticket of an slo, or in on_fail or on_pass of a canary", "nothing starts the action %q", a.Name)
+		if a.Name != "" && !used[a.Name] && len(a.OnAlert) == 0 {
+			a.doc.warnf(a.doc.find(&a.Name), "name it in on_outage, on_page or on_ticket of an slo, or in on_fail or on_pass of a canary; or write on_alert", "nothing starts the action %q", a.Name)
 		}
 		if slo := hasty[a.Name]; slo != "" {
 			a.warnIrreversible(slo)

@@ -1,0 +1,133 @@
+package actions
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+func crashing(fingerprint string, firing bool, at time.Time) gatewarden.Alert {
+	return gatewarden.Alert{
+		Fingerprint: fingerprint, Labels: map[string]string{"alertname": "PodsCrash", "service": "orders"}, Summary: "orders restart every minute",
+		Firing: firing, StartsAt: at,
+	}
+}
+
+// alerted is the policy of the worked example, started by alerts.
+func alerted() gatewarden.ActionPolicy {
+	return policyWith(func(p *gatewarden.ActionPolicy) {
+		p.Steps = []gatewarden.Step{weightStep(0, "v2")}
+		p.OnAlert = []gatewarden.Matcher{{"alertname": "Other"}, {"alertname": "PodsCrash", "service": "orders"}}
+	})
+}
+
+func TestAlertsStartAndEndActions(t *testing.T) {
+	begun := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	hear := func(list ...gatewarden.Alert) func(*Engine) error {
+		return func(e *Engine) error { _, err := e.Hear(t.Context(), list); return err }
+	}
+	do := map[string]func(*Engine) error{
+		"a": hear(crashing("a", true, begun)), "b": hear(crashing("b", true, begun.Add(time.Minute))),
+		"a-over": hear(crashing("a", false, begun)), "b-over": hear(crashing("b", false, begun)),
+		"other": hear(gatewarden.Alert{Fingerprint: "c", Labels: map[string]string{"alertname": "PodsCrash", "service": "payments"}, Firing: true, StartsAt: begun}),
+	}
+	const answered = `
+		0s PodsCrash firing: the alert PodsCrash: orders restart every minute
+		0s protect-1 started: set the weight of v2 in upstream orders to 0, because the alert PodsCrash: orders restart every minute
+		0s protect-1 applied: done`
+	for name, c := range map[string]struct{ script, want string }{
+		"an alert, repeated, then resolved": {"0s !a !a\n1m !a\n2m !a-over !a-over\n8m", answered + `
+			2m0s PodsCrash resolved: the alert PodsCrash: orders restart every minute
+			7m0s protect-1 reverting: alerts/protect has been well for 5m
+			7m0s protect-1 reverted: put back
+			7m1s protect ended: alerts/protect is well again and everything is put back (1)`},
+		"as long as one of two fires": {"0s !a\n1m !b\n2m !a-over\n20m", answered + `
+			1m0s PodsCrash firing: the alert PodsCrash: orders restart every minute
+			2m0s PodsCrash resolved: the alert PodsCrash: orders restart every minute`},
+		"one that nobody wants": {"0s !other\n1m", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := start(t, []gatewarden.ActionPolicy{alerted()})
+				timetable(t, w, c.script, do)
+				if diff := cmp.Diff(lines(c.want), lines(w.told())); diff != "" {
+					t.Errorf("(-want +got)\n%s", diff)
+				}
+				w.close(t)
+			})
+		})
+	}
+}
+
+func TestAlertsOutliveARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, []gatewarden.ActionPolicy{alerted()})
+		if n, err := w.engine.Hear(t.Context(), []gatewarden.Alert{crashing("a", true, time.Now())}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		tick(t, w, nil)
+		w.kill()
+		if err := w.boot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 60 * 60 {
+			tick(t, w, nil)
+		}
+		if left := w.outside.left(); len(left) != 1 {
+			t.Errorf("in place: %v; the alert still fires", left)
+		}
+		if _, err := w.engine.Hear(t.Context(), []gatewarden.Alert{crashing("a", false, time.Now())}); err != nil {
+			t.Fatal(err)
+		}
+		for range 6 * 60 {
+			tick(t, w, nil)
+		}
+		if left := w.outside.left(); len(left) != 0 {
+			t.Errorf("in place: %v; the alert is resolved", left)
+		}
+		w.close(t)
+	})
+}
+
+func TestAnAlertThatIsSilentForADaySaysNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, []gatewarden.ActionPolicy{alerted()})
+		if _, err := w.engine.Hear(t.Context(), []gatewarden.Alert{crashing("a", true, time.Now())}); err != nil {
+			t.Fatal(err)
+		}
+		tick(t, w, nil)
+		for _, c := range []struct {
+			after time.Duration
+			want  gatewarden.State
+		}{{silentAlert - time.Minute, gatewarden.Breach}, {2 * time.Minute, gatewarden.Inconclusive}} {
+			time.Sleep(c.after)
+			tick(t, w, nil)
+			if got := w.engine.verdicts[alarmName("protect")].State; got != c.want {
+				t.Errorf("after %s more: %s, want %s", c.after, got, c.want)
+			}
+		}
+		w.close(t)
+	})
+}
+
+func TestAlertsTheJournalDoesNotTakeAreAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, []gatewarden.ActionPolicy{alerted()})
+		w.ledger.fault = func() error { return gatewarden.Errorf(gatewarden.Unavailable, "the disk is full") }
+		_, err := w.engine.Hear(t.Context(), []gatewarden.Alert{crashing("a", true, time.Now())})
+		if gatewarden.ErrorCode(err) != gatewarden.Unavailable || !strings.Contains(err.Error(), "the disk is full") {
+			t.Errorf("%v", err)
+		}
+		w.ledger.fault = nil
+		tick(t, w, nil)
+		if got := w.told(); got != "" {
+			t.Errorf("something was done for it:\n%s", got)
+		}
+		w.close(t)
+	})
+}
