@@ -72,8 +72,8 @@ func stepOf(window time.Duration, points int) time.Duration {
 			return step
 		}
 	}
-	const day = 24 * time.Hour
-	return (window/time.Duration(max(points-1, 1))/day + 1) * day
+	days := int64(window.Hours()/24)/int64(max(points-1, 1)) + 1
+	return time.Duration(days) * 24 * time.Hour
 }
 
 // Breakdown says which requests an SLO's events were.

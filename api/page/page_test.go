@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"io"
 	"io/fs"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -14,14 +15,14 @@ import (
 	"github.com/gatewarden/gatewarden/api/page"
 )
 
-func get(t *testing.T, path string, headers ...string) *httptest.ResponseRecorder {
+func get(t *testing.T, h http.Handler, path string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest("GET", path, nil)
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
 	w := httptest.NewRecorder()
-	page.Handler().ServeHTTP(w, r)
+	h.ServeHTTP(w, r)
 	return w
 }
 
@@ -42,8 +43,9 @@ func files(t *testing.T) []string {
 }
 
 func TestEveryFileIsServedWithItsTypeAndThePolicy(t *testing.T) {
+	site := page.Handler()
 	for _, path := range files(t) {
-		w := get(t, path)
+		w := get(t, site, path)
 		h := w.Header()
 		if w.Code != 200 || w.Body.Len() == 0 {
 			t.Errorf("%s: %d, %d bytes", path, w.Code, w.Body.Len())
@@ -58,10 +60,10 @@ func TestEveryFileIsServedWithItsTypeAndThePolicy(t *testing.T) {
 			t.Errorf("%s is a %s", path, h.Get("Content-Type"))
 		}
 	}
-	if w := get(t, "/page/nope.js"); w.Code != 404 {
+	if w := get(t, site, "/page/nope.js"); w.Code != 404 {
 		t.Errorf("what is not there is %d", w.Code)
 	}
-	if w := get(t, "/page/../page.go"); w.Code != 404 {
+	if w := get(t, site, "/page/../page.go"); w.Code != 404 {
 		t.Errorf("what is beside it is %d", w.Code)
 	}
 }
@@ -70,9 +72,10 @@ func TestEveryFileIsServedWithItsTypeAndThePolicy(t *testing.T) {
 const mostBytes = 200_000
 
 func TestThePageIsSmallOverTheWire(t *testing.T) {
+	site := page.Handler()
 	sum := 0
 	for _, path := range files(t) {
-		w := get(t, path, "Accept-Encoding", "gzip, br")
+		w := get(t, site, path, "Accept-Encoding", "gzip, br")
 		if w.Header().Get("Content-Encoding") != "gzip" || !strings.Contains(strings.Join(w.Header().Values("Vary"), ","), "Accept-Encoding") {
 			t.Errorf("%s is not compressed", path)
 		}
@@ -82,7 +85,7 @@ func TestThePageIsSmallOverTheWire(t *testing.T) {
 			t.Fatal(err)
 		}
 		unpacked, err := io.ReadAll(z)
-		if plain := get(t, path).Body.String(); err != nil || string(unpacked) != plain {
+		if plain := get(t, site, path).Body.String(); err != nil || string(unpacked) != plain {
 			t.Errorf("%s: compressed it is another file (%v)", path, err)
 		}
 	}
@@ -93,12 +96,13 @@ func TestThePageIsSmallOverTheWire(t *testing.T) {
 }
 
 func TestAFileThatTheBrowserHasIsNotSentAgain(t *testing.T) {
-	first := get(t, "/page/page.css", "Accept-Encoding", "gzip")
-	again := get(t, "/page/page.css", "Accept-Encoding", "gzip", "If-None-Match", first.Header().Get("ETag"))
+	site := page.Handler()
+	first := get(t, site, "/page/page.css", "Accept-Encoding", "gzip")
+	again := get(t, site, "/page/page.css", "Accept-Encoding", "gzip", "If-None-Match", first.Header().Get("ETag"))
 	if again.Code != 304 || again.Body.Len() != 0 {
 		t.Errorf("%d with %d bytes, want 304 without any", again.Code, again.Body.Len())
 	}
-	if other := get(t, "/page/page.css", "If-None-Match", first.Header().Get("ETag")); other.Code != 200 {
+	if other := get(t, site, "/page/page.css", "If-None-Match", first.Header().Get("ETag")); other.Code != 200 {
 		t.Errorf("the tag of the compressed file is taken for the plain one: %d", other.Code)
 	}
 }
@@ -107,9 +111,10 @@ func TestAFileThatTheBrowserHasIsNotSentAgain(t *testing.T) {
 var elsewhere = regexp.MustCompile(`(?i)(?:src|href)\s*=\s*["']?(?:https?:)?//|@import|url\(\s*["']?(?:https?:)?//|<script>|\son\w+\s*=\s*["']`)
 
 func TestNothingIsLoadedFromElsewhere(t *testing.T) {
+	site := page.Handler()
 	for _, path := range files(t) {
 		if strings.HasSuffix(path, ".html") || strings.HasSuffix(path, ".css") || path == "/" {
-			if found := elsewhere.FindString(get(t, path).Body.String()); found != "" {
+			if found := elsewhere.FindString(get(t, site, path).Body.String()); found != "" {
 				t.Errorf("%s: %s", path, found)
 			}
 		}
@@ -124,7 +129,8 @@ var imported = regexp.MustCompile(`(?m)^import .* from "(\.[^"]+)";$`)
 // A module that the page does not announce would be found only when the one that imports
 // it has come, which costs a round trip.
 func TestEveryModuleIsAnnouncedInTheHead(t *testing.T) {
-	index := get(t, "/").Body.String()
+	site := page.Handler()
+	index := get(t, site, "/").Body.String()
 	seen := 0
 	for _, path := range files(t) {
 		if !strings.HasPrefix(path, "/page/js/") {
@@ -134,7 +140,7 @@ func TestEveryModuleIsAnnouncedInTheHead(t *testing.T) {
 		if !strings.Contains(index, `"`+strings.TrimPrefix(path, "/")+`"`) {
 			t.Errorf("index.html does not name %s", path)
 		}
-		for _, m := range imported.FindAllStringSubmatch(get(t, path).Body.String(), -1) {
+		for _, m := range imported.FindAllStringSubmatch(get(t, site, path).Body.String(), -1) {
 			if to := filepath.Join("static", strings.TrimPrefix(filepath.Dir(path), "/page/"), m[1]); !exists(to) {
 				t.Errorf("%s imports %s, which is not there", path, m[1])
 			}
