@@ -85,13 +85,13 @@ func (s *stopper) Run(ctx context.Context) error {
 // obey does what a signal says, and reports false when it is to be tried again.
 func (s *stopper) obey(ctx context.Context, told os.Signal) bool {
 	pause, _ := steering()
-	name, err := "SIGUSR2", error(nil)
+	name, do := "SIGUSR2", s.engine.Resume
 	if told == pause {
-		name = "SIGUSR1"
-		err = s.engine.Pause(ctx, name, "the process was sent this signal")
-	} else {
-		err = s.engine.Resume(ctx, name)
+		name, do = "SIGUSR1", func(ctx context.Context, by string) error {
+			return s.engine.Pause(ctx, by, "the process was sent this signal")
+		}
 	}
+	err := do(ctx, name)
 	if err == nil {
 		s.logger.Info("obeyed a signal", "signal", name)
 		return true
