@@ -19,11 +19,10 @@ type ReplayGate struct {
 
 // replayGates starts the runs of a replay when their time has come.
 type replayGates struct {
-	book     *gates.Book
-	tracks   *tracks
-	waiting  []waitingGate
-	started  []string // ids of runs
-	unopened []string // canaries whose run never began
+	book    *gates.Book
+	tracks  *tracks
+	waiting []waitingGate
+	started []string // ids of runs
 }
 
 type waitingGate struct {
