@@ -112,7 +112,6 @@ type kong struct {
 	id     string
 	mu     sync.Mutex
 	counts map[int]int // by status
-	before int         // what nginx counts besides
 	answer func() (*http.Response, error)
 }
 
