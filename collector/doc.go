@@ -13,4 +13,6 @@
 // One child package for each wire format or source does the talking: httplog takes
 // what Kong's http-log plugin posts, tcplog, udplog and syslog what the plugins of
 // these names send, filelog reads what file-log writes, and stdin what is piped in.
+// kongmetrics asks Kong's nodes for their counters, against which a log is checked
+// (Gateway), or which count where there is no log.
 package collector
