@@ -50,6 +50,10 @@ type Config struct {
 	// is asked under the engine's lock. nil knows of no requests.
 	Traffic func(at time.Time) []gatewarden.Flow
 
+	// Around, when set, is called before each call of an executor, which gets the context
+	// that it returns; end is given the call's error.
+	Around func(ctx context.Context, a *gatewarden.Action, call string) (inside context.Context, end func(error))
+
 	// Leader reports whether this guard may act now; nil is always.
 	Leader func() bool
 	// Now stamps what happens between ticks: outcomes and what people do. time.Now
@@ -77,6 +81,11 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Leader == nil {
 		c.Leader = func() bool { return true }
+	}
+	if c.Around == nil {
+		c.Around = func(ctx context.Context, _ *gatewarden.Action, _ string) (context.Context, func(error)) {
+			return ctx, func(error) {}
+		}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -289,6 +289,8 @@ func (e *Engine) call(ctx context.Context, a gatewarden.Action, call string, f f
 		}
 	}
 	begun := e.cfg.Now()
+	ctx, end := e.cfg.Around(ctx, &a, call)
+	defer func() { end(err) }()
 	defer func() {
 		e.metrics.calls.WithLabelValues(string(a.Spec.Kind), call).Observe(e.cfg.Now().Sub(begun).Seconds())
 		// A defect in one executor must not take the whole guard down, and again at the

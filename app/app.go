@@ -55,6 +55,7 @@ type App struct {
 	opts     Options
 	logger   *slog.Logger
 	registry *prometheus.Registry
+	tracing  *tracing // nil when there is none
 
 	state    *state.State
 	journal  *journal.Journal
@@ -90,7 +91,7 @@ func New(ctx context.Context, opts Options) (*App, error) {
 		return nil, err
 	}
 	a := &App{
-		opts: opts, logger: opts.Logger, started: time.Now(),
+		opts: opts, logger: slog.New(traceIDs{opts.Logger.Handler()}), started: time.Now(),
 		registry: prometheus.NewRegistry(), ingest: http.NewServeMux(), headers: &collector.Headers{}, listeners: map[string]net.Listener{},
 		hup: make(chan os.Signal, 1),
 	}
@@ -98,7 +99,7 @@ func New(ctx context.Context, opts Options) (*App, error) {
 	a.stopper = newStopper(set.config.PauseFile, opts.Logger.With("component", "pause"))
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(context.Context, settings) error{
-		a.openListeners, a.openState, a.openStore, a.openEngine, a.openSources,
+		a.openListeners, a.openTracing, a.openState, a.openStore, a.openEngine, a.openSources,
 	} {
 		if err := build(ctx, set); err != nil {
 			return nil, errors.Join(err, a.close())
@@ -151,6 +152,16 @@ func (a *App) openListeners(ctx context.Context, set settings) error {
 			}
 			return nil
 		})
+	}
+	return nil
+}
+
+func (a *App) openTracing(ctx context.Context, set settings) (err error) {
+	if a.tracing, err = newTracing(ctx, set.config.Tracing, a.started, a.logger.With("component", "tracing")); err != nil {
+		return fmt.Errorf("setting up tracing: %w", err)
+	}
+	if a.tracing != nil {
+		a.onClose("tracing", a.tracing.close)
 	}
 	return nil
 }
@@ -213,7 +224,7 @@ func (a *App) openEngine(ctx context.Context, set settings) error {
 		rules: set.rules, store: a.store, intake: a.intake, journal: a.journal, started: time.Now(), registry: a.registry,
 		gates: book, moves: true, halt: a.stopper.look(),
 		engine: actions.Config{
-			Policies: set.rules.Policies, Executors: byKind, Leases: leases, Failpoint: a.opts.Failpoint,
+			Around: a.tracing.call, Policies: set.rules.Policies, Executors: byKind, Leases: leases, Failpoint: a.opts.Failpoint,
 			Logger: a.logger.With("component", "actions"),
 		},
 	})

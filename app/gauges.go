@@ -46,6 +46,7 @@ func (s *atScrape) Collect(ch chan<- prometheus.Metric) {
 // exposeJudgements registers what is filled in at a scrape: SLOs, canaries and traffic as
 // the page shows them.
 func (a *App) exposeJudgements() {
+	a.loop.tracing, a.intake.tracing = a.tracing, a.tracing
 	slos := func() ([]gatewarden.SLO, []gatewarden.Verdict) {
 		return a.reloader.current().rules.SLOs, a.loop.judged()
 	}

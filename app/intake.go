@@ -28,6 +28,7 @@ type intake struct {
 	blindAfter time.Duration
 	runs       atomic.Pointer[gates.Book] // of canaries; nil until there is one
 	failed     exemplars
+	tracing    *tracing
 	gateway    *gateway
 
 	mu      sync.Mutex
@@ -93,6 +94,7 @@ func (in *intake) Accept(ctx context.Context, source string, records []gatewarde
 
 // count counts the records and says what became of them.
 func (in *intake) count(ctx context.Context, source string, records []gatewarden.Record) store.Added {
+	ctx, end := in.tracing.batch(ctx, source, len(records))
 	now := in.now()
 	var added store.Added
 	if runs := in.runs.Load(); runs == nil {
@@ -105,6 +107,7 @@ func (in *intake) count(ctx context.Context, source string, records []gatewarden
 	for fate, n := range fates(added) {
 		in.records.WithLabelValues(source, fate).Add(float64(n))
 	}
+	end(added)
 	in.failed.see(records)
 	in.note(source, records, now)
 	return added

@@ -117,7 +117,7 @@ func isConfig(path string) bool {
 		switch {
 		case hasKey(top, "slos", "actions", "canaries", "guardrails"):
 			return false
-		case hasKey(top, "listen", "state", "rules", "sources", "kong", "jenkins", "log", "web", "blind_after", "pause_file"):
+		case hasKey(top, "listen", "state", "rules", "sources", "kong", "jenkins", "log", "web", "tracing", "blind_after", "pause_file"):
 			return true
 		}
 	}

@@ -36,6 +36,7 @@ type loop struct {
 	journal  *journal.Journal
 	engine   *actions.Engine
 	releases *releases
+	tracing  *tracing
 	runs     *gates.Book
 
 	took   prometheus.Histogram // how long a tick takes; nil in a replay
@@ -130,7 +131,9 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 	}
 	l.last = at
 
+	began := time.Now()
 	result := l.evaluator.Tick(ctx, at)
+	l.tracing.verdicts(ctx, result.Events, began)
 	l.verdicts = result.Verdicts
 	l.count()
 	var errs []error

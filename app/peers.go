@@ -30,7 +30,7 @@ func kongExecutor(cfg rules.Kong, logger *slog.Logger, reg prometheus.Registerer
 	}
 	return kong.New(kong.Config{
 		AdminURL: cfg.AdminURL, Token: token, Timeout: cfg.Timeout,
-		Transport: headers{cfg.Headers, t}, Logger: logger, Registerer: reg,
+		Transport: traced{next: headers{cfg.Headers, t}}, Logger: logger, Registerer: reg,
 	})
 }
 
@@ -67,7 +67,7 @@ func jenkinsExecutor(cfg rules.Jenkins, logger *slog.Logger, reg prometheus.Regi
 	}
 	return jenkins.New(jenkins.Config{
 		URL: cfg.URL, User: cfg.User, Token: token, Password: password,
-		HTTPClient: &http.Client{Transport: transport}, Timeout: cfg.Timeout, Registerer: reg,
+		HTTPClient: &http.Client{Transport: traced{next: transport}}, Timeout: cfg.Timeout, Registerer: reg,
 	}, logger)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"slices"
 
@@ -66,7 +67,7 @@ func executors(cfg *rules.Config, logger *slog.Logger, reg prometheus.Registerer
 		}
 		byKind[gatewarden.StepJenkins] = e
 	}
-	tells := notify.New(notify.Config{Registerer: reg}, logger.With("component", "notify"))
+	tells := notify.New(notify.Config{Registerer: reg, HTTPClient: &http.Client{Transport: traced{next: http.DefaultTransport, secretPath: true}}}, logger.With("component", "notify"))
 	for _, kind := range []gatewarden.StepKind{gatewarden.StepWebhook, gatewarden.StepSlack, gatewarden.StepAlertmanager} {
 		byKind[kind] = tells
 	}

@@ -237,6 +237,7 @@ func needRestart(before, after *rules.Config) []string {
 		{"jenkins", before.Jenkins, after.Jenkins},
 		{"log", before.Log, after.Log},
 		{"web", before.Web, after.Web},
+		{"tracing", before.Tracing, after.Tracing},
 		{"pause_file", before.PauseFile, after.PauseFile},
 		{"blind_after", before.BlindAfter, after.BlindAfter},
 		{"sources", sourceText(before), sourceText(after)},

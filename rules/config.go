@@ -18,6 +18,7 @@ type Config struct {
 	Jenkins Jenkins  `yaml:"jenkins"`
 	Log     Log      `yaml:"log"`
 	Web     Web      `yaml:"web"`
+	Tracing Tracing  `yaml:"tracing"`
 	// PauseFile pauses the guard for as long as a file of that name is there; "" for none.
 	PauseFile string `yaml:"pause_file"`
 	// BlindAfter is how long all sources may be silent before silence can no longer be
@@ -89,6 +90,14 @@ type Web struct {
 	TraceURL string `yaml:"trace_url"`
 }
 
+// Tracing is where the guard's own traces go. Without Endpoint there are none.
+type Tracing struct {
+	Endpoint string                       `yaml:"endpoint"` // of OTLP over HTTP; /v1/traces unless it has a path
+	Headers  map[string]gatewarden.Secret `yaml:"headers"`  // sent with every request
+	CAFile   string                       `yaml:"ca_file"`  // PEM; the system's roots when ""
+	Batches  Share                        `yaml:"batches"`  // of the batches that come in; default 1 %
+}
+
 // Defaults returns the configuration of an empty file in the current folder.
 func Defaults() *Config {
 	return &Config{
@@ -99,6 +108,7 @@ func Defaults() *Config {
 		Kong:    Kong{Timeout: 5 * time.Second},
 		Jenkins: Jenkins{Timeout: 10 * time.Second},
 		Log:     Log{Level: "info", Format: "text"},
+		Tracing: Tracing{Batches: 0.01},
 
 		BlindAfter: time.Minute,
 	}

@@ -41,6 +41,7 @@ func loadConfig(d *document) (*Config, Problems) {
 	checkKong(d, &c.Kong)
 	checkJenkins(d, &c.Jenkins)
 	checkBlindAfter(d, c)
+	checkTracing(d, &c.Tracing)
 	checkWeb(d, &c.Web)
 	d.choice(d.find(&c.Log.Level), "level", c.Log.Level, "debug", "info", "warn", "error")
 	d.choice(d.find(&c.Log.Format), "format", c.Log.Format, "text", "json")
@@ -54,7 +55,7 @@ func loadConfig(d *document) (*Config, Problems) {
 // absolve turns every path into one that is ready to open.
 func (c *Config) absolve() {
 	for _, p := range []*string{
-		&c.State.Dir, &c.Kong.TokenFile, &c.Kong.CAFile, &c.Web.ConfigFile, &c.PauseFile,
+		&c.State.Dir, &c.Kong.TokenFile, &c.Kong.CAFile, &c.Web.ConfigFile, &c.PauseFile, &c.Tracing.CAFile,
 		&c.Jenkins.TokenFile, &c.Jenkins.PasswordFile, &c.Jenkins.CAFile,
 	} {
 		*p = siblingPath(c.File, *p)
@@ -65,6 +66,16 @@ func (c *Config) absolve() {
 	c.Rules = slices.Clone(c.Rules)
 	for i := range c.Rules {
 		c.Rules[i] = siblingPath(c.File, c.Rules[i])
+	}
+}
+
+func checkTracing(d *document, t *Tracing) {
+	if d.find(&t.Endpoint) != nil {
+		checkURL(d, d.find(&t.Endpoint), "endpoint", t.Endpoint, "http", "https")
+		return
+	}
+	if at := d.find(t); at != nil {
+		d.errorf(at, "add endpoint: http://jaeger:4318/v1/traces", "tracing has no endpoint")
 	}
 }
 

@@ -289,6 +289,7 @@ sources: []
 kong: {admin_url: "https://kong:8444", headers: {A: "Bearer ${TOKEN}"}, token: "${TOKEN}", ca_file: ca.pem}
 jenkins: {url: "http://j", user: "a$${b}", password_file: /run/pw}
 web: {config_file: web.yaml}
+tracing: {endpoint: "https://otel:4318", headers: {A: "Bearer ${TOKEN}"}, ca_file: otel.pem, batches: 0}
 listen: {api: ":${PORT}"}
 `})
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -320,6 +321,7 @@ listen: {api: ":${PORT}"}
 		Jenkins: Jenkins{URL: "http://j", User: "a${b}", PasswordFile: "/run/pw", Timeout: 10 * time.Second},
 		Log:     Log{Level: "info", Format: "text"},
 		Web:     Web{ConfigFile: in("web.yaml")},
+		Tracing: Tracing{Endpoint: "https://otel:4318", CAFile: in("otel.pem"), Headers: map[string]gatewarden.Secret{"A": gatewarden.NewSecret("Bearer hunter22")}},
 
 		BlindAfter: time.Minute,
 	}

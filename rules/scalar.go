@@ -226,6 +226,26 @@ func (r *ratio) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// Share is a part of a whole, from none of it to all: 0, 1%, 100%.
+type Share float64
+
+// UnmarshalText reads a number up to 1, or one in per cent.
+func (s *Share) UnmarshalText(b []byte) error {
+	text := strings.TrimSpace(string(b))
+	var f float64
+	var err error
+	if number, found := strings.CutSuffix(text, "%"); found {
+		f, err = hundredth(number)
+	} else {
+		f, err = strconv.ParseFloat(text, 64)
+	}
+	if err != nil || !(f >= 0 && f <= 1) {
+		return gatewarden.Errorf(gatewarden.Invalid, "%q is not a share from 0 to 100%%", b).WithHint("write 1%% or 0.01")
+	}
+	*s = Share(f)
+	return nil
+}
+
 // hundredth returns the float64 that is nearest to a hundredth of a decimal number:
 // 99.9 / 100 in floating point is not.
 func hundredth(s string) (float64, error) {

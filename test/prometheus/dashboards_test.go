@@ -92,6 +92,7 @@ func checkDashboards(t *testing.T, s instant, job string) {
 		}
 	}
 	checkDocument(t, samples)
+	checkScaling(t, s)
 }
 
 // expression is an expression with the panel or the annotation that it belongs to.
