@@ -121,8 +121,12 @@ func (r reader) samples(contentType string, body io.Reader) (model.Vector, error
 			WithHint("is the address Kong's own /metrics, and nothing between that answers with a page?")
 	}
 	var wanted bytes.Buffer
-	if err := r.filter(&wanted, body); err != nil {
+	ended, err := r.filter(&wanted, body)
+	if err != nil {
 		return nil, err
+	}
+	if media == expfmt.OpenMetricsType && !ended {
+		return nil, gatewarden.Errorf(gatewarden.Invalid, "the answer is cut: OpenMetrics ends with # EOF")
 	}
 	return decode(&wanted, expfmt.FmtText)
 }
@@ -183,21 +187,23 @@ func (r reader) wants(name []byte) bool {
 
 // filter copies the samples that are wanted, without comments, timestamps and exemplars:
 // a node has thousands of others, and reading those is most of the work. What is left
-// means the same in the old text format and in OpenMetrics.
-func (r reader) filter(to *bytes.Buffer, from io.Reader) error {
+// means the same in the old text format and in OpenMetrics. It reports whether the last
+// line was OpenMetrics' mark of the end.
+func (r reader) filter(to *bytes.Buffer, from io.Reader) (ended bool, err error) {
 	lines := bufio.NewReaderSize(from, maxLine)
 	for {
 		line, err := lines.ReadSlice('\n')
 		switch {
 		case errors.Is(err, io.EOF) && len(bytes.TrimSpace(line)) == 0:
-			return nil
+			return ended, nil
 		case errors.Is(err, io.EOF):
-			return gatewarden.Errorf(gatewarden.Invalid, "the answer is cut: its last line has no end")
+			return false, gatewarden.Errorf(gatewarden.Invalid, "the answer is cut: its last line has no end")
 		case errors.Is(err, bufio.ErrBufferFull):
-			return gatewarden.Errorf(gatewarden.Invalid, "the answer has a line of more than %d bytes, which is none of Kong's", maxLine)
+			return false, gatewarden.Errorf(gatewarden.Invalid, "the answer has a line of more than %d bytes, which is none of Kong's", maxLine)
 		case err != nil:
-			return fmt.Errorf("reading the answer: %w", err)
+			return false, fmt.Errorf("reading the answer: %w", err)
 		}
+		ended = string(line) == "# EOF\n"
 		name := line[:max(bytes.IndexAny(line, "{ \t"), 0)]
 		if !r.wants(name) {
 			continue
@@ -205,7 +211,7 @@ func (r reader) filter(to *bytes.Buffer, from io.Reader) error {
 		labels := endOfLabels(line, len(name))
 		fields := bytes.Fields(line[labels:])
 		if len(fields) == 0 {
-			return gatewarden.Errorf(gatewarden.Invalid, "a line of %s has no value", name)
+			return false, gatewarden.Errorf(gatewarden.Invalid, "a line of %s has no value", name)
 		}
 		to.Write(line[:labels])
 		to.WriteByte(' ')
