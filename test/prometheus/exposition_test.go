@@ -74,6 +74,7 @@ func TestPrometheusTakesTheMetrics(t *testing.T) {
 			checkHistograms(t, s, job, exposed)
 		})
 	}
+	t.Run("traces", p.checkTraces)
 	t.Run("names", func(t *testing.T) { checkNaming(t, exposed) })
 	t.Run("dashboards", func(t *testing.T) {
 		// A rate needs two samples, also of what has been there since the last post only.

@@ -38,6 +38,7 @@ sources:
 kong: {admin_url: "%s"}
 jenkins: {url: "%s", user: gatewarden, token_file: jenkins-token}
 log: {level: info, format: json}
+tracing: {endpoint: "%s", batches: 100%%}
 `
 
 // An outage of orders makes the guard use each way that it has to the outside, so that
@@ -79,12 +80,17 @@ const jenkinsToken = "11d0e5a1c5e2f4b6a8c0e2d4f6a8b0c2e4"
 
 // peers are what the guard talks to: stand-ins for Kong and Jenkins, and a webhook.
 type peers struct {
-	kong, proxy, jenkins, hook string // URLs
+	kong, proxy, jenkins, hook, otlp string // URLs
+
+	traces *complaints // what was posted as traces
 }
 
 func startPeers(t *testing.T) *peers {
 	t.Helper()
-	p := &peers{}
+	p := &peers{traces: &complaints{}}
+	p.otlp = serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(p.traces, r.Body) // to memory; what is cut off is missed below
+	}))
 	kong := fakekong.New(fakekong.Config{Seed: 1})
 	t.Cleanup(kong.Close)
 	backend := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -138,7 +144,7 @@ func startGuard(t *testing.T, p *peers) *guard {
 		t.Fatalf("building the guard: %v\n%s", err, out)
 	}
 	for file, text := range map[string]string{
-		"gatewarden.yaml": fmt.Sprintf(guardConfig, p.kong, p.jenkins),
+		"gatewarden.yaml": fmt.Sprintf(guardConfig, p.kong, p.jenkins, p.otlp),
 		"rules/shop.yaml": fmt.Sprintf(guardRules, p.hook),
 		"jenkins-token":   jenkinsToken + "\n",
 	} {
@@ -223,6 +229,23 @@ func (g *guard) post(t *testing.T, body []byte, status int) {
 	}
 	if resp.StatusCode != status {
 		t.Fatalf("the guard answers %s, want %d: %s", resp.Status, status, answer)
+	}
+}
+
+// checkTraces wants the guard's own traces to have come: names of spans are as they are in
+// OTLP's protobuf. How they hang together is for the tests of package app.
+func (p *peers) checkTraces(t *testing.T) {
+	t.Helper()
+	deadline, look := time.After(patience), time.NewTicker(100*time.Millisecond)
+	defer look.Stop()
+	for _, name := range []string{"ingest", "breach orders-availability", "decide protect-orders plugin", "apply plugin", "apply webhook", "apply jenkins", "shop/job/orders-rollback", "POST"} {
+		for !strings.Contains(p.traces.String(), name) {
+			select {
+			case <-look.C:
+			case <-deadline:
+				t.Fatalf("no span names %s", name)
+			}
+		}
 	}
 }
 
