@@ -239,7 +239,7 @@ func TestAnswersToRuns(t *testing.T) {
 		},
 		"a release that fails its run and breaks a promise is rolled back once": {
 			change: func(p *gatewarden.ActionPolicy) {
-				p.Steps = []gatewarden.Step{weightStep(0, "v2"), jenkinsStep(0)}
+				p.Steps = []gatewarden.Step{weightStep(0, "v2"), jenkinsStep(time.Second)}
 				p.Revert.Stepwise = false
 			},
 			script: `0s orders=outage
@@ -249,12 +249,12 @@ func TestAnswersToRuns(t *testing.T) {
 				20m orders=healthy`,
 			want: `0s protect-1 started
 				0s protect-1 applied
-				0s protect-2 started
-				0s protect-2 applied
+				1s protect-2 started
+				1s protect-2 applied
 				10s protect begun
 				10s protect-1 started
-				10s protect-2 skipped
 				10s protect-1 applied
+				11s protect-2 skipped
 				10m0s protect-1 reverting
 				10m0s protect-1 reverted
 				10m1s protect ended`,
