@@ -250,6 +250,7 @@ func (r *release) untilMoved(n int) (moves []string) {
 				moves = append(moves, e.Reason)
 			}
 		}
+		moves = slices.Compact(moves) // a guard that is killed may tell of a move a second time
 		if len(moves) < n {
 			return fmt.Errorf("only %q", moves)
 		}
