@@ -40,16 +40,10 @@ func newNaive() *naive {
 
 func (n *naive) see(s *second) bool {
 	if n.limits[0] == 0 {
-		if s.t < 0 || len(n.past) < 1000 {
-			n.learn(s)
-			return false
-		}
-		slices.Sort(n.past)
-		for i, q := range naiveQuantiles {
-			n.limits[i] = n.past[int(q*float64(len(n.past)))]
-		}
-		n.limits[len(n.limits)-1] *= 2
-		n.past = nil
+		n.learn(s)
+	}
+	if s.t < 0 {
+		return false
 	}
 	var count, bad [naiveTypes][2]float64
 	for i := range s.requests {
@@ -64,6 +58,9 @@ func (n *naive) see(s *second) bool {
 			ms /= naiveMargin
 		}
 		for k, limit := range n.limits {
+			if limit == 0 {
+				break // not known yet
+			}
 			count[k+1][o.Track]++
 			if ms > limit {
 				bad[k+1][o.Track]++
@@ -97,7 +94,17 @@ func (n *naive) bet(k int, margin float64, count, bad [2]float64) {
 	n.tests[k].Next(gains[:], 0.5/1800)
 }
 
+// learn takes the thresholds from the history, or from the first thousand requests.
 func (n *naive) learn(s *second) {
+	if s.t >= 0 && len(n.past) >= 1000 {
+		slices.Sort(n.past)
+		for i, q := range naiveQuantiles {
+			n.limits[i] = n.past[int(q*float64(len(n.past)))]
+		}
+		n.limits[len(n.limits)-1] *= 2
+		n.past = nil
+		return
+	}
 	for i := range s.requests {
 		if o := &s.requests[i]; !o.Failed && o.Track == canary.Baseline {
 			n.past = append(n.past, s.millis[i])
