@@ -135,3 +135,26 @@ func decode(a gatewarden.Action, v any) (found bool, err error) {
 	}
 	return true, nil
 }
+
+// memoOf returns the action's memo; one that has none gets one, and it is saved.
+func memoOf[M any](
+	ctx context.Context, a gatewarden.Action, save func(json.RawMessage) error, prepare func(context.Context, gatewarden.Action) (*M, error),
+) (*M, error) {
+	m := new(M)
+	found, err := decode(a, m)
+	if err != nil || found {
+		return m, err
+	}
+	if m, err = prepare(ctx, a); err != nil {
+		return nil, err
+	}
+	return m, saveMemo(m, save)
+}
+
+func saveMemo(m any, save func(json.RawMessage) error) error {
+	raw, err := encode(m, nil)
+	if err != nil {
+		return err
+	}
+	return save(raw)
+}

@@ -132,18 +132,9 @@ func (e *Executor) undoField(m *fieldMemo) string {
 }
 
 func (e *Executor) applyField(ctx context.Context, a gatewarden.Action, save func(json.RawMessage) error) (gatewarden.Outcome, error) {
-	m := &fieldMemo{}
-	found, err := decode(a, m)
+	m, err := memoOf(ctx, a, save, e.prepareField)
 	if err != nil {
 		return gatewarden.Outcome{}, err
-	}
-	if !found {
-		if m, err = e.prepareField(ctx, a); err != nil {
-			return gatewarden.Outcome{}, err
-		}
-		if err := saveMemo(m, save); err != nil {
-			return gatewarden.Outcome{}, err
-		}
 	}
 	now, there, err := e.field(ctx, m)
 	switch {

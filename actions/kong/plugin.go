@@ -135,14 +135,6 @@ func (e *Executor) applyPlugin(ctx context.Context, a gatewarden.Action, save fu
 	return gatewarden.Outcome{}, gatewarden.Errorf(gatewarden.Conflict, "plugin %s %s kept being changed by somebody else", a.Spec.Plugin.Name, where(a.Spec.Plugin))
 }
 
-func saveMemo(m any, save func(json.RawMessage) error) error {
-	raw, err := encode(m, nil)
-	if err != nil {
-		return err
-	}
-	return save(raw)
-}
-
 // putPlugin writes the plugin unless it is in place already, and verifies it. It
 // asks to start over when what the memo says is not what is there.
 func (e *Executor) putPlugin(ctx context.Context, a gatewarden.Action, m *pluginMemo, save func(json.RawMessage) error) (written object, again bool, err error) {

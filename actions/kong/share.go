@@ -192,13 +192,7 @@ func (m *shareMemo) plan(percent float64, before *shareMemo) error {
 }
 
 func (e *Executor) applyShare(ctx context.Context, a gatewarden.Action, save func(json.RawMessage) error) (gatewarden.Outcome, error) {
-	m := &shareMemo{}
-	found, err := decode(a, m)
-	if err == nil && !found {
-		if m, err = e.prepareShare(ctx, a); err == nil {
-			err = saveMemo(m, save)
-		}
-	}
+	m, err := memoOf(ctx, a, save, e.prepareShare)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}

@@ -134,13 +134,7 @@ func (m *weightMemo) find(id string) *targetMemo {
 }
 
 func (e *Executor) applyWeight(ctx context.Context, a gatewarden.Action, save func(json.RawMessage) error) (gatewarden.Outcome, error) {
-	m := &weightMemo{}
-	found, err := decode(a, m)
-	if err == nil && !found {
-		if m, err = e.prepareWeight(ctx, a); err == nil {
-			err = saveMemo(m, save)
-		}
-	}
+	m, err := memoOf(ctx, a, save, e.prepareWeight)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
