@@ -203,21 +203,26 @@ func (p *percent) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// fraction reads a part of a whole, written as "10%" or as 0.1.
+func fraction(b []byte) (f float64, perCent bool, err error) {
+	text := strings.TrimSpace(string(b))
+	if number, found := strings.CutSuffix(text, "%"); found {
+		f, err = hundredth(number)
+		return f, true, err
+	}
+	f, err = strconv.ParseFloat(text, 64)
+	return f, false, err
+}
+
 // ratio is a share that is written as "10%" or as 0.1.
 type ratio float64
 
 // UnmarshalText reads either way of writing.
 func (r *ratio) UnmarshalText(b []byte) error {
-	text := strings.TrimSpace(string(b))
-	var f float64
-	var err error
-	if number, found := strings.CutSuffix(text, "%"); found {
-		f, err = hundredth(number)
-	} else {
-		f, err = strconv.ParseFloat(text, 64)
-		if err == nil && f >= 1 {
-			return gatewarden.Errorf(gatewarden.Invalid, "%s is not below 1", text).WithHint("write %s%% if per cent is meant", text)
-		}
+	f, perCent, err := fraction(b)
+	if err == nil && !perCent && f >= 1 {
+		text := strings.TrimSpace(string(b))
+		return gatewarden.Errorf(gatewarden.Invalid, "%s is not below 1", text).WithHint("write %s%% if per cent is meant", text)
 	}
 	if err != nil || !(f > 0 && f < 1) {
 		return gatewarden.Errorf(gatewarden.Invalid, "%q is not a share between 0 and 100%%", b).WithHint("write 10%% or 0.1")
@@ -231,14 +236,7 @@ type Share float64
 
 // UnmarshalText reads a number up to 1, or one in per cent.
 func (s *Share) UnmarshalText(b []byte) error {
-	text := strings.TrimSpace(string(b))
-	var f float64
-	var err error
-	if number, found := strings.CutSuffix(text, "%"); found {
-		f, err = hundredth(number)
-	} else {
-		f, err = strconv.ParseFloat(text, 64)
-	}
+	f, _, err := fraction(b)
 	if err != nil || !(f >= 0 && f <= 1) {
 		return gatewarden.Errorf(gatewarden.Invalid, "%q is not a share from 0 to 100%%", b).WithHint("write 1%% or 0.01")
 	}
