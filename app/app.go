@@ -372,18 +372,7 @@ func (a *App) tick(ctx context.Context) error {
 
 // keepRuns writes the runs of canaries down, beside the ticks.
 func (a *App) keepRuns(ctx context.Context) error {
-	every := time.NewTicker(tickEvery)
-	defer every.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-every.C:
-			if err := a.loop.runs.Keep(ctx, now); err != nil && ctx.Err() == nil {
-				a.logger.Warn("runs of canaries are not written down; a crash would cost some of what the judges know", "error", err)
-			}
-		}
-	}
+	return a.every(ctx, tickEvery, a.loop.runs.Keep, "runs of canaries are not written down; a crash would cost some of what the judges know")
 }
 
 // trimEvery is how often the journal is held to its limits.
@@ -391,15 +380,21 @@ const trimEvery = time.Hour
 
 // trim keeps the journal within its limits.
 func (a *App) trim(ctx context.Context) error {
-	every := time.NewTicker(trimEvery)
-	defer every.Stop()
+	return a.every(ctx, trimEvery, a.journal.Trim, "the journal could not be trimmed; it is tried again in an hour")
+}
+
+// every calls do at each interval until ctx ends, which is no error. What do returns is
+// told and not more: the next call comes.
+func (a *App) every(ctx context.Context, interval time.Duration, do func(context.Context, time.Time) error, trouble string) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case now := <-every.C:
-			if err := a.journal.Trim(ctx, now); err != nil && ctx.Err() == nil {
-				a.logger.Warn("the journal could not be trimmed; it is tried again in an hour", "error", err)
+		case now := <-ticker.C:
+			if err := do(ctx, now); err != nil && ctx.Err() == nil {
+				a.logger.Warn(trouble, "error", err)
 			}
 		}
 	}

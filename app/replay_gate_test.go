@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"cmp"
 	"log/slog"
 	"math/rand/v2"
@@ -62,14 +61,10 @@ func rollout(begin time.Time, before, during time.Duration, errors, slower float
 // replayGate judges a rollout and returns its run and events.
 func replayGate(t *testing.T, ruleText string, gate ReplayGate, targets []byte, lines []loglines.Line) (gatewarden.Run, []gatewarden.Event, error) {
 	t.Helper()
-	w := loglines.NewWriter()
-	var log bytes.Buffer
-	for _, l := range lines {
-		log.Write(append(w.Append(nil, l), '\n'))
-	}
+	log := logOf(lines)
 	var events []gatewarden.Event
 	summary, err := Replay(t.Context(), ReplayOptions{
-		Rules: loadText(t, ruleText), Inputs: []ReplayInput{{"log", &log}}, Logger: slog.New(slog.DiscardHandler),
+		Rules: loadText(t, ruleText), Inputs: []ReplayInput{{"log", log}}, Logger: slog.New(slog.DiscardHandler),
 		Gates: []ReplayGate{gate}, Targets: targets,
 		Event:  func(e gatewarden.Event) error { events = append(events, e); return nil },
 		Broken: func(err error) { t.Error(err) },

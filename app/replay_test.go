@@ -145,17 +145,22 @@ func live(t *testing.T, set *rules.Rules, lines func(begin time.Time) []loglines
 	return events
 }
 
-// replayed runs the same lines through Replay.
-func replayed(t *testing.T, set *rules.Rules, lines []loglines.Line) []gatewarden.Event {
-	t.Helper()
-	w := loglines.NewWriter()
-	var log bytes.Buffer
+// logOf is a file of Kong's log.
+func logOf(lines []loglines.Line) *bytes.Buffer {
+	w, log := loglines.NewWriter(), &bytes.Buffer{}
 	for _, l := range lines {
 		log.Write(append(w.Append(nil, l), '\n'))
 	}
+	return log
+}
+
+// replayed runs the same lines through Replay.
+func replayed(t *testing.T, set *rules.Rules, lines []loglines.Line) []gatewarden.Event {
+	t.Helper()
+	log := logOf(lines)
 	var events []gatewarden.Event
 	summary, err := Replay(t.Context(), ReplayOptions{
-		Rules: set, Inputs: []ReplayInput{{"log", &log}}, Logger: slog.New(slog.DiscardHandler),
+		Rules: set, Inputs: []ReplayInput{{"log", log}}, Logger: slog.New(slog.DiscardHandler),
 		Event:  func(e gatewarden.Event) error { events = append(events, e); return nil },
 		Broken: func(err error) { t.Error(err) },
 	})
