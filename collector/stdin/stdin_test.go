@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -16,19 +15,8 @@ import (
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/internal/sourcetest"
 )
-
-type sink struct {
-	mu      sync.Mutex
-	records int
-}
-
-func (s *sink) Accept(_ context.Context, _ string, records []gatewarden.Record) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.records += len(records)
-	return nil
-}
 
 func TestEveryLineCountsAndTheGuardGoesOn(t *testing.T) {
 	capture, err := os.ReadFile("../testdata/kong/tcp-log.bin")
@@ -48,7 +36,7 @@ func TestEveryLineCountsAndTheGuardGoesOn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				got := &sink{}
+				got := &sourcetest.Sink{}
 				source, err := New(collector.Env{Name: "stdin", Sink: got, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}, DefaultSettings(), c.in)
 				if err != nil {
 					t.Fatal(err)
@@ -57,8 +45,8 @@ func TestEveryLineCountsAndTheGuardGoesOn(t *testing.T) {
 				ended := make(chan error, 1)
 				go func() { ended <- source.Run(ctx) }()
 				synctest.Wait()
-				if got.records != c.want {
-					t.Errorf("%d records, want %d", got.records, c.want)
+				if got.Count() != c.want {
+					t.Errorf("%d records, want %d", got.Count(), c.want)
 				}
 				select {
 				case err := <-ended:

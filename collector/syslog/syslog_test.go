@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/internal/sourcetest"
 )
 
 func TestPayload(t *testing.T) {
@@ -141,27 +141,9 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
-type sink struct {
-	mu      sync.Mutex
-	records int
-}
-
-func (s *sink) Accept(_ context.Context, _ string, records []gatewarden.Record) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.records += len(records)
-	return nil
-}
-
-func (s *sink) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.records
-}
-
 // TestOverUDPAndTCP sends what a real Kong logged in both formats and both framings.
 func TestOverUDPAndTCP(t *testing.T) {
-	got, reg := &sink{}, prometheus.NewRegistry()
+	got, reg := &sourcetest.Sink{}, prometheus.NewRegistry()
 	settings := DefaultSettings()
 	settings.UDP, settings.TCP = "127.0.0.1:0", "127.0.0.1:0"
 	built, err := New(collector.Env{Name: "syslog", Sink: got, Log: slog.New(slog.DiscardHandler), Metrics: reg}, settings)
@@ -201,9 +183,9 @@ func TestOverUDPAndTCP(t *testing.T) {
 		sent += 3
 	}
 	fmt.Fprint(udp, "<14>Nov 21 20:39:11 host cron[81]: nothing to do")
-	for deadline := time.Now().Add(30 * time.Second); got.count() != sent; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); got.Count() != sent; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d records", got.count(), sent)
+			t.Fatalf("%d of %d records", got.Count(), sent)
 		}
 	}
 	cancel()

@@ -26,31 +26,14 @@ import (
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/internal/sourcetest"
 )
-
-type sink struct {
-	mu      sync.Mutex
-	records int
-}
-
-func (s *sink) Accept(_ context.Context, _ string, records []gatewarden.Record) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.records += len(records)
-	return nil
-}
-
-func (s *sink) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.records
-}
 
 // start runs a source and returns where it listens. It is stopped, and must end well,
 // when the test ends.
-func start(t *testing.T, settings Settings, dir string) (addr string, got *sink, reg *prometheus.Registry) {
+func start(t *testing.T, settings Settings, dir string) (addr string, got *sourcetest.Sink, reg *prometheus.Registry) {
 	t.Helper()
-	got, reg = &sink{}, prometheus.NewRegistry()
+	got, reg = &sourcetest.Sink{}, prometheus.NewRegistry()
 	settings.Listen = "127.0.0.1:0"
 	built, err := New(collector.Env{Name: "tcplog", Sink: got, Log: slog.New(slog.DiscardHandler), Metrics: reg, Dir: dir}, settings)
 	if err != nil {
@@ -76,32 +59,6 @@ func dial(t *testing.T, addr string) net.Conn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	return conn
-}
-
-// until waits for something to come true; how long that takes says nothing.
-func until(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s for %s", what)
-		}
-	}
-}
-
-// metric returns the value of a metric without labels.
-func metric(t *testing.T, reg *prometheus.Registry, name string) float64 {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if m := f.GetMetric(); f.GetName() == name && len(m) == 1 {
-			return m[0].GetCounter().GetValue() + m[0].GetGauge().GetValue()
-		}
-	}
-	t.Fatalf("there is no metric %s", name)
-	return 0
 }
 
 func captured(t testing.TB) []byte {
@@ -145,7 +102,7 @@ func TestWhatKongWrites(t *testing.T) {
 		})
 	}
 	all.Wait()
-	until(t, "all records", func() bool { return got.count() == connections*linesOfCapture })
+	sourcetest.Until(t, "all records", func() bool { return got.Count() == connections*linesOfCapture })
 }
 
 func TestPeersThatMisbehave(t *testing.T) {
@@ -179,14 +136,14 @@ func TestPeersThatMisbehave(t *testing.T) {
 			if !c.stay {
 				conn.Close()
 			}
-			until(t, "its metric", func() bool { return metric(t, reg, c.metric) == 1 })
-			until(t, "its connection to be over", func() bool { return metric(t, reg, "gatewarden_collector_connections") == 0 })
-			if got.count() != c.records {
-				t.Errorf("%d records, want %d", got.count(), c.records)
+			sourcetest.Until(t, "its metric", func() bool { return sourcetest.Metric(t, reg, c.metric) == 1 })
+			sourcetest.Until(t, "its connection to be over", func() bool { return sourcetest.Metric(t, reg, "gatewarden_collector_connections") == 0 })
+			if got.Count() != c.records {
+				t.Errorf("%d records, want %d", got.Count(), c.records)
 			}
 			// And another one is served all the same.
 			fmt.Fprintln(dial(t, addr), record)
-			until(t, "the record of another", func() bool { return got.count() == c.records+1 })
+			sourcetest.Until(t, "the record of another", func() bool { return got.Count() == c.records+1 })
 		})
 	}
 }
@@ -199,24 +156,24 @@ func TestTooManyConnections(t *testing.T) {
 	for i := range 3 {
 		conn := dial(t, addr)
 		fmt.Fprintln(conn, record)
-		until(t, "a record", func() bool { return got.count() == i+1 })
+		sourcetest.Until(t, "a record", func() bool { return got.Count() == i+1 })
 		served = append(served, conn)
 	}
 	refused := dial(t, addr)
 	if _, err := refused.Read(make([]byte, 1)); err == nil {
 		t.Error("the fourth connection got an answer")
 	}
-	if n := metric(t, reg, "gatewarden_collector_connections_refused_total"); n != 1 {
+	if n := sourcetest.Metric(t, reg, "gatewarden_collector_connections_refused_total"); n != 1 {
 		t.Errorf("%v refused", n)
 	}
 	served[0].Close()
-	until(t, "a place", func() bool { return metric(t, reg, "gatewarden_collector_connections") == 2 })
+	sourcetest.Until(t, "a place", func() bool { return sourcetest.Metric(t, reg, "gatewarden_collector_connections") == 2 })
 	fmt.Fprintln(dial(t, addr), record)
-	until(t, "the record of the next", func() bool { return got.count() == 4 })
+	sourcetest.Until(t, "the record of the next", func() bool { return got.Count() == 4 })
 }
 
 func TestAStopCountsWhatHasArrived(t *testing.T) {
-	got := &sink{}
+	got := &sourcetest.Sink{}
 	settings := DefaultSettings()
 	settings.Listen = "127.0.0.1:0"
 	built, err := New(collector.Env{Name: "tcplog", Sink: got, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}, settings)
@@ -228,14 +185,14 @@ func TestAStopCountsWhatHasArrived(t *testing.T) {
 	go func() { ended <- built.Run(ctx) }()
 	conn := dial(t, built.(*Source).Addr().String())
 	fmt.Fprintln(conn, record)
-	until(t, "the first record", func() bool { return got.count() == 1 })
+	sourcetest.Until(t, "the first record", func() bool { return got.Count() == 1 })
 	fmt.Fprintln(conn, record)
 	cancel()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	if got.count() != 2 {
-		t.Errorf("%d records, want 2", got.count())
+	if got.Count() != 2 {
+		t.Errorf("%d records, want 2", got.Count())
 	}
 }
 
@@ -258,11 +215,11 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
-	until(t, "all records", func() bool { return got.count() == linesOfCapture })
+	sourcetest.Until(t, "all records", func() bool { return got.Count() == linesOfCapture })
 
 	fmt.Fprintln(dial(t, addr), record) // not encrypted
-	until(t, "the failure", func() bool { return metric(t, reg, "gatewarden_collector_connections_failed_total") == 1 })
-	if got.count() != linesOfCapture {
+	sourcetest.Until(t, "the failure", func() bool { return sourcetest.Metric(t, reg, "gatewarden_collector_connections_failed_total") == 1 })
+	if got.Count() != linesOfCapture {
 		t.Error("what was not encrypted was counted")
 	}
 }
@@ -347,7 +304,7 @@ func TestMetricsAreClean(t *testing.T) {
 //
 //	go test -run '^$' -bench Lines ./collector/tcplog
 func BenchmarkLines(b *testing.B) {
-	got := &sink{}
+	got := &sourcetest.Sink{}
 	settings := DefaultSettings()
 	settings.Listen = "127.0.0.1:0"
 	built, err := New(collector.Env{Name: "tcplog", Sink: got, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}, settings)
@@ -372,7 +329,7 @@ func BenchmarkLines(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	for got.count() < sent {
+	for got.Count() < sent {
 		time.Sleep(time.Millisecond)
 	}
 }

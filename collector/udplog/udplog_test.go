@@ -18,33 +18,11 @@ import (
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/internal/sourcetest"
 )
 
-// sink counts records; while it is held, it takes none.
-type sink struct {
-	mu      sync.Mutex
-	records int
-	hold    chan struct{} // nil: not held
-}
-
-func (s *sink) Accept(_ context.Context, _ string, records []gatewarden.Record) error {
-	if s.hold != nil {
-		<-s.hold
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.records += len(records)
-	return nil
-}
-
-func (s *sink) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.records
-}
-
 // start runs a source and returns a connection to it.
-func start(t *testing.T, settings Settings, got *sink) (conn net.Conn, reg *prometheus.Registry, stop func()) {
+func start(t *testing.T, settings Settings, got *sourcetest.Sink) (conn net.Conn, reg *prometheus.Registry, stop func()) {
 	t.Helper()
 	reg = prometheus.NewRegistry()
 	settings.Listen = "127.0.0.1:0"
@@ -69,32 +47,6 @@ func start(t *testing.T, settings Settings, got *sink) (conn net.Conn, reg *prom
 	return conn, reg, stop
 }
 
-// until waits for something to come true; how long that takes says nothing.
-func until(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s for %s", what)
-		}
-	}
-}
-
-// metric returns the value of a metric without labels.
-func metric(t *testing.T, reg *prometheus.Registry, name string) float64 {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if m := f.GetMetric(); f.GetName() == name && len(m) == 1 {
-			return m[0].GetCounter().GetValue() + m[0].GetGauge().GetValue()
-		}
-	}
-	t.Fatalf("there is no metric %s", name)
-	return 0
-}
-
 // captured are the datagrams that a real Kong sent: the lines of its tcp-log, without
 // their ends.
 func captured(t *testing.T) [][]byte {
@@ -107,21 +59,21 @@ func captured(t *testing.T) [][]byte {
 }
 
 func TestWhatKongSends(t *testing.T) {
-	got := &sink{}
+	got := &sourcetest.Sink{}
 	conn, reg, _ := start(t, DefaultSettings(), got)
 	for i, datagram := range captured(t) {
 		if _, err := conn.Write(datagram); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "the record", func() bool { return got.count() == i+1 })
+		sourcetest.Until(t, "the record", func() bool { return got.Count() == i+1 })
 	}
-	if n := metric(t, reg, "gatewarden_collector_datagrams_received_total"); n != 13 {
+	if n := sourcetest.Metric(t, reg, "gatewarden_collector_datagrams_received_total"); n != 13 {
 		t.Errorf("%v datagrams", n)
 	}
 }
 
 func TestBrokenDatagramsHurtNobodyElse(t *testing.T) {
-	got := &sink{}
+	got := &sourcetest.Sink{}
 	conn, reg, _ := start(t, DefaultSettings(), got)
 	good := captured(t)[0]
 	for _, datagram := range [][]byte{good, good[:100], {}, []byte("\xff\x00"), []byte(`{"level":"info"}`), bytes.Repeat([]byte("["), 60_000), good} {
@@ -129,9 +81,9 @@ func TestBrokenDatagramsHurtNobodyElse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	until(t, "the good ones", func() bool { return got.count() == 2 })
-	until(t, "the others", func() bool {
-		return metric(t, reg, "gatewarden_collector_frames_broken_total") == 3 && metric(t, reg, "gatewarden_collector_records_rejected_total") == 1
+	sourcetest.Until(t, "the good ones", func() bool { return got.Count() == 2 })
+	sourcetest.Until(t, "the others", func() bool {
+		return sourcetest.Metric(t, reg, "gatewarden_collector_frames_broken_total") == 3 && sourcetest.Metric(t, reg, "gatewarden_collector_records_rejected_total") == 1
 	})
 }
 
@@ -142,7 +94,7 @@ func TestWhatTheKernelDropsIsCounted(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux tells what it drops")
 	}
-	got := &sink{hold: make(chan struct{})}
+	got := &sourcetest.Sink{Hold: make(chan struct{})}
 	settings := DefaultSettings()
 	settings.ReadBuffer = 16 * collector.KiB
 	conn, reg, _ := start(t, settings, got)
@@ -154,17 +106,17 @@ func TestWhatTheKernelDropsIsCounted(t *testing.T) {
 		}
 		sent++
 	}
-	close(got.hold)
+	close(got.Hold)
 	// The kernel tells with the next datagram that gets through, so there must be one
 	// after the last that was dropped.
-	dropped := func() int { return int(metric(t, reg, "gatewarden_collector_datagrams_dropped_total")) }
-	until(t, "what is counted and what is dropped to be what was sent", func() bool {
+	dropped := func() int { return int(sourcetest.Metric(t, reg, "gatewarden_collector_datagrams_dropped_total")) }
+	sourcetest.Until(t, "what is counted and what is dropped to be what was sent", func() bool {
 		if _, err := conn.Write(datagram); err != nil {
 			t.Fatal(err)
 		}
 		sent++
 		for range 100 {
-			if dropped() > 0 && got.count()+dropped() == sent {
+			if dropped() > 0 && got.Count()+dropped() == sent {
 				return true
 			}
 			time.Sleep(time.Millisecond)
@@ -174,15 +126,15 @@ func TestWhatTheKernelDropsIsCounted(t *testing.T) {
 }
 
 func TestAStopCountsWhatWasReceived(t *testing.T) {
-	got := &sink{}
+	got := &sourcetest.Sink{}
 	conn, reg, stop := start(t, DefaultSettings(), got)
 	for range 500 {
 		fmt.Fprint(conn, `{"latencies":{"request":5},"started_at":1795293551908,"response":{"status":200}}`)
 	}
-	until(t, "some of them", func() bool { return metric(t, reg, "gatewarden_collector_datagrams_received_total") >= 100 })
+	sourcetest.Until(t, "some of them", func() bool { return sourcetest.Metric(t, reg, "gatewarden_collector_datagrams_received_total") >= 100 })
 	stop()
-	if received := metric(t, reg, "gatewarden_collector_datagrams_received_total"); got.count() != int(received) {
-		t.Errorf("%d counted of %v received", got.count(), received)
+	if received := sourcetest.Metric(t, reg, "gatewarden_collector_datagrams_received_total"); got.Count() != int(received) {
+		t.Errorf("%d counted of %v received", got.Count(), received)
 	}
 }
 
@@ -220,7 +172,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestMetricsAreClean(t *testing.T) {
-	_, reg, _ := start(t, DefaultSettings(), &sink{})
+	_, reg, _ := start(t, DefaultSettings(), &sourcetest.Sink{})
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
