@@ -372,7 +372,9 @@ func (a *App) tick(ctx context.Context) error {
 
 // keepRuns writes the runs of canaries down, beside the ticks.
 func (a *App) keepRuns(ctx context.Context) error {
-	return a.every(ctx, tickEvery, a.loop.runs.Keep, "runs of canaries are not written down; a crash would cost some of what the judges know")
+	return every(ctx, tickEvery, a.loop.runs.Keep, func(err error) {
+		a.logger.Warn("runs of canaries are not written down; a crash would cost some of what the judges know", "error", err)
+	})
 }
 
 // trimEvery is how often the journal is held to its limits.
@@ -380,12 +382,14 @@ const trimEvery = time.Hour
 
 // trim keeps the journal within its limits.
 func (a *App) trim(ctx context.Context) error {
-	return a.every(ctx, trimEvery, a.journal.Trim, "the journal could not be trimmed; it is tried again in an hour")
+	return every(ctx, trimEvery, a.journal.Trim, func(err error) {
+		a.logger.Warn("the journal could not be trimmed; it is tried again in an hour", "error", err)
+	})
 }
 
-// every calls do at each interval until ctx ends, which is no error. What do returns is
-// told and not more: the next call comes.
-func (a *App) every(ctx context.Context, interval time.Duration, do func(context.Context, time.Time) error, trouble string) error {
+// every calls do at each interval until ctx ends, which is no error. An error of do is told
+// and not more: the next call comes.
+func every(ctx context.Context, interval time.Duration, do func(context.Context, time.Time) error, tell func(error)) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -394,7 +398,7 @@ func (a *App) every(ctx context.Context, interval time.Duration, do func(context
 			return nil
 		case now := <-ticker.C:
 			if err := do(ctx, now); err != nil && ctx.Err() == nil {
-				a.logger.Warn(trouble, "error", err)
+				tell(err)
 			}
 		}
 	}
