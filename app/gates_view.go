@@ -23,19 +23,15 @@ func (v *view) Canaries() []api.Canary {
 
 // Canary returns one canary with its plan.
 func (v *view) Canary(name string) (api.Canary, error) {
-	now := time.Now()
-	for _, c := range v.loop.runs.Canaries() {
-		if c.Canary.Name != name {
-			continue
-		}
-		out := canaryView(&c)
-		p := plan(&c.Canary, v.store, plannedShare(&c.Canary, c.Share, c.Known), now)
-		out.Plan = &p
-		_, out.Trouble = v.tracks.targetsOf(name)
-		return out, nil
+	c, err := v.loop.runs.Canary(name)
+	if err != nil {
+		return api.Canary{}, gatewarden.Errorf(gatewarden.NotFound, "there is no canary %s", name).
+			WithHint("%s", canaryNames(v.reloader.current().rules.Canaries))
 	}
-	return api.Canary{}, gatewarden.Errorf(gatewarden.NotFound, "there is no canary %s", name).
-		WithHint("%s", canaryNames(v.reloader.current().rules.Canaries))
+	out := canaryView(&c)
+	p := plan(&c.Canary, v.store, plannedShare(&c.Canary, c.Share, c.Known), time.Now())
+	out.Plan, out.Trouble = &p, v.tracks.trouble(name)
+	return out, nil
 }
 
 // canaryView is a canary as the API shows it.

@@ -46,7 +46,6 @@ type division struct {
 	of     map[string]gatewarden.Track // by "ip:port", and by how Kong lists the target
 	share  float64                     // of the canary
 	fixed  bool                        // share is known
-	counts [2]int                      // targets by track
 	failed string                      // why Kong could not be asked the last time, "" when it could
 }
 
@@ -114,15 +113,15 @@ func (t *tracks) Share(canary string) (share float64, known bool) {
 	return d.share, true
 }
 
-// targetsOf returns how many targets each track has, and why that could not be asked for
-// the last time.
-func (t *tracks) targetsOf(canary string) (counts [2]int, trouble string) {
+// trouble returns why Kong could not be asked for a canary's targets the last time, ""
+// when it could.
+func (t *tracks) trouble(canary string) string {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if d, ok := t.known[canary]; ok {
-		return d.counts, d.failed
+		return d.failed
 	}
-	return counts, ""
+	return ""
 }
 
 // Run asks Kong again and again until ctx ends.
@@ -150,22 +149,22 @@ func (t *tracks) ask(ctx context.Context) {
 	t.mu.RLock()
 	canaries := t.canaries
 	t.mu.RUnlock()
-	upstreams := map[string][]kong.Target{}
-	troubles := map[string]error{}
+	type answer struct {
+		list []kong.Target
+		err  error
+	}
+	answers := map[string]answer{} // by upstream
 	for i := range canaries {
 		c := &canaries[i]
 		if !c.Tracks[gatewarden.TrackCanary].Targets() {
 			continue
 		}
-		list, ok := upstreams[c.Upstream]
-		err := troubles[c.Upstream]
-		if !ok && err == nil {
-			if list, err = t.targets(ctx, c.Upstream); err != nil {
-				troubles[c.Upstream] = err
-			}
-			upstreams[c.Upstream] = list
+		a, asked := answers[c.Upstream]
+		if !asked {
+			a.list, a.err = t.targets(ctx, c.Upstream)
+			answers[c.Upstream] = a
 		}
-		t.learn(ctx, c, list, err)
+		t.learn(ctx, c, a.list, a.err)
 	}
 	t.save(ctx)
 }
@@ -206,7 +205,7 @@ const maxAddresses = 10_000
 // requests. A target that both selectors pick belongs to neither.
 func (t *tracks) divide(ctx context.Context, c *gatewarden.Canary, list []kong.Target) *division {
 	d := &division{of: map[string]gatewarden.Track{}}
-	var weights [2]int
+	var weights, counts [2]int // by track
 	for _, target := range list {
 		addresses := t.addresses(ctx, target.Target)
 		var in [2]bool
@@ -220,7 +219,7 @@ func (t *tracks) divide(ctx context.Context, c *gatewarden.Canary, list []kong.T
 		if in[gatewarden.TrackCanary] {
 			track = gatewarden.TrackCanary
 		}
-		d.counts[track]++
+		counts[track]++
 		weights[track] += target.Weight
 		for _, a := range addresses {
 			d.of[a] = track
@@ -229,7 +228,7 @@ func (t *tracks) divide(ctx context.Context, c *gatewarden.Canary, list []kong.T
 	for track, s := range c.Tracks {
 		d.add(s.Kind, s.Values, gatewarden.Track(track)) // an address that Kong lists by name
 	}
-	if all := weights[0] + weights[1]; all > 0 && d.counts[0] > 0 && d.counts[1] > 0 {
+	if all := weights[0] + weights[1]; all > 0 && counts[0] > 0 && counts[1] > 0 {
 		d.share, d.fixed = float64(weights[gatewarden.TrackCanary])/float64(all), true
 	}
 	return d
