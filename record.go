@@ -57,6 +57,11 @@ type Header struct {
 // Its strings may share the memory of the body they were decoded from: keep a
 // Record for as long as it is being counted, and clone a string to keep it longer.
 type Record struct {
+	// Signal says what the record is of: "" a request that Kong logged, SignalTraces a
+	// span (Service, its operation as Route, its kind as the only one of Tags), and what
+	// Query.Signal returns events that a monitoring system counted. Only a Series of the
+	// same signal counts it.
+	Signal    string
 	ID        string    // Kong's request.id; "" when the source has none. Repeats are dropped by it
 	At        time.Time // when the request completed: started_at + latencies.request
 	Workspace string    // workspace_name; "" when not logged

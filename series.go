@@ -5,9 +5,15 @@ import (
 	"strings"
 )
 
+// SignalTraces is the Signal of spans that were traced.
+const SignalTraces = "traces"
+
 // Series names what a Tally is kept for, and selects the records that belong to
 // it. An empty field means any; the zero Series is the whole gateway.
 type Series struct {
+	// Signal is compared as it is: "" selects the requests that Kong logged, and
+	// nothing else. See Record.Signal.
+	Signal    string `json:"signal,omitempty"`
 	Workspace string `json:"workspace,omitempty"`
 	Service   string `json:"service,omitempty"`
 	Route     string `json:"route,omitempty"`
@@ -21,7 +27,8 @@ const Overflow = "__overflow__"
 
 // Matches reports whether r belongs to the series.
 func (s Series) Matches(r *Record) bool {
-	return (s.Service == "" || s.Service == r.Service) &&
+	return s.Signal == r.Signal &&
+		(s.Service == "" || s.Service == r.Service) &&
 		(s.Route == "" || s.Route == r.Route) &&
 		(s.Consumer == "" || s.Consumer == r.Consumer) &&
 		(s.Workspace == "" || s.Workspace == r.Workspace) &&
@@ -33,6 +40,7 @@ func (s Series) Matches(r *Record) bool {
 func (s Series) String() string {
 	var b strings.Builder
 	for _, f := range [...]struct{ name, value string }{
+		{"signal", s.Signal},
 		{"workspace", s.Workspace},
 		{"service", s.Service},
 		{"route", s.Route},

@@ -19,7 +19,8 @@ func TestASeriesMatchesWhatItsFieldsName(t *testing.T) {
 		"another workspace":                    {Series{Workspace: "west"}, false},
 		"any of the tags":                      {Series{Tag: "version:v2"}, true},
 		"a part of a tag is not the tag":       {Series{Tag: "version"}, false},
-		"everything at once":                   {Series{"default", "orders", "list", "ann", "core"}, true},
+		"everything at once":                   {Series{"", "default", "orders", "list", "ann", "core"}, true},
+		"another signal":                       {Series{Signal: SignalTraces, Service: "orders"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := c.series.Matches(&r); got != c.want {
@@ -38,6 +39,7 @@ func TestASeriesPrintsAsLabels(t *testing.T) {
 		`consumer="ann"`:                  {Consumer: "ann"},
 		`route="list",consumer="ann"`:     {Route: "list", Consumer: "ann"},
 		`service="` + Overflow + `"`:      {Service: Overflow},
+		`signal="traces",tag="server"`:    {Signal: SignalTraces, Tag: "server"},
 		`workspace="w",service="orders"`:  {Workspace: "w", Service: "orders"},
 		`service="orders",tag="critical"`: {Service: "orders", Tag: "critical"},
 	} {

@@ -2,6 +2,7 @@ package gatewarden
 
 import (
 	"fmt"
+	"hash/fnv"
 	"time"
 )
 
@@ -46,6 +47,29 @@ type SLI struct {
 	// Holds is the compiled Expr. It reports an error when the expression could not
 	// be evaluated for this record; such a record is no event of the SLI.
 	Holds func(*Record) (bool, error) `json:"-"`
+	// Query says where the events are counted; nil when it is here, from records. Its
+	// counts come as records of status 200 (good) and 500 (bad), so Kind is
+	// SLIAvailability.
+	Query *Query `json:",omitempty"`
+}
+
+// Query is an SLI that Prometheus, or what speaks its query API, counts.
+type Query struct {
+	Source string // the name of the source to ask; "" when there is only one
+	Total  string // PromQL for all events
+	Error  string // PromQL for the bad ones; "" when Good is set
+	Good   string // PromQL for the good ones; "" when Error is set
+}
+
+// Signal returns the Signal of the records that the query's counts come as. Another
+// query has another: what was counted by it says nothing about this one.
+func (q *Query) Signal() string {
+	h := fnv.New64a()
+	for _, part := range []string{q.Source, q.Total, q.Error, q.Good} {
+		h.Write([]byte(part))
+		h.Write([]byte{0})
+	}
+	return fmt.Sprintf("prometheus:%016x", h.Sum64())
 }
 
 // ID identifies what the SLI counts: two SLIs with equal ids count alike, whatever

@@ -28,6 +28,7 @@ import (
 	"github.com/gatewarden/gatewarden/gates"
 	"github.com/gatewarden/gatewarden/internal/version"
 	"github.com/gatewarden/gatewarden/journal"
+	"github.com/gatewarden/gatewarden/rules"
 	"github.com/gatewarden/gatewarden/state"
 	"github.com/gatewarden/gatewarden/store"
 )
@@ -48,6 +49,9 @@ type Options struct {
 	Logger     *slog.Logger
 	// Failpoint is for the crash test; see actions.Config.
 	Failpoint func(name string)
+	// Now is the wall clock that everything is judged and written down by, time.Now unless
+	// set. The chaos test sets it, to set the clock of one guard and of no other process.
+	Now func() time.Time
 }
 
 // App is a guard that runs: everything of doc.go's picture.
@@ -91,12 +95,13 @@ func New(ctx context.Context, opts Options) (*App, error) {
 		return nil, err
 	}
 	a := &App{
-		opts: opts, logger: slog.New(traceIDs{opts.Logger.Handler()}), started: time.Now(),
+		opts: opts, logger: slog.New(traceIDs{opts.Logger.Handler()}),
 		registry: prometheus.NewRegistry(), ingest: http.NewServeMux(), headers: &collector.Headers{}, listeners: map[string]net.Listener{},
 		hup: make(chan os.Signal, 1),
 	}
+	a.started = a.now()
 	signal.Notify(a.hup, syscall.SIGHUP)
-	a.stopper = newStopper(set.config.PauseFile, opts.Logger.With("component", "pause"))
+	a.stopper = newStopper(set.config.PauseFile, a.now, opts.Logger.With("component", "pause"))
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(context.Context, settings) error{
 		a.openListeners, a.openTracing, a.openState, a.openStore, a.openEngine, a.openSources,
@@ -109,6 +114,14 @@ func New(ctx context.Context, opts Options) (*App, error) {
 		a.logger.Warn("the files can be used, but look at this", "problem", p.String(), "hint", p.Hint)
 	}
 	return a, nil
+}
+
+// now is the wall clock.
+func (a *App) now() time.Time {
+	if a.opts.Now == nil {
+		return time.Now()
+	}
+	return a.opts.Now()
 }
 
 func (a *App) onClose(name string, f func(ctx context.Context) error) {
@@ -201,13 +214,13 @@ func (a *App) openStore(ctx context.Context, set settings) error {
 	}
 	a.keeper = k
 	a.onClose("the keeper", func(ctx context.Context) error { k.finish(ctx); return nil })
-	a.intake = newIntake(a.store, time.Now, set.config.BlindAfter, a.registry)
+	a.intake = newIntake(a.store, a.now, set.config.BlindAfter, a.registry)
 	k.checkpoints.sink = a.intake
 	return nil
 }
 
 func (a *App) openEngine(ctx context.Context, set settings) error {
-	byKind, err := executors(set.config, a.logger, a.registry)
+	byKind, err := executors(set.config, a.now, a.logger, a.registry)
 	if err != nil {
 		return err
 	}
@@ -221,11 +234,11 @@ func (a *App) openEngine(ctx context.Context, set settings) error {
 		return err
 	}
 	a.loop, j, err = newLoop(ctx, parts{
-		rules: set.rules, store: a.store, intake: a.intake, journal: a.journal, started: time.Now(), registry: a.registry,
+		rules: set.rules, store: a.store, intake: a.intake, journal: a.journal, started: a.now(), registry: a.registry,
 		gates: book, moves: true, halt: a.stopper.look(),
 		engine: actions.Config{
 			Around: a.tracing.call, Policies: set.rules.Policies, Executors: byKind, Leases: leases, Failpoint: a.opts.Failpoint,
-			Logger: a.logger.With("component", "actions"),
+			Now: a.now, Logger: a.logger.With("component", "actions"),
 		},
 	})
 	if err != nil {
@@ -284,16 +297,14 @@ func (a *App) openSources(_ context.Context, set settings) error {
 	for _, f := range factories() {
 		byKind[f.Kind] = f
 	}
-	count := map[string]int{}
-	for _, s := range set.config.Sources {
-		name := s.Kind
-		if count[s.Kind]++; count[s.Kind] > 1 {
-			name = fmt.Sprintf("%s-%d", s.Kind, count[s.Kind])
-		}
+	names := rules.SourceNames(set.config.Sources)
+	for i, s := range set.config.Sources {
+		name := names[i]
 		source, err := byKind[s.Kind].Build(collector.Env{
 			Name: name, Sink: a.intake, Mux: a.ingest, Headers: a.headers,
 			Dir: filepath.Dir(set.config.File), Checkpoints: a.keeper.checkpoints,
 			Gateway: a.intake.gateway, Logged: logged(set.config.Sources),
+			Queries: func() []gatewarden.SLO { return queriesOf(a.reloader.current().rules, name) },
 			Log:     a.logger.With("component", "collector"),
 			Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, a.registry),
 		}, s.Decode)
@@ -356,7 +367,7 @@ func addActor(ctx context.Context, g *run.Group, f func(context.Context) error) 
 // tick runs the loop at every whole tickEvery of the clock.
 func (a *App) tick(ctx context.Context) error {
 	for {
-		now := time.Now()
+		now := a.now()
 		next := now.Truncate(tickEvery).Add(tickEvery)
 		select {
 		case <-ctx.Done():

@@ -68,6 +68,17 @@ func (j *judges) blindTo(series gatewarden.Series) burnrate.Blind {
 	}
 }
 
+// queriesOf returns the SLOs whose events the named source is to ask for.
+func queriesOf(r *rules.Rules, source string) []gatewarden.SLO {
+	var asked []gatewarden.SLO
+	for _, s := range r.SLOs {
+		if q := s.SLI.Query; q != nil && (q.Source == "" || q.Source == source) {
+			asked = append(asked, s)
+		}
+	}
+	return asked
+}
+
 // printOf is equal for SLOs that judge alike, and only for them.
 func printOf(s gatewarden.SLO) [sha256.Size]byte {
 	b, err := json.Marshal(s)

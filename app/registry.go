@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -39,7 +40,8 @@ func factories() []collector.Factory {
 
 // logged reports whether any of the sources brings Kong's log, request by request.
 func logged(sources []rules.Source) bool {
-	return slices.ContainsFunc(sources, func(s rules.Source) bool { return s.Kind != "kongmetrics" && s.Kind != "prometheus" })
+	others := []string{"kongmetrics", "prometheus", "otlp", "zipkin", "jaeger"}
+	return slices.ContainsFunc(sources, func(s rules.Source) bool { return !slices.Contains(others, s.Kind) })
 }
 
 // preflighter is an executor that can tell before a breach whether a step would work.
@@ -49,7 +51,7 @@ type preflighter interface {
 
 // executors builds what carries out each kind of step that the configuration has a
 // peer for. rules.Config.CheckRules has refused steps without one.
-func executors(cfg *rules.Config, logger *slog.Logger, reg prometheus.Registerer) (map[gatewarden.StepKind]actions.Executor, error) {
+func executors(cfg *rules.Config, now func() time.Time, logger *slog.Logger, reg prometheus.Registerer) (map[gatewarden.StepKind]actions.Executor, error) {
 	byKind := map[gatewarden.StepKind]actions.Executor{}
 	if cfg.Kong.AdminURL != "" {
 		e, err := kongExecutor(cfg.Kong, logger.With("component", "kong"), reg)
@@ -61,13 +63,13 @@ func executors(cfg *rules.Config, logger *slog.Logger, reg prometheus.Registerer
 		}
 	}
 	if cfg.Jenkins.URL != "" {
-		e, err := jenkinsExecutor(cfg.Jenkins, logger.With("component", "jenkins"), reg)
+		e, err := jenkinsExecutor(cfg.Jenkins, now, logger.With("component", "jenkins"), reg)
 		if err != nil {
 			return nil, fmt.Errorf("setting up the way to Jenkins: %w", err)
 		}
 		byKind[gatewarden.StepJenkins] = e
 	}
-	tells := notify.New(notify.Config{Registerer: reg, HTTPClient: &http.Client{Transport: traced{next: http.DefaultTransport, secretPath: true}}}, logger.With("component", "notify"))
+	tells := notify.New(notify.Config{Now: now, Registerer: reg, HTTPClient: &http.Client{Transport: traced{next: http.DefaultTransport, secretPath: true}}}, logger.With("component", "notify"))
 	for _, kind := range []gatewarden.StepKind{gatewarden.StepWebhook, gatewarden.StepSlack, gatewarden.StepAlertmanager} {
 		byKind[kind] = tells
 	}

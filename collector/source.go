@@ -45,8 +45,13 @@ type Env struct {
 	// Checkpoints remembers how far sources have read; nil when nothing outlives the
 	// process.
 	Checkpoints Checkpoints
+	// Spans takes what was traced; nil when nobody asks.
+	Spans Spans
 	// Gateway takes what nodes of the gateway say of themselves; nil when nobody asks.
 	Gateway Gateway
+	// Queries returns the SLOs whose SLI.Query the source is to ask for, as of now: a
+	// reload changes them. Nil when there can be none.
+	Queries func() []gatewarden.SLO
 	// Logged says that another source brings the gateway's log: its counters are then
 	// there to check the log by, and must not count the same requests again.
 	Logged bool

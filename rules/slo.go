@@ -99,13 +99,9 @@ type sliSpec struct {
 	Availability *struct{}    `yaml:"availability"`
 	Latency      *latencySpec `yaml:"latency"`
 	Good         *string      `yaml:"good"`
-}
 
-func (*sliSpec) reserved() map[string]string {
-	return map[string]string{
-		"prometheus": "it needs the prometheus source; until then use availability, latency or good, from Kong's logs",
-		"traces":     "it needs the jaeger or otlp source; until then use availability, latency or good, from Kong's logs",
-	}
+	Prometheus *prometheusSpec `yaml:"prometheus"`
+	Traces     *tracesSpec     `yaml:"traces"`
 }
 
 type latencySpec struct {
@@ -174,10 +170,10 @@ func (s *sloSpec) build(d *document) gatewarden.SLO {
 		Series:    s.series(d),
 		Objective: s.objective(d),
 		Window:    s.window(d),
-		SLI:       s.sli(d),
 		OnOutage:  s.OnOutage, OnPage: s.OnPage, OnTicket: s.OnTicket,
 		Labels: s.Labels,
 	}
+	slo.SLI = s.sli(d, &slo.Series)
 	s.timeslices(d, &slo)
 	s.alerting(d, &slo)
 	slo.Outage = s.outage(d, &slo)
@@ -279,10 +275,11 @@ func (s *sloSpec) window(d *document) gatewarden.BudgetWindow {
 	return gatewarden.BudgetWindow{Rolling: 30 * 24 * time.Hour}
 }
 
-func (s *sloSpec) sli(d *document) gatewarden.SLI {
+// sli returns the SLI, and makes series the one that it counts in.
+func (s *sloSpec) sli(d *document, series *gatewarden.Series) gatewarden.SLI {
 	at := d.find(&s.SLI, s)
 	kinds := 0
-	for _, set := range []bool{s.SLI.Availability != nil, s.SLI.Latency != nil, s.SLI.Good != nil} {
+	for _, set := range []bool{s.SLI.Availability != nil, s.SLI.Latency != nil, s.SLI.Good != nil, s.SLI.Prometheus != nil, s.SLI.Traces != nil} {
 		if set {
 			kinds++
 		}
@@ -293,7 +290,11 @@ func (s *sloSpec) sli(d *document) gatewarden.SLI {
 	case s.SLI.Latency != nil:
 		return s.latency(d, s.SLI.Latency)
 	case s.SLI.Good != nil:
-		return s.good(d)
+		return s.good(d, s.SLI.Good)
+	case s.SLI.Prometheus != nil:
+		return s.query(d, series)
+	case s.SLI.Traces != nil:
+		return s.spans(d, series)
 	case s.SLI.Availability == nil && (d.find(&s.SLI) == nil || len(at.Content) == 0):
 		d.errorf(at, "add sli: {availability: {}}, {latency: {threshold: 300ms}} or {good: 'status < 500'}", "the slo does not say what is good")
 	}
@@ -302,10 +303,8 @@ func (s *sloSpec) sli(d *document) gatewarden.SLI {
 
 func (s *sloSpec) latency(d *document, l *latencySpec) gatewarden.SLI {
 	at := d.find(&l.Threshold, l)
-	switch {
-	case l.Threshold < time.Millisecond || l.Threshold > longestLatency:
-		d.errorf(at, "write threshold: 300ms", "the threshold must be between 1ms and %s", days(longestLatency))
-	case l.Threshold%time.Millisecond != 0:
+	checkThreshold(d, at, l.Threshold)
+	if l.Threshold > time.Millisecond && l.Threshold%time.Millisecond != 0 {
 		d.warnf(at, "write whole milliseconds", "Kong logs whole milliseconds, so %s is the same as %s", days(l.Threshold), days(l.Threshold.Truncate(time.Millisecond)))
 	}
 	of := gatewarden.OfRequest
@@ -316,11 +315,17 @@ func (s *sloSpec) latency(d *document, l *latencySpec) gatewarden.SLI {
 	return gatewarden.SLI{Kind: gatewarden.SLILatency, Threshold: l.Threshold, Of: of}
 }
 
-func (s *sloSpec) good(d *document) gatewarden.SLI {
-	if s.holds == nil {
-		s.holds = compileGood(d, d.find(s.SLI.Good), *s.SLI.Good)
+func checkThreshold(d *document, at *yaml.Node, threshold time.Duration) {
+	if threshold < time.Millisecond || threshold > longestLatency {
+		d.errorf(at, "write threshold: 300ms", "the threshold must be between 1ms and %s", days(longestLatency))
 	}
-	return gatewarden.SLI{Kind: gatewarden.SLIGood, Expr: strings.TrimSpace(*s.SLI.Good), Holds: s.holds}
+}
+
+func (s *sloSpec) good(d *document, expr *string) gatewarden.SLI {
+	if s.holds == nil {
+		s.holds = compileGood(d, d.find(expr), *expr)
+	}
+	return gatewarden.SLI{Kind: gatewarden.SLIGood, Expr: strings.TrimSpace(*expr), Holds: s.holds}
 }
 
 func (s *sloSpec) timeslices(d *document, slo *gatewarden.SLO) {

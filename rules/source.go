@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -20,6 +21,19 @@ type Source struct {
 	doc      *document
 	at       *yaml.Node // the kind
 	settings *yaml.Node // nil for none
+}
+
+// SourceNames returns what sources are called: by their kind, the second of a kind with
+// -2 behind it and so on.
+func SourceNames(sources []Source) []string {
+	names, count := make([]string, len(sources)), map[string]int{}
+	for i, s := range sources {
+		names[i] = s.Kind
+		if count[s.Kind]++; count[s.Kind] > 1 {
+			names[i] = fmt.Sprintf("%s-%d", s.Kind, count[s.Kind])
+		}
+	}
+	return names
 }
 
 // decodeNode reads `- kind: {settings}`.

@@ -36,8 +36,8 @@ type book struct {
 // shapeKey is what decides which series a record counts in. Names that no selector
 // asks for are left out, so that there are few keys.
 type shapeKey struct {
-	workspace, service, route, consumer string
-	tags                                uint64 // the sum of the tags' numbers
+	signal, workspace, service, route, consumer string
+	tags                                        uint64 // the sum of the tags' numbers
 }
 
 // shape is what records of one key have in common.
@@ -85,7 +85,7 @@ func overflow() gatewarden.Series { return gatewarden.Series{Service: gatewarden
 
 // key returns the key of r's shape. It shares r's strings.
 func (b *book) key(r *gatewarden.Record) shapeKey {
-	k := shapeKey{service: r.Service, route: r.Route}
+	k := shapeKey{signal: r.Signal, service: r.Service, route: r.Route}
 	if len(b.workspaces) > 0 && b.workspaces[r.Workspace] {
 		k.workspace = r.Workspace
 	}
@@ -113,7 +113,7 @@ func (b *book) known(key shapeKey) *shape {
 // by themselves, since most of them are empty.
 func (b *book) hash(k *shapeKey) uint64 {
 	h := k.tags
-	for _, name := range [...]string{k.service, k.route, k.workspace, k.consumer} {
+	for _, name := range [...]string{k.service, k.route, k.workspace, k.consumer, k.signal} {
 		h *= 0x9e3779b97f4a7c15 // odd, so that no name's bits are lost; the order of names matters
 		if name != "" {
 			h += maphash.String(b.seed, name)
@@ -131,10 +131,12 @@ func (b *book) resolve(key shapeKey, r *gatewarden.Record) *shape {
 		clear(b.shapes) // hostile names: forgetting costs time, remembering all of them memory
 	}
 	key.workspace, key.consumer = strings.Clone(key.workspace), strings.Clone(key.consumer)
-	key.service, key.route = strings.Clone(key.service), strings.Clone(key.route)
+	key.service, key.route, key.signal = strings.Clone(key.service), strings.Clone(key.route), strings.Clone(key.signal)
 	sh := &shape{key: key}
-	b.join(sh, b.series[gatewarden.Series{}])
-	if key.service != "" {
+	if key.signal == "" {
+		b.join(sh, b.series[gatewarden.Series{}])
+	}
+	if key.signal == "" && key.service != "" {
 		b.joinByName(sh, gatewarden.Series{Service: key.service})
 		if key.route != "" {
 			b.joinByName(sh, gatewarden.Series{Service: key.service, Route: key.route})
@@ -379,6 +381,7 @@ func (b *book) infos() []SeriesInfo {
 
 func compareSeries(a, b gatewarden.Series) int {
 	return cmp.Or(
+		cmp.Compare(a.Signal, b.Signal),
 		cmp.Compare(a.Workspace, b.Workspace),
 		cmp.Compare(a.Service, b.Service),
 		cmp.Compare(a.Route, b.Route),

@@ -111,13 +111,13 @@ func (d *decoder) second() int64 {
 }
 
 func (e *encoder) series(s gatewarden.Series) {
-	for _, name := range [...]string{s.Workspace, s.Service, s.Route, s.Consumer, s.Tag} {
+	for _, name := range [...]string{s.Signal, s.Workspace, s.Service, s.Route, s.Consumer, s.Tag} {
 		e.string(name)
 	}
 }
 
 func (d *decoder) series() (s gatewarden.Series) {
-	for _, name := range [...]*string{&s.Workspace, &s.Service, &s.Route, &s.Consumer, &s.Tag} {
+	for _, name := range [...]*string{&s.Signal, &s.Workspace, &s.Service, &s.Route, &s.Consumer, &s.Tag} {
 		*name = d.string()
 	}
 	return s

@@ -20,7 +20,7 @@ import (
 // judge, and its cells. Numbers are varints unless said otherwise, so most cells
 // take 10 to 30 bytes.
 const (
-	frameVersion = 1
+	frameVersion = 2
 	frameHead    = 1 + 8 + 4
 	frameTail    = 4
 )

@@ -13,7 +13,7 @@ import (
 // A snapshot is a mark with the version, the CRC-32C of the rest, the length of the
 // content, and the content, deflated.
 const (
-	snapshotMark = "gwstore\x01"
+	snapshotMark = "gwstore\x02"
 	snapshotHead = len(snapshotMark) + 4 + 8
 
 	// maxSnapshot bounds the content, so that a false length cannot claim all memory.
