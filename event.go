@@ -13,6 +13,7 @@ const (
 	EventAction EventType = "action"
 	EventSource EventType = "source"
 	EventAlert  EventType = "alert" // of somebody else
+	EventDrift  EventType = "drift" // of the gateway's nodes from one another
 )
 
 // States of events of alerts.
@@ -38,4 +39,5 @@ type Event struct {
 	Action *Action      `json:"action,omitempty"`
 	Alert  *Alert       `json:"alert,omitempty"`
 	Run    *Run         `json:"run,omitempty"` // of a gate or a canary; without its trail
+	Drift  *Drift       `json:"drift,omitempty"`
 }

@@ -11,9 +11,14 @@ type Node struct {
 	Problem string    `json:"problem,omitempty"` // why it gave no answer; the rest is then as of its last one
 
 	// Datastore is whether it reaches its database; nil when it does not say.
-	Datastore  *bool          `json:"datastore_reachable,omitempty"`
-	Targets    []TargetHealth `json:"targets,omitempty"`     // of its upstreams, when it says
-	DataPlanes []DataPlane    `json:"data_planes,omitempty"` // that a control plane has heard of
+	Datastore *bool          `json:"datastore_reachable,omitempty"`
+	Targets   []TargetHealth `json:"targets,omitempty"` // of its upstreams, when it says
+	// ConfigHash is of the configuration of a node without a database, and Plugins are those
+	// that it can run; only its Admin API says either.
+	ConfigHash string   `json:"config_hash,omitempty"`
+	Plugins    []string `json:"plugins,omitempty"`
+
+	DataPlanes []DataPlane `json:"data_planes,omitempty"` // that a control plane has heard of
 }
 
 // DataPlane is what a control plane knows of a data plane.
@@ -21,7 +26,8 @@ type DataPlane struct {
 	ID       string    `json:"id"`
 	Hostname string    `json:"hostname,omitempty"`
 	IP       string    `json:"ip,omitempty"`
-	Seen     time.Time `json:"seen,omitzero"` // when it was in touch last
+	Version  string    `json:"version,omitempty"` // Kong's; "" when it is not told
+	Seen     time.Time `json:"seen,omitzero"`     // when it was in touch last
 	// ConfigHash is of the configuration that it runs, as the number that Kong makes of
 	// it: good for telling whether two are equal, and for nothing else.
 	ConfigHash string `json:"config_hash,omitempty"`
