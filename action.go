@@ -31,11 +31,12 @@ const (
 	StepSlack   StepKind = "slack"   // tell people in a channel
 
 	StepAlertmanager StepKind = "alertmanager" // an alert that is resolved when the step is taken back
+	StepAdaptive     StepKind = "adaptive"     // a limit on requests that an SLO steers while it is in place
 )
 
 // Reversible reports whether the guard can take a step of this kind back.
 func (k StepKind) Reversible() bool {
-	return k == StepPlugin || k.Weighs() || k == StepDivert || k == StepService || k == StepAlertmanager
+	return k == StepPlugin || k.Weighs() || k == StepDivert || k == StepService || k == StepAlertmanager || k == StepAdaptive
 }
 
 // Weighs reports whether a step of this kind sets weights of targets.
@@ -89,6 +90,7 @@ type Step struct {
 	Slack   *SlackStep   `json:"slack,omitempty"`
 
 	Alertmanager *AlertmanagerStep `json:"alertmanager,omitempty"`
+	Adaptive     *AdaptiveStep     `json:"adaptive,omitempty"`
 }
 
 // DivertStep leads a route to another service, such as one that takes orders down to be
@@ -130,6 +132,33 @@ type PluginStep struct {
 	Route    string         `json:"route,omitempty"`
 	Consumer string         `json:"consumer,omitempty"`
 	Config   map[string]any `json:"config,omitempty"`
+}
+
+// AdaptiveStep lets as many requests of a service or a route through as an SLO bears, by
+// Kong's plugin rate-limiting. Limits are requests a second of the whole gateway.
+type AdaptiveStep struct {
+	SLO     string         `json:"slo"`              // what steers it
+	Service string         `json:"service"`          // whose requests are limited; as Kong calls it
+	Route   string         `json:"route,omitempty"`  // only those of this route of the service
+	Floor   int            `json:"floor"`            // never below
+	Ceiling int            `json:"ceiling"`          // never above
+	Nodes   int            `json:"nodes,omitempty"`  // of Kong, each counting for itself; 0 means 1
+	Settle  Duration       `json:"settle,omitempty"` // until the log shows what a change came to; 6 s unless set
+	Config  map[string]any `json:"config,omitempty"` // further settings of the plugin
+}
+
+// PerNode returns what each node of Kong is to let through of a limit, rounded up.
+func (s *AdaptiveStep) PerNode(limit int) int {
+	nodes := max(s.Nodes, 1)
+	return max((limit+nodes-1)/nodes, 1)
+}
+
+// Limit is where an adaptive limit stands, in requests a second of the whole gateway.
+type Limit struct {
+	Value  int             `json:"value"`
+	Before int             `json:"before,omitempty"` // the one whose place it takes; Kong may still have that
+	Since  time.Time       `json:"since"`            // when it was decided
+	Law    json.RawMessage `json:"law,omitempty"`    // what package adaptive remembers over a restart
 }
 
 // WeightStep sets the weight of targets of an upstream: of one, named as Kong
@@ -215,7 +244,7 @@ const (
 // InPlace reports whether an action of this status may have changed something at
 // the gateway that is not yet put back.
 func (s ActionStatus) InPlace() bool {
-	return s == ActionStarted || s == ActionApplied || s == ActionReverting
+	return s == ActionStarted || s == ActionApplied || s == ActionUnverified || s == ActionReverting
 }
 
 // Action is one planned change. Its ID is its idempotency key: everything it does
@@ -233,7 +262,7 @@ type Action struct {
 	PlannedAt  time.Time  `json:"planned_at"`
 	StartedAt  *time.Time `json:"started_at,omitempty"` // when the intent went into the journal, just before the call
 	AppliedAt  *time.Time `json:"applied_at,omitempty"`
-	VerifiedAt *time.Time `json:"verified_at,omitempty"` // when it was seen whether the breach is over, of a step that asks for that
+	VerifiedAt *time.Time `json:"verified_at,omitempty"` // when it was seen whether the breach is over, of a step that asks for that; or when the traffic showed the change
 	EndedAt    *time.Time `json:"ended_at,omitempty"`
 	LeaseUntil *time.Time `json:"lease_until,omitempty"`
 	By         string     `json:"by,omitempty"` // the person who approved or reverted it
@@ -243,6 +272,7 @@ type Action struct {
 	Undo    string          `json:"undo,omitempty"`    // how to undo it by hand: a ready command
 	Link    string          `json:"link,omitempty"`    // where to look, such as the build's console
 	Details string          `json:"details,omitempty"` // more, such as the console's tail
+	Limit   *Limit          `json:"limit,omitempty"`   // where it stands, of an adaptive step
 }
 
 // Outcome is what became of one call of an executor.
@@ -253,6 +283,7 @@ type Outcome struct {
 	Undo    string
 	Link    string
 	Details string
+	Memo    json.RawMessage // what the executor must know of the action from then on; nil leaves its memo as it is
 }
 
 // Shed describes responses that a change of the guard itself makes while it is in
@@ -298,13 +329,30 @@ func (p *PluginStep) Sheds() (Shed, bool) {
 	return Shed{Scope: Series{Service: p.Service, Route: p.Route, Consumer: p.Consumer}, Status: status}, true
 }
 
+// Puts returns the plugin that a step puts in place, nil when it puts none. Of an adaptive
+// step it is the plugin without its limit, which is in the action.
+func (s *Step) Puts() *PluginStep {
+	switch {
+	case s.Plugin != nil:
+		return s.Plugin
+	case s.Adaptive != nil:
+		p := &PluginStep{Name: "rate-limiting", Service: s.Adaptive.Service, Config: s.Adaptive.Config}
+		if s.Adaptive.Route != "" {
+			p.Service, p.Route = "", s.Adaptive.Route
+		}
+		return p
+	default:
+		return nil
+	}
+}
+
 // Sheds returns what responses of its own the step makes, and false when it makes none. A
 // disabled service that a request has still led to is answered with 503; one that was led
 // nowhere is of no service, and sheds none.
 func (s *Step) Sheds() (Shed, bool) {
 	switch {
-	case s.Plugin != nil:
-		return s.Plugin.Sheds()
+	case s.Puts() != nil:
+		return s.Puts().Sheds()
 	case s.Service != nil && !s.Service.Enabled:
 		return Shed{Scope: Series{Service: s.Service.Name}, Status: 503}, true
 	default:

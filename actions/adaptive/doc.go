@@ -1,0 +1,21 @@
+// Package adaptive says how many requests a second a service can bear while it is
+// overloaded: the law that steers the limits of adaptive steps by the SLI itself. It
+// stands beside the engine of package actions, which asks it with each tick (as its
+// Steerer), writes what it says to the journal and lets an executor bring it to Kong.
+//
+//	store ─Count, Window─▶ Steerer ─▶ law ─▶ gatewarden.Limit ─▶ engine ─▶ journal, Kong
+//
+// The law is additive increase and multiplicative decrease, as TCP's, with three things
+// that a gateway asks for:
+//
+//   - A change shows late (Kong's workers take it up within 5 s, its log comes up to a
+//     second later), so nothing is decided for Settle after one.
+//   - What the service was seen to bear is remembered, and after a cut the limit goes back
+//     there at once instead of climbing for minutes. The cut itself is deep, because a
+//     queue of requests whose clients have left must drain first.
+//   - Looking for more costs requests of real users: what an attempt has spoilt must be
+//     earned back within the SLO's budget before the next.
+//
+// It writes to Kong seldom: never twice within Settle, and no more than a bucket of
+// changes allows. Everything that it remembers is in the Limit, which is in the journal.
+package adaptive
