@@ -29,7 +29,7 @@ func (v *view) Canary(name string) (api.Canary, error) {
 			WithHint("%s", canaryNames(v.reloader.current().rules.Canaries))
 	}
 	out := canaryView(&c)
-	p := plan(&c.Canary, v.store, plannedShare(&c.Canary, c.Share, c.Known), time.Now())
+	p := plan(&c.Canary, v.store, plannedShare(&c.Canary, c.Share, c.Known), v.now())
 	out.Plan, out.Trouble = &p, v.tracks.trouble(name)
 	return out, nil
 }
@@ -72,7 +72,7 @@ func (v *view) WaitRun(ctx context.Context, id, seen string) (gatewarden.Run, er
 func (v *view) StartRun(ctx context.Context, canary string, req api.RunRequest) (run gatewarden.Run, created bool, err error) {
 	v.loop.mu.Lock()
 	defer v.loop.mu.Unlock()
-	now := time.Now()
+	now := v.now()
 	run, created, err = v.loop.runs.Start(ctx, now, gates.Request{
 		Canary: canary, Key: req.Key, By: req.By, Parameters: req.Parameters, Callback: req.Callback, Replace: req.Replace,
 	})
@@ -84,10 +84,10 @@ func (v *view) StartRun(ctx context.Context, canary string, req api.RunRequest) 
 
 // CancelRun ends a run without an answer.
 func (v *view) CancelRun(ctx context.Context, id, by, reason string) (gatewarden.Run, error) {
-	return v.loop.runs.Cancel(ctx, time.Now(), id, by, reason)
+	return v.loop.runs.Cancel(ctx, v.now(), id, by, reason)
 }
 
 // OverrideRun ends a run with a person's answer.
 func (v *view) OverrideRun(ctx context.Context, id string, state gatewarden.RunState, by, reason string) (gatewarden.Run, error) {
-	return v.loop.runs.Override(ctx, time.Now(), id, state, by, reason)
+	return v.loop.runs.Override(ctx, v.now(), id, state, by, reason)
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -53,8 +52,8 @@ func (a *App) exposeJudgements() {
 	a.registry.MustRegister(
 		newSLOMetrics(a.store, slos),
 		newCanaryMetrics(a.loop.runs.Canaries),
-		newTrafficMetrics(a.store, &a.intake.failed, time.Now),
-		newGatewayMetrics(a.intake, time.Now))
+		newTrafficMetrics(a.store, &a.intake.failed, a.now),
+		newGatewayMetrics(a.intake, a.now))
 }
 
 // judged returns the verdicts of the last tick, without the reasons of healthy ones.

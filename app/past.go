@@ -20,7 +20,7 @@ func (v *view) History(name string, window time.Duration, points int) (api.Histo
 	if err != nil {
 		return api.History{}, err
 	}
-	from, to := spanOf(slo, window, time.Now())
+	from, to := spanOf(slo, window, v.now())
 	step := stepOf(to.Sub(from), points)
 	from = from.Truncate(step)
 	h := api.History{Name: name, From: from, To: to, Step: gatewarden.Duration(step)}
@@ -82,7 +82,7 @@ func (v *view) Breakdown(name string, window time.Duration) (api.Breakdown, erro
 	if err != nil {
 		return api.Breakdown{}, err
 	}
-	from, to := spanOf(slo, window, time.Now())
+	from, to := spanOf(slo, window, v.now())
 	whole := v.store.Window(slo.Series, from, to)
 	b := api.Breakdown{
 		Name: name, From: from, To: to, Shed: whole.Shed, Classes: map[string]uint64{},

@@ -52,7 +52,7 @@ func (h headers) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // jenkinsExecutor returns the way to Jenkins, its secrets read from their files.
-func jenkinsExecutor(cfg rules.Jenkins, logger *slog.Logger, reg prometheus.Registerer) (*jenkins.Executor, error) {
+func jenkinsExecutor(cfg rules.Jenkins, now func() time.Time, logger *slog.Logger, reg prometheus.Registerer) (*jenkins.Executor, error) {
 	token, err := secret(cfg.Token, cfg.TokenFile)
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func jenkinsExecutor(cfg rules.Jenkins, logger *slog.Logger, reg prometheus.Regi
 	}
 	return jenkins.New(jenkins.Config{
 		URL: cfg.URL, User: cfg.User, Token: token, Password: password,
-		HTTPClient: &http.Client{Transport: traced{next: transport}}, Timeout: cfg.Timeout, Registerer: reg,
+		HTTPClient: &http.Client{Transport: traced{next: transport}}, Timeout: cfg.Timeout, Now: now, Registerer: reg,
 	}, logger)
 }
 

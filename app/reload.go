@@ -170,7 +170,7 @@ func (r *reloader) swap(next settings) {
 	r.app.loop.evaluator.Replace(r.judges.of(next.rules.SLOs))
 	r.app.setCanaries(next.rules)
 	r.app.loop.mu.Unlock()
-	r.inForce, r.loadedAt = next, time.Now()
+	r.inForce, r.loadedAt = next, r.app.now()
 }
 
 // checkSteps asks the executors whether the steps would work. The error joins what

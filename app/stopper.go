@@ -26,10 +26,11 @@ type stopper struct {
 	engine  *actions.Engine
 	signals chan os.Signal // caught from the first moment on: by themselves they end a process
 	logger  *slog.Logger
+	now     func() time.Time
 }
 
-func newStopper(file string, logger *slog.Logger) *stopper {
-	s := &stopper{file: file, signals: make(chan os.Signal, 4), logger: logger}
+func newStopper(file string, now func() time.Time, logger *slog.Logger) *stopper {
+	s := &stopper{file: file, signals: make(chan os.Signal, 4), logger: logger, now: now}
 	if pause, resume := steering(); pause != nil {
 		signal.Notify(s.signals, pause, resume)
 	}
@@ -46,7 +47,7 @@ func (s *stopper) look() *actions.Pause {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	p := &actions.Pause{By: "the file " + s.file, Reason: "it gives no reason", At: time.Now()}
+	p := &actions.Pause{By: "the file " + s.file, Reason: "it gives no reason", At: s.now()}
 	if err != nil {
 		p.Reason = "it cannot be read"
 		return p

@@ -4,7 +4,6 @@ import (
 	"context"
 	"iter"
 	"strconv"
-	"time"
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/api"
@@ -22,7 +21,7 @@ var (
 
 // Status returns the guard at a glance.
 func (v *view) Status() api.Status {
-	now := time.Now()
+	now := v.now()
 	s := api.Status{
 		Version: version.Get().Version, StartedAt: v.started, Now: now,
 		Config: v.reloader.status(), Sources: v.intake.views(now), Series: len(v.store.List()),

@@ -28,7 +28,7 @@ or a change of a file brings new rules into force; a bad file changes nothing.`,
 			// The loader says what is wrong with the file; here only its log section counts.
 			cfg, _ := rules.LoadConfig(config, os.LookupEnv)
 			guard, err := app.New(cmd.Context(), app.Options{
-				ConfigFile: config, Env: os.LookupEnv, Logger: newLogger(cmd.ErrOrStderr(), cfg.Log), Failpoint: failpoint(),
+				ConfigFile: config, Env: os.LookupEnv, Logger: newLogger(cmd.ErrOrStderr(), cfg.Log), Failpoint: failpoint(), Now: clock(),
 			})
 			if err != nil {
 				return err
