@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -55,6 +56,8 @@ type Env struct {
 	// Logged says that another source brings the gateway's log: its counters are then
 	// there to check the log by, and must not count the same requests again.
 	Logged bool
+	// Past takes what was counted before the guard was there; nil when nobody asks for it.
+	Past Past
 }
 
 // Path returns a path of the configuration, ready to open.
@@ -63,6 +66,18 @@ func (e Env) Path(path string) string {
 		return path
 	}
 	return filepath.Join(e.Dir, path)
+}
+
+// Past is what a source needs to fill in the time before the guard, or this source, was
+// there, by counts instead of by single records.
+type Past interface {
+	// Resolution returns how long the slots are in which what is so old is kept: a record
+	// of weight need be no better placed than at the beginning of its slot.
+	Resolution(age time.Duration) time.Duration
+	// SLOs returns what the records will be judged by. Nobody changes them.
+	SLOs() []gatewarden.SLO
+	// Watched notes that what completed in [from, to) has been counted, all of it.
+	Watched(from, to time.Time)
 }
 
 // Checkpoints remembers how far sources have read, in step with what they have counted:
