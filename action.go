@@ -347,17 +347,14 @@ func (s *Step) Puts() *PluginStep {
 }
 
 // Sheds returns what responses of its own the step makes, and false when it makes none. A
-// disabled service that a request has still led to is answered with 503; one that was led
-// nowhere is of no service, and sheds none.
+// disabled service makes none: Kong takes its routes out of the router, and answers with
+// 404 as for any path that it does not know, for no service at all.
 func (s *Step) Sheds() (Shed, bool) {
-	switch {
-	case s.Puts() != nil:
-		return s.Puts().Sheds()
-	case s.Service != nil && !s.Service.Enabled:
-		return Shed{Scope: Series{Service: s.Service.Name}, Status: 503}, true
-	default:
+	p := s.Puts()
+	if p == nil {
 		return Shed{}, false
 	}
+	return p.Sheds()
 }
 
 // Matches reports whether r is a response that the change made.

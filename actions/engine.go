@@ -50,6 +50,10 @@ type Config struct {
 	// is asked under the engine's lock. nil knows of no requests.
 	Traffic func(at time.Time) []gatewarden.Flow
 
+	// Watch tells whether a change shows in the traffic. nil tells nothing, and nothing is
+	// unverified.
+	Watch Watch
+
 	// Around, when set, is called before each call of an executor, which gets the context
 	// that it returns; end is given the call's error.
 	Around func(ctx context.Context, a *gatewarden.Action, call string) (inside context.Context, end func(error))
