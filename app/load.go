@@ -115,7 +115,7 @@ func isConfig(path string) bool {
 	var top map[string]yaml.Node
 	if yaml.Unmarshal(data, &top) == nil {
 		switch {
-		case hasKey(top, "slos", "actions", "canaries", "guardrails"):
+		case hasKey(top, "slos", "actions", "canaries", "guardrails", "drift"):
 			return false
 		case hasKey(top, "listen", "state", "rules", "sources", "kong", "jenkins", "log", "web", "tracing", "blind_after", "pause_file"):
 			return true

@@ -17,6 +17,12 @@ func (c *Config) CheckRules(r *Rules) Problems {
 		c.checkSignal(d, s)
 		all = append(all, d.finish())
 	}
+	for _, s := range r.drifts {
+		d := s.doc.fork()
+		d.places = s.doc.places
+		c.checkDrift(d, s)
+		all = append(all, d.finish())
+	}
 	for _, canary := range r.canaries {
 		d := canary.doc.fork()
 		d.places = canary.doc.places

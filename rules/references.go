@@ -53,6 +53,9 @@ func (r *Rules) references() []reference {
 	for _, c := range r.canaries {
 		all = append(all, reference{c.doc, &c.OnFail, ""}, reference{c.doc, &c.OnPass, ""})
 	}
+	for _, s := range r.drifts {
+		all = append(all, reference{s.doc, &s.OnDrift, ""})
+	}
 	return all
 }
 
@@ -81,7 +84,7 @@ func (r *Rules) checkReferences() {
 	}
 	for _, a := range r.actions {
 		if a.Name != "" && !used[a.Name] && len(a.OnAlert) == 0 {
-			a.doc.warnf(a.doc.find(&a.Name), "name it in on_outage, on_page or on_ticket of an slo, or in on_fail or on_pass of a canary; or write on_alert", "nothing starts the action %q", a.Name)
+			a.doc.warnf(a.doc.find(&a.Name), "name it in on_outage, on_page or on_ticket of an slo, in on_fail or on_pass of a canary, or in on_drift; or write on_alert", "nothing starts the action %q", a.Name)
 		}
 		if slo := hasty[a.Name]; slo != "" {
 			a.warnIrreversible(slo)

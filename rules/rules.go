@@ -18,13 +18,17 @@ type Rules struct {
 	Policies []gatewarden.ActionPolicy // in the order of the files
 	// Guardrails bound all policies together.
 	Guardrails gatewarden.Guardrails
-	Files      []string // the files that were looked at, sorted
+	// Drift is when differences between Kong's nodes are a breach; with defaults, when the
+	// files say nothing.
+	Drift gatewarden.DriftPolicy
+	Files []string // the files that were looked at, sorted
 
 	slos     []*sloSpec    // what SLOs were built from, one for one
 	canaries []*canarySpec // what Canaries were built from, one for one
 	actions  []*actionSpec // what Policies were built from, one for one
 
 	guardrails []*guardrailsSpec // more than one is a problem
+	drifts     []*driftSpec      // likewise
 }
 
 // fileSpec is a rules file as it is written.
@@ -34,6 +38,7 @@ type fileSpec struct {
 	Actions  []*actionSpec `yaml:"actions"`
 
 	Guardrails *guardrailsSpec `yaml:"guardrails"`
+	Drift      *driftSpec      `yaml:"drift"`
 }
 
 // LoadRules reads rules files, and of folders the *.yaml and *.yml in them. The
@@ -91,7 +96,7 @@ func isRulesFile(folder string, e fs.DirEntry) bool {
 }
 
 func loadRules(docs []*document) (*Rules, Problems) {
-	r := &Rules{}
+	r := &Rules{Drift: defaultDrift()}
 	for _, d := range docs {
 		r.Files = append(r.Files, d.name)
 		r.read(d)
@@ -100,7 +105,9 @@ func loadRules(docs []*document) (*Rules, Problems) {
 	r.checkReferences()
 	r.checkWeights()
 	r.checkGuardrails()
+	r.checkDrift()
 	r.aimAtCanaries()
+	r.limitCanaries()
 	problems := make([]Problems, len(docs))
 	for i, d := range docs {
 		problems[i] = d.finish()
@@ -139,6 +146,11 @@ func (r *Rules) read(d *document) {
 		g.doc = d
 		r.guardrails = append(r.guardrails, g)
 		r.Guardrails = g.build(d)
+	}
+	if s := spec.Drift; s != nil {
+		s.doc = d
+		r.drifts = append(r.drifts, s)
+		r.Drift = s.build(d)
 	}
 }
 
