@@ -53,6 +53,10 @@ type Env struct {
 	// Queries returns the SLOs whose SLI.Query the source is to ask for, as of now: a
 	// reload changes them. Nil when there can be none.
 	Queries func() []gatewarden.SLO
+	// Covered is told that all events of an SLO in [from, to) are counted, or are about to
+	// be, and who but the source itself could know: nobody sees traffic in between. Nil
+	// when nobody asks.
+	Covered func(slo *gatewarden.SLO, from, to time.Time)
 	// Logged says that another source brings the gateway's log: its counters are then
 	// there to check the log by, and must not count the same requests again.
 	Logged bool

@@ -297,7 +297,11 @@ func (s *Store) sweep() {
 	s.swept++
 	if s.swept >= len(s.book.list) {
 		s.swept = 0
-		s.watched.forget((s.cal.head - s.cal.keep[coarsest]) * int64(time.Second))
+		past := (s.cal.head - s.cal.keep[coarsest]) * int64(time.Second)
+		s.watched.forget(past)
+		for _, w := range s.vouched {
+			w.forget(past)
+		}
 	}
 	to := s.book.list[s.swept]
 	if to == nil {

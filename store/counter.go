@@ -18,6 +18,7 @@ type Counter struct {
 	era     int         // of the book that in and columns are from
 	in      *series     // nil when the store does not have it
 	columns *sliColumns // nil for availability, and when they are not configured
+	vouched *watched    // nil when nobody vouches for anything
 	past    []past      // by the index of a window in Until
 }
 
@@ -42,7 +43,7 @@ func (c *Counter) Count(from, to time.Time) gatewarden.Count {
 	}
 	start, end := c.before(c.store.cal.round(from.Unix())), c.before(c.store.cal.round(to.Unix()))
 	n := between(start, end)
-	n.Coverage = c.store.coverage(c.series, c.in, c.since(), from, to)
+	n.Coverage = c.store.coverage(c.meter(), c.in, c.since(), from, to)
 	return n
 }
 
@@ -60,12 +61,11 @@ func (c *Counter) Until(to time.Time, lengths []time.Duration, counts []gateward
 	}
 	end := c.before(c.store.cal.round(to.Unix()))
 	since, known := c.store.watchedSince(c.series, c.in, c.since())
-	watched := c.store.watched.until(nanos(to))
 	for i, length := range lengths {
 		from := to.Add(-length)
 		counts[i] = between(c.beforeWindow(i, c.store.cal.round(from.Unix())), end)
-		if start := max(nanos(from), since); known && start < nanos(to) {
-			counts[i].Coverage = float64(watched-c.store.watched.until(start)) / float64(length)
+		if length > 0 {
+			counts[i].Coverage = float64(c.store.covered(c.meter(), c.vouched, since, known, nanos(from), nanos(to))) / float64(length)
 		}
 	}
 }
@@ -128,13 +128,16 @@ func (c *Counter) coarse(first int64, counts []gatewarden.Count) {
 func (c *Counter) find() bool {
 	if c.era != c.store.book.era || c.in == nil {
 		c.era, c.past = c.store.book.era, c.past[:0]
-		c.in, c.columns = c.store.book.series[c.series], nil
+		c.in, c.columns, c.vouched = c.store.book.series[c.series], nil, c.store.vouched[c.meter()]
 		if c.in != nil && c.key.kind != gatewarden.SLIAvailability {
 			c.columns = c.in.find(c.key)
 		}
 	}
 	return c.key.kind == gatewarden.SLIAvailability || c.columns != nil
 }
+
+// meter returns what is counted.
+func (c *Counter) meter() meterKey { return meterKey{c.series, c.key} }
 
 // since returns the first second from which on the SLI was judged.
 func (c *Counter) since() int64 {

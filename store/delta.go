@@ -14,7 +14,7 @@ import (
 //
 // and its payload
 //
-//	number, head, overflowed + 1, spans watched, series
+//	number, head, overflowed + 1, spans watched, spans vouched for by meter, series
 //
 // where a series is its name, since when it counts, its SLIs with since when they
 // judge, and its cells. Numbers are varints unless said otherwise, so most cells
@@ -32,6 +32,7 @@ type delta struct {
 	head       int64
 	overflowed int64
 	watched    watched
+	vouches    []vouch
 	series     []seriesDelta
 }
 
@@ -62,13 +63,13 @@ func (s *Store) Drain() []byte {
 // cut moves what is pending into a frame of its own that the next Drain returns. The
 // caller holds mu.
 func (s *Store) cut() {
-	if len(s.dirty) == 0 && len(s.fresh.spans) == 0 {
+	if len(s.dirty) == 0 && len(s.fresh.spans) == 0 && len(s.freshVouches) == 0 {
 		return
 	}
 	s.number++
 	d := delta{
 		origin: s.origin, number: s.number, head: s.cal.head,
-		overflowed: s.book.overflowed, watched: s.fresh,
+		overflowed: s.book.overflowed, watched: s.fresh, vouches: listed(s.freshVouches),
 	}
 	for _, from := range s.dirty {
 		part := seriesDelta{name: from.name, since: from.since, cells: from.pending}
@@ -86,6 +87,7 @@ func (s *Store) cut() {
 	clear(s.dirty)
 	s.waiting = 0
 	s.dirty, s.fresh = s.dirty[:0], watched{}
+	clear(s.freshVouches)
 }
 
 func appendFrame(b []byte, d *delta) []byte {
@@ -97,6 +99,7 @@ func appendFrame(b []byte, d *delta) []byte {
 	e.uint(uint64(d.head))
 	e.uint(uint64(d.overflowed + 1))
 	e.spans(d.watched.spans)
+	e.vouches(d.vouches)
 	e.uint(uint64(len(d.series)))
 	for i := range d.series {
 		e.seriesDelta(&d.series[i])
@@ -179,7 +182,7 @@ func damaged(what, format string, args ...any) error {
 }
 
 func (d *decoder) delta() *delta {
-	out := &delta{number: d.uint(), head: d.second(), overflowed: d.second() - 1, watched: d.spans()}
+	out := &delta{number: d.uint(), head: d.second(), overflowed: d.second() - 1, watched: d.spans(), vouches: d.vouches()}
 	for range d.count() {
 		out.series = append(out.series, d.seriesDelta())
 	}
@@ -269,6 +272,11 @@ func (s *Store) fold(d *delta) {
 	s.book.overflowed = max(s.book.overflowed, d.overflowed)
 	for _, w := range d.watched.spans {
 		s.watched.add(w.from, w.to)
+	}
+	for _, v := range d.vouches {
+		for _, w := range v.spans {
+			s.vouch(v.meter, w.from, w.to)
+		}
 	}
 	// Services come before their routes, so that overflowOf can tell whether a route
 	// overflows by itself.

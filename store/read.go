@@ -21,7 +21,7 @@ func (s *Store) Window(series gatewarden.Series, from, to time.Time) gatewarden.
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	in := s.book.series[series]
-	w := gatewarden.Window{Series: series, From: from, To: to, Coverage: s.coverage(series, in, 0, from, to)}
+	w := gatewarden.Window{Series: series, From: from, To: to, Coverage: s.coverage(meterKey{series: series}, in, 0, from, to)}
 	if in == nil {
 		return w
 	}
@@ -56,14 +56,15 @@ func (s *series) between(from, to int64) (counts [kinds]uint64) {
 }
 
 // coverage returns the share of [from, to) in which the guard was watching, and
-// counting what is asked for: series in, which may be nil, from second since on.
-func (s *Store) coverage(name gatewarden.Series, in *series, since int64, from, to time.Time) float64 {
-	start, known := s.watchedSince(name, in, since)
+// counting what is asked for: series in, which may be nil, from second since on; or that
+// somebody vouches for.
+func (s *Store) coverage(meter meterKey, in *series, since int64, from, to time.Time) float64 {
 	length := to.Sub(from)
-	if !known || length <= 0 {
+	if length <= 0 {
 		return 0
 	}
-	return float64(s.watched.within(max(nanos(from), start), nanos(to))) / float64(length)
+	start, known := s.watchedSince(meter.series, in, since)
+	return float64(s.covered(meter, s.vouched[meter], start, known, nanos(from), nanos(to))) / float64(length)
 }
 
 // watchedSince returns the instant, in nanoseconds since 1970, from which on watching

@@ -75,6 +75,7 @@ func (s *Store) begin() (common []byte, all []*series) {
 	var e encoder
 	e.uint(uint64(s.book.overflowed + 1))
 	e.spans(s.watched.spans)
+	e.vouches(listed(s.vouched))
 	applied := s.applied
 	if s.number > 0 {
 		applied = maps.Clone(applied)
@@ -136,7 +137,7 @@ func (s *Store) Restore(snapshot []byte) error {
 		return err
 	}
 	in := decoder{b: content}
-	head, overflowed, spans, applied := in.second(), in.second()-1, in.spans(), in.progress()
+	head, overflowed, spans, vouches, applied := in.second(), in.second()-1, in.spans(), in.vouches(), in.progress()
 	fresh := newBook(s.cfg.MaxSeries)
 	fresh.overflowed = overflowed
 	for range in.count() {
@@ -159,6 +160,12 @@ func (s *Store) Restore(snapshot []byte) error {
 	}
 	s.book, s.swept = fresh, 0
 	s.dirty, s.drained, s.fresh = nil, nil, watched{}
+	clear(s.vouched)
+	clear(s.freshVouches)
+	for _, v := range vouches {
+		s.vouched[v.meter] = &v.watched
+	}
+	s.retract()
 	return nil
 }
 

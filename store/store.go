@@ -104,16 +104,18 @@ type Store struct {
 	cal     calendar
 	book    *book
 	watched watched
+	vouched map[meterKey]*watched
 	swept   int // where sweep has got to in book.list
 
-	origin  uint64    // this store, among those that a log has messages of
-	number  uint64    // of the last frame cut
-	drained []byte    // frames that Drain has not returned yet
-	dirty   []*series // those with something pending
-	waiting int       // how many cells that is, about
-	fresh   watched   // what was watched and is pending
-	applied progress
-	saving  *saving // nil unless a Snapshot is under way
+	origin       uint64                // this store, among those that a log has messages of
+	number       uint64                // of the last frame cut
+	drained      []byte                // frames that Drain has not returned yet
+	dirty        []*series             // those with something pending
+	waiting      int                   // how many cells that is, about
+	fresh        watched               // what was watched and is pending
+	freshVouches map[meterKey]*watched // what was vouched for and is pending
+	applied      progress
+	saving       *saving // nil unless a Snapshot is under way
 }
 
 // New returns an empty store that registers its metrics with reg.
@@ -128,6 +130,7 @@ func New(cfg Config, reg prometheus.Registerer) *Store {
 
 		origin:  rand.Uint64(),
 		applied: progress{},
+		vouched: map[meterKey]*watched{}, freshVouches: map[meterKey]*watched{},
 	}
 	s.sheds.Store(&[]gatewarden.Shed{})
 	s.metrics = newMetrics(reg, s)
@@ -156,6 +159,7 @@ func (s *Store) Configure(meters []Meter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.book.configure(meters, &s.cal)
+	s.retract()
 }
 
 // SetSheds replaces the list of responses that changes of the guard make.
