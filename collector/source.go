@@ -80,6 +80,9 @@ type Past interface {
 	Resolution(age time.Duration) time.Duration
 	// SLOs returns what the records will be judged by. Nobody changes them.
 	SLOs() []gatewarden.SLO
+	// Since returns since when requests were counted as they came, by whatever source; zero
+	// when none was. What completed later is not of the past.
+	Since() time.Time
 	// Watched notes that what completed in [from, to) has been counted, all of it.
 	Watched(from, to time.Time)
 }
