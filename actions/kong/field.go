@@ -10,7 +10,8 @@ import (
 )
 
 // A divert and a service step change one field of one entity: which service a route
-// leads to, and whether a service is served at all.
+// leads to, and whether a service is served at all. Several such steps on one field lie on
+// top of one another, as weights do: the last one decides, and each can be taken back.
 
 // fieldMemo is what must be known to take such a step back.
 type fieldMemo struct {
@@ -22,28 +23,34 @@ type fieldMemo struct {
 	Change string          `json:"change"` // from what to what, for people
 }
 
-// prepareField looks up what the step names. Errors: NotFound for what does not exist,
-// Conflict when another action has changed the same field.
+// prepareField looks up what the step names. Errors: NotFound for what does not exist.
 func (e *Executor) prepareField(ctx context.Context, a gatewarden.Action) (*fieldMemo, error) {
-	look := e.lookService
 	if a.Spec.Kind == gatewarden.StepDivert {
-		look = e.lookRoute
+		return e.lookRoute(ctx, &a.Spec)
 	}
-	m, err := look(ctx, &a.Spec)
-	if err != nil {
-		return nil, err
-	}
+	return e.lookService(ctx, &a.Spec)
+}
+
+// fieldLayer is an action as a layer on the field of m.
+func fieldLayer(a *gatewarden.Action, m *fieldMemo) layer[string] {
+	l := bare[string](a)
+	l.places[m.place()] = slice[string]{m.What, normal(m.Before), normal(m.Wanted)}
+	return l
+}
+
+// place names the field among all others.
+func (m *fieldMemo) place() string { return m.Path + " " + m.Field }
+
+// fieldsOf returns the other changes of the same field.
+func (e *Executor) fieldsOf(m *fieldMemo) layers[string] {
+	var all layers[string]
 	for i := range e.others {
 		other := &fieldMemo{}
-		found, err := decode(e.others[i], other)
-		if err != nil {
-			return nil, err
-		}
-		if found && e.others[i].Status.InPlace() && other.Path == m.Path && other.Field == m.Field {
-			return nil, gatewarden.Errorf(gatewarden.Conflict, "%s is held by action %s", m.What, e.others[i].ID).WithHint("it comes free when that action is reverted")
+		if found, err := decode(e.others[i], other); err == nil && found && other.place() == m.place() {
+			all = append(all, fieldLayer(&e.others[i], other))
 		}
 	}
-	return m, nil
+	return all
 }
 
 func (e *Executor) lookRoute(ctx context.Context, s *gatewarden.Step) (*fieldMemo, error) {
@@ -103,10 +110,13 @@ func (e *Executor) field(ctx context.Context, m *fieldMemo) (value json.RawMessa
 	return value, true, err
 }
 
-// holds reports whether two values of a field are the same.
-func holds(a, b json.RawMessage) bool {
-	var x, y any
-	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && same(x, y)
+// normal writes a value as it can be compared with others.
+func normal(raw json.RawMessage) string {
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return string(raw)
+	}
+	return compact(v)
 }
 
 // setField sets the field and reads it back.
@@ -120,15 +130,15 @@ func (e *Executor) setField(ctx context.Context, m *fieldMemo, value json.RawMes
 		return err
 	case !found:
 		return gatewarden.Errorf(gatewarden.Conflict, "%s was gone right after it was written", m.What)
-	case !holds(now, value):
+	case normal(now) != normal(value):
 		return gatewarden.Errorf(gatewarden.Conflict, "%s is not as it was written: %s, not %s", m.What, now, value).WithHint("does something else write the same?")
 	}
 	return nil
 }
 
-// undoField is the command that puts the field back by hand.
-func (e *Executor) undoField(m *fieldMemo) string {
-	return e.client.curl(http.MethodPatch, m.Path, fmt.Appendf(nil, `{"%s":%s}`, m.Field, m.Before))
+// undoField is the command that sets the field by hand.
+func (e *Executor) undoField(m *fieldMemo, value string) string {
+	return e.client.curl(http.MethodPatch, m.Path, fmt.Appendf(nil, `{"%s":%s}`, m.Field, value))
 }
 
 func (e *Executor) applyField(ctx context.Context, a gatewarden.Action, save func(json.RawMessage) error) (gatewarden.Outcome, error) {
@@ -142,20 +152,34 @@ func (e *Executor) applyField(ctx context.Context, a gatewarden.Action, save fun
 		return gatewarden.Outcome{}, err
 	case !there:
 		return gatewarden.Outcome{}, gatewarden.Errorf(gatewarden.NotFound, "%s is gone", m.What)
-	case holds(now, m.Wanted):
-	case !holds(now, m.Before):
-		return left("somebody else changed "+m.What+" meanwhile", m.What, []string{fmt.Sprintf("%s: %s → %s", m.Field, m.Before, now)}, ""), nil
-	default:
-		if err := e.setField(ctx, m, m.Wanted); err != nil {
+	}
+	all, self := e.fieldsOf(m), fieldLayer(&a, m)
+	out := gatewarden.Outcome{
+		Status: gatewarden.ActionApplied, Change: m.Change, Undo: e.undoField(m, all.beneath(&self, m.place())),
+		Reason: m.What + " is changed; Kong's workers take it up within seconds",
+	}
+	switch above := all.holder(&self, m.place()); {
+	case above != nil:
+		out.Change = fmt.Sprintf("%s: %s, set by %s", m.What, now, above.action.ID)
+		out.Reason = fmt.Sprintf("%s is held by %s, and gets what this step wants when that is undone", m.What, above.action.ID)
+		out.Undo = "gatewarden actions revert " + a.ID
+		return out, nil
+	case normal(now) == normal(m.Wanted):
+		return out, nil
+	case normal(now) != normal(m.Before): // changed since Prepare: that is what comes back
+		if m, err = e.prepareField(ctx, a); err != nil {
 			return gatewarden.Outcome{}, err
 		}
+		if err := saveMemo(m, save); err != nil {
+			return gatewarden.Outcome{}, err
+		}
+		out.Change, out.Undo = m.Change, e.undoField(m, normal(m.Before))
 	}
-	return gatewarden.Outcome{
-		Status: gatewarden.ActionApplied, Change: m.Change, Undo: e.undoField(m),
-		Reason: m.What + " is changed; Kong's workers take it up within seconds",
-	}, nil
+	return out, e.setField(ctx, m, m.Wanted)
 }
 
+// revertField puts back what is beneath the step, unless a later step or somebody else has
+// changed it.
 func (e *Executor) revertField(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
 	m := &fieldMemo{}
 	found, err := decode(a, m)
@@ -166,17 +190,25 @@ func (e *Executor) revertField(ctx context.Context, a gatewarden.Action) (gatewa
 		return reverted("nothing had been changed", ""), nil // nothing is written without a memo
 	}
 	now, there, err := e.field(ctx, m)
-	switch {
-	case err != nil:
+	if err != nil {
 		return gatewarden.Outcome{}, err
+	}
+	all, self := e.fieldsOf(m), fieldLayer(&a, m)
+	under, value := all.beneath(&self, m.place()), normal(now)
+	foreign := []string{fmt.Sprintf("%s: %s → %s", m.Field, m.Wanted, now)}
+	switch above := all.holder(&self, m.place()); {
 	case !there:
 		return left("somebody else deleted it since", m.What, nil, ""), nil
-	case holds(now, m.Before):
+	case above != nil && all.buried(&self, above, m.place()):
+		return left("somebody else changed "+m.What+" before "+above.action.ID+" did", m.What, nil, ""), nil
+	case above != nil:
+		return reverted(fmt.Sprintf("%s is held by %s; it gets %s when that is undone", m.What, above.action.ID, under), m.What+": as set by "+above.action.ID), nil
+	case value == under:
 		return reverted(m.What+" is as it was before", m.What+": as before"), nil
-	case !holds(now, m.Wanted):
-		return left("somebody else changed "+m.What+" since", m.What, []string{fmt.Sprintf("%s: %s → %s", m.Field, m.Wanted, now)}, e.undoField(m)), nil
+	case value != normal(m.Wanted):
+		return left("somebody else changed "+m.What+" since", m.What, foreign, e.undoField(m, under)), nil
 	}
-	if err := e.setField(ctx, m, m.Before); err != nil {
+	if err := e.setField(ctx, m, json.RawMessage(under)); err != nil {
 		return gatewarden.Outcome{}, err
 	}
 	return reverted(m.What+" is as it was before", m.What+": as before"), nil

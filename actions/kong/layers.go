@@ -1,64 +1,80 @@
 package kong
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
 )
 
-// layer is one change of weights in an upstream. Layers lie on top of one another: those
-// of ladders that answer SLOs or runs above the moves of a run, and else the later ones
-// above the earlier. A target has the weight that its highest layer sets.
-type layer struct {
-	action  *gatewarden.Action
-	targets map[string]slice // by the target's id
-	share   bool             // a move of a run
-	begun   time.Time
-	below   bool // beneath all others: what it set is nobody's any more
+// layer is one change of values: of weights in an upstream, or of one field of a route or a
+// service. Layers lie on top of one another: those of ladders that answer SLOs or runs above
+// the moves of a run, and else the later ones above the earlier. What has a value has the
+// one that its highest layer sets.
+type layer[V comparable] struct {
+	action *gatewarden.Action
+	places map[string]slice[V] // by the target's id, or by the entity's path
+	share  bool                // a move of a run
+	begun  time.Time
+	below  bool // beneath all others: what it set is nobody's any more
 }
 
-// slice is what a layer does to one target.
-type slice struct {
+// slice is what a layer does in one place.
+type slice[V comparable] struct {
 	name  string
-	under int // the weight that was there when it was laid
-	sets  int
+	under V // the value that was there when it was laid
+	sets  V
 }
 
-// layerOf reads a layer out of an action, false when it is none of that upstream's.
-func layerOf(a *gatewarden.Action, upstream string) (layer, bool) {
-	l := bare(a)
-	l.targets = make(map[string]slice)
-	l.below = a.Status == gatewarden.ActionReplaced
+// bare is the layer of an action without its places; until it has begun it is the
+// highest of its kind.
+func bare[V comparable](a *gatewarden.Action) layer[V] {
+	l := layer[V]{
+		action: a, places: make(map[string]slice[V]),
+		share: a.Spec.Kind == gatewarden.StepShare, below: a.Status == gatewarden.ActionReplaced,
+	}
+	if a.StartedAt != nil {
+		l.begun = *a.StartedAt
+	} else {
+		l.begun = time.Unix(1<<40, 0)
+	}
+	return l
+}
+
+// weightLayer reads a layer out of an action, false when it is none of that upstream's.
+func weightLayer(a *gatewarden.Action, upstream string) (layer[int], bool) {
+	l := bare[int](a)
 	switch {
 	case l.share:
 		m := &shareMemo{}
 		if found, err := decode(*a, m); !found || err != nil || m.Upstream != upstream {
-			return layer{}, false
+			return l, false
 		}
 		for _, t := range m.Targets {
-			l.targets[t.ID] = slice{t.Target, m.goesBackTo(a, &t), t.Set}
+			l.places[t.ID] = slice[int]{t.Target, m.goesBackTo(a, &t), t.Set}
 		}
 	case a.Spec.Weight != nil:
 		m := &weightMemo{}
 		if found, err := decode(*a, m); !found || err != nil || m.Upstream != upstream {
-			return layer{}, false
+			return l, false
 		}
 		for _, t := range m.Targets {
-			l.targets[t.ID] = slice{t.Target, t.Before, wantedWeight(*a)}
+			l.places[t.ID] = slice[int]{t.Target, t.Before, wantedWeight(*a)}
 		}
 	default:
-		return layer{}, false
+		return l, false
 	}
 	return l, true
 }
 
-// layers are all known changes of an upstream's weights but the one at hand.
-type layers []layer
+// layers are all known changes of the same thing but the one at hand.
+type layers[V comparable] []layer[V]
 
-func (e *Executor) layersOf(upstream string) layers {
-	var all layers
+// weightsOf returns the other changes of an upstream's weights.
+func (e *Executor) weightsOf(upstream string) layers[int] {
+	var all layers[int]
 	for i := range e.others {
-		if l, ok := layerOf(&e.others[i], upstream); ok {
+		if l, ok := weightLayer(&e.others[i], upstream); ok {
 			all = append(all, l)
 		}
 	}
@@ -66,7 +82,7 @@ func (e *Executor) layersOf(upstream string) layers {
 }
 
 // under reports whether l lies beneath o.
-func (l *layer) under(o *layer) bool {
+func (l *layer[V]) under(o *layer[V]) bool {
 	switch {
 	case l.below != o.below:
 		return l.below
@@ -79,13 +95,13 @@ func (l *layer) under(o *layer) bool {
 	}
 }
 
-// holder returns the lowest layer in place above l that sets the target's weight, nil
+// holder returns the lowest layer in place above l that sets the value of a place, nil
 // when l is the highest.
-func (all layers) holder(l *layer, target string) *layer {
-	var lowest *layer
+func (all layers[V]) holder(l *layer[V], place string) *layer[V] {
+	var lowest *layer[V]
 	for i := range all {
 		o := &all[i]
-		if _, sets := o.targets[target]; !sets || !o.action.Status.InPlace() || !l.under(o) {
+		if _, sets := o.places[place]; !sets || !o.action.Status.InPlace() || !l.under(o) {
 			continue
 		}
 		if lowest == nil || o.under(lowest) {
@@ -95,52 +111,86 @@ func (all layers) holder(l *layer, target string) *layer {
 	return lowest
 }
 
-// beneath returns the weight that a target has without l and all that lies above it:
-// what l found there, unless something beneath has changed since. The last such change
-// decides: a layer that was laid, or one that was taken away. What lies under the highest
-// layer in place cannot be seen. What a person set meanwhile is found by the layers laid
-// later, and so comes back with them.
-func (all layers) beneath(l *layer, target string) int {
-	weight, last := l.targets[target].under, l.begun
-	ground := all.ground(l, target)
-	for i := range all {
-		o := &all[i]
-		if !o.liesUnder(l, target) || (ground != nil && o.under(ground)) {
+// beneath returns the value that a place has without l and all that lies above it: what l
+// found there, unless something beneath has changed since, by a layer that was laid or one
+// that was taken away. What lies under the highest layer in place cannot be seen, and what
+// is taken away takes nothing with it that a person has set: that is found by the layers
+// laid later, and so comes back with them.
+func (all layers[V]) beneath(l *layer[V], place string) V {
+	value, last := l.places[place].under, l.begun
+	for _, e := range all.eventsUnder(l, place) {
+		switch {
+		case e.at.Before(last):
 			continue
+		case e.laid:
+			value = e.layer.places[place].sets
+		case value == e.layer.places[place].sets:
+			value = all.beneath(e.layer, place)
 		}
-		if at, laid := o.laid(); laid && !at.Before(last) {
-			weight, last = o.targets[target].sets, at
-		}
-		if at, gone := o.gone(); gone && !at.Before(last) {
-			weight, last = all.beneath(o, target), at
-		}
+		last = e.at
 	}
-	return weight
+	return value
 }
 
-// ground returns the highest layer in place beneath l that sets the target's weight, nil
-// when there is none.
-func (all layers) ground(l *layer, target string) *layer {
-	var highest *layer
+// buried reports whether what lies beneath above, the lowest layer on l, is no longer what l
+// has set: somebody else changed it between the two.
+func (all layers[V]) buried(l, above *layer[V], place string) bool {
+	if l.share || above.share {
+		return false
+	}
+	return append(slices.Clone(all), *l).beneath(above, place) != l.places[place].sets
+}
+
+// layerEvent is that a layer came or went.
+type layerEvent[V comparable] struct {
+	at    time.Time
+	laid  bool
+	layer *layer[V]
+}
+
+// eventsUnder returns what became of the layers beneath l, as far as it can be seen, in
+// order.
+func (all layers[V]) eventsUnder(l *layer[V], place string) (list []layerEvent[V]) {
+	ground := all.ground(l, place)
 	for i := range all {
 		o := &all[i]
-		if o.liesUnder(l, target) && o.action.Status.InPlace() && (highest == nil || highest.under(o)) {
+		if !o.liesUnder(l, place) || (ground != nil && o.under(ground)) {
+			continue
+		}
+		if at, laid := o.laid(); laid {
+			list = append(list, layerEvent[V]{at, true, o})
+		}
+		if at, gone := o.gone(); gone {
+			list = append(list, layerEvent[V]{at, false, o})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b layerEvent[V]) int { return a.at.Compare(b.at) })
+	return list
+}
+
+// ground returns the highest layer in place beneath l that sets the value of a place, nil
+// when there is none.
+func (all layers[V]) ground(l *layer[V], place string) *layer[V] {
+	var highest *layer[V]
+	for i := range all {
+		o := &all[i]
+		if o.liesUnder(l, place) && o.action.Status.InPlace() && (highest == nil || highest.under(o)) {
 			highest = o
 		}
 	}
 	return highest
 }
 
-// liesUnder reports whether o sets the target's weight beneath l. The moves of a run do
-// not lie on one another: each takes the place of the one before.
-func (l *layer) liesUnder(above *layer, target string) bool {
-	_, sets := l.targets[target]
+// liesUnder reports whether l sets the value of a place beneath another. The moves of a run
+// do not lie on one another: each takes the place of the one before.
+func (l *layer[V]) liesUnder(above *layer[V], place string) bool {
+	_, sets := l.places[place]
 	sameRun := l.share && above.share && l.action.Ladder == above.action.Ladder
 	return sets && l.under(above) && !sameRun
 }
 
 // laid returns when a layer came to be, false when it never did.
-func (l *layer) laid() (time.Time, bool) {
+func (l *layer[V]) laid() (time.Time, bool) {
 	switch a := l.action; {
 	case a.AppliedAt != nil:
 		return *a.AppliedAt, true
@@ -153,8 +203,9 @@ func (l *layer) laid() (time.Time, bool) {
 	}
 }
 
-// gone returns when a layer was taken away, false when it was not.
-func (l *layer) gone() (time.Time, bool) {
+// gone returns when a layer was taken away, false when it was not, or was left as it is
+// because somebody else had changed it.
+func (l *layer[V]) gone() (time.Time, bool) {
 	a := l.action
 	if a.EndedAt == nil || a.AppliedAt == nil || a.Status == gatewarden.ActionReplaced {
 		return time.Time{}, false

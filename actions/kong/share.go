@@ -100,7 +100,7 @@ func (e *Executor) prepareShare(ctx context.Context, a gatewarden.Action) (*shar
 	if m.Next, err = decode(a, before); err != nil {
 		return nil, err
 	}
-	e.layersOf(m.Upstream).see(&a, m)
+	m.see(e.weightsOf(m.Upstream), &a)
 	return m, m.plan(step.Percent, before)
 }
 
@@ -152,8 +152,8 @@ func selects(s gatewarden.Selector, t target) bool {
 }
 
 // see puts in place of a weight that a higher layer sets the one beneath it.
-func (all layers) see(a *gatewarden.Action, m *shareMemo) {
-	self := bare(a)
+func (m *shareMemo) see(all layers[int], a *gatewarden.Action) {
+	self := bare[int](a)
 	for i := range m.Targets {
 		t := &m.Targets[i]
 		if above := all.holder(&self, t.ID); above != nil {
@@ -221,14 +221,14 @@ func (e *Executor) applyShare(ctx context.Context, a gatewarden.Action, save fun
 
 // freeTargets returns the targets that are there and may be set, and why others may not.
 func (e *Executor) freeTargets(a *gatewarden.Action, m *shareMemo, now map[string]int) (free []*shareTarget, held []string) {
-	all, self := e.layersOf(m.Upstream), bare(a)
+	all, self := e.weightsOf(m.Upstream), bare[int](a)
 	for i := range m.Targets {
 		t := &m.Targets[i]
 		if _, there := now[t.ID]; !there {
 			continue
 		}
 		if above := all.holder(&self, t.ID); above != nil {
-			held = append(held, fmt.Sprintf("%s has set the weight of %s to %d, and it gets %d when that is undone", above.action.ID, t.Target, above.targets[t.ID].sets, t.Set))
+			held = append(held, fmt.Sprintf("%s has set the weight of %s to %d, and it gets %d when that is undone", above.action.ID, t.Target, above.places[t.ID].sets, t.Set))
 			continue
 		}
 		free = append(free, t)
@@ -335,15 +335,15 @@ func (e *Executor) revertShare(ctx context.Context, a gatewarden.Action) (gatewa
 	}
 	for _, t := range m.Targets {
 		to := m.goesBackTo(&a, &t)
-		u.target(slice{t.Target, to, t.Set}, t.ID, func(w int) bool { return w == t.Set || w == to || u.all.setByRun(&a, t.ID, w) })
+		u.target(slice[int]{t.Target, to, t.Set}, t.ID, func(w int) bool { return w == t.Set || w == to || setByRun(u.all, &a, t.ID, w) })
 	}
 	return u.finish(ctx, name)
 }
 
 // setByRun reports whether another move of the same run has given the target that weight.
-func (all layers) setByRun(a *gatewarden.Action, id string, weight int) bool {
-	return slices.ContainsFunc(all, func(l layer) bool {
-		s, sets := l.targets[id]
+func setByRun(all layers[int], a *gatewarden.Action, id string, weight int) bool {
+	return slices.ContainsFunc(all, func(l layer[int]) bool {
+		s, sets := l.places[id]
 		return sets && l.share && l.action.Ladder == a.Ladder && s.sets == weight
 	})
 }

@@ -250,9 +250,9 @@ func FuzzMemos(f *testing.F) {
 	f.Fuzz(func(t *testing.T, memo []byte) {
 		a := shareAction("a-1", 25).Action
 		a.Memo = json.RawMessage(memo)
-		if l, ok := layerOf(&a, "x"); ok {
-			all := layers{l}
-			for id := range l.targets {
+		if l, ok := weightLayer(&a, "x"); ok {
+			all := layers[int]{l}
+			for id := range l.places {
 				all.beneath(&l, id)
 				all.holder(&l, id)
 			}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gatewarden/gatewarden"
 )
@@ -15,8 +14,8 @@ import (
 type undoing struct {
 	exec     *Executor
 	upstream string // its id
-	all      layers
-	self     layer
+	all      layers[int]
+	self     layer[int]
 	now      map[string]int // weights by target; empty when the upstream is gone
 	names    map[string]string
 	wanted   map[string]int // what to set
@@ -24,24 +23,9 @@ type undoing struct {
 	changes, foreign, undo []string
 }
 
-// bare is the layer of an action without its targets; until it has begun it is the
-// highest of its kind.
-func bare(a *gatewarden.Action) layer {
-	l := layer{action: a, share: a.Spec.Kind == gatewarden.StepShare}
-	if a.StartedAt != nil {
-		l.begun = *a.StartedAt
-	} else {
-		l.begun = time.Unix(1<<40, 0)
-	}
-	return l
-}
-
 func (e *Executor) undoing(ctx context.Context, a *gatewarden.Action, upstream string) (*undoing, error) {
-	u := &undoing{exec: e, upstream: upstream, all: e.layersOf(upstream), names: make(map[string]string), wanted: make(map[string]int)}
-	var ok bool
-	if u.self, ok = layerOf(a, upstream); !ok {
-		u.self = bare(a)
-	}
+	u := &undoing{exec: e, upstream: upstream, all: e.weightsOf(upstream), names: make(map[string]string), wanted: make(map[string]int)}
+	u.self, _ = weightLayer(a, upstream)
 	now, err := e.current(ctx, upstream)
 	if gatewarden.ErrorCode(err) == gatewarden.NotFound {
 		now, err = map[string]int{}, nil // deleted by now
@@ -52,12 +36,14 @@ func (e *Executor) undoing(ctx context.Context, a *gatewarden.Action, upstream s
 
 // target decides what becomes of one target. ours tells whether a weight is one that
 // the guard has given it.
-func (u *undoing) target(s slice, id string, ours func(weight int) bool) {
+func (u *undoing) target(s slice[int], id string, ours func(weight int) bool) {
 	w, there := u.now[id]
 	above := u.all.holder(&u.self, id)
 	switch {
 	case !there:
 		u.foreign = append(u.foreign, s.name+" is no longer in the upstream")
+	case above != nil && u.all.buried(&u.self, above, id):
+		u.foreign = append(u.foreign, fmt.Sprintf("somebody else changed the weight of %s before %s did", s.name, above.action.ID))
 	case above != nil:
 		u.changes = append(u.changes, fmt.Sprintf("weight of %s: %d, set by %s; it gets %d when that is undone", s.name, w, above.action.ID, s.under))
 	case w == s.under:

@@ -146,7 +146,7 @@ func (e *Executor) applyWeight(ctx context.Context, a gatewarden.Action, save fu
 		return gatewarden.Outcome{}, err
 	}
 	wanted := wantedWeight(a)
-	all, self := e.layersOf(m.Upstream), bare(&a)
+	all, self := e.weightsOf(m.Upstream), bare[int](&a)
 	for _, t := range m.Targets {
 		if w, there := now[t.ID]; there && w != wanted && all.holder(&self, t.ID) == nil {
 			if err := e.client.setWeight(ctx, m.Upstream, t.ID, wanted); err != nil {
@@ -181,7 +181,7 @@ func (e *Executor) refresh(a gatewarden.Action, m *weightMemo, now map[string]in
 	if err := e.leavesSome(a, m, all); err != nil {
 		return err
 	}
-	layers, self := e.layersOf(m.Upstream), bare(&a)
+	layers, self := e.weightsOf(m.Upstream), bare[int](&a)
 	for i := range m.Targets {
 		t := &m.Targets[i]
 		if w, there := now[t.ID]; there && w != wanted && w != t.Before && layers.holder(&self, t.ID) == nil {
@@ -206,7 +206,7 @@ func (e *Executor) verifyWeight(ctx context.Context, a gatewarden.Action, m *wei
 		return gatewarden.Outcome{}, err
 	}
 	wanted := wantedWeight(a)
-	all, self := e.layersOf(m.Upstream), bare(&a)
+	all, self := e.weightsOf(m.Upstream), bare[int](&a)
 	var changes, undo, gone []string
 	for _, t := range m.Targets {
 		w, there := now[t.ID]
@@ -259,7 +259,7 @@ func (e *Executor) revertWeight(ctx context.Context, a gatewarden.Action) (gatew
 	}
 	wanted := wantedWeight(a)
 	for _, t := range m.Targets {
-		u.target(slice{t.Target, u.all.beneath(&u.self, t.ID), wanted}, t.ID, func(w int) bool { return w == wanted })
+		u.target(slice[int]{t.Target, u.all.beneath(&u.self, t.ID), wanted}, t.ID, func(w int) bool { return w == wanted })
 	}
 	return u.finish(ctx, name)
 }
