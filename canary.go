@@ -38,6 +38,10 @@ type Canary struct {
 	Errors  *ErrorMargins   // nil: failures are not judged
 	Latency *LatencyMargins // nil: latencies are not judged
 
+	// Limits are what the canary is judged by as long as the baseline has no traffic: what
+	// the SLOs of its requests allow. Nil when there are none; a run is then inconclusive.
+	Limits *CanaryLimits
+
 	FalseAlarm  float64 // probability of ever failing a canary that is within its margins
 	FalsePass   float64 // probability of passing one that is beyond a pass margin, for each
 	WarmUp      time.Duration
@@ -73,6 +77,27 @@ type ErrorMargins struct {
 type LatencyMargins struct {
 	MaxRatio  float64 `json:"max_ratio"`  // 1.1: ten per cent slower is tolerated
 	PassRatio float64 `json:"pass_ratio"` // above MaxRatio
+}
+
+// CanaryLimits bound what a canary may do by itself.
+type CanaryLimits struct {
+	MaxErrors  float64       // ratio of failures; 0: not judged
+	MaxLatency time.Duration // what is slow; 0: not judged
+	MaxSlow    float64       // ratio of requests slower than that
+}
+
+// Traffic returns the series that the canary's requests are in. Tracks by route or service
+// have one each; the baseline's has most of them.
+func (c *Canary) Traffic() Series {
+	s := c.Series
+	switch b := c.Tracks[TrackBaseline]; {
+	case len(b.Values) == 0:
+	case b.Kind == ByService:
+		s.Service = b.Values[0]
+	case b.Kind == ByRoute:
+		s.Route = b.Values[0]
+	}
+	return s
 }
 
 // SelectorKind says by what a track's requests are known.

@@ -32,6 +32,10 @@ func loadJudge(_ *gatewarden.Canary, state []byte) (gates.Judge, error) {
 func policyOf(c *gatewarden.Canary) canary.Policy {
 	p := canary.DefaultPolicy()
 	p.Errors, p.Latency = c.Errors, c.Latency
+	if c.Limits != nil {
+		absolute := canary.Absolute(*c.Limits)
+		p.Absolute = &absolute
+	}
 	p.FalseAlarm, p.FalsePass = c.FalseAlarm, c.FalsePass
 	p.WarmUp, p.MinDuration, p.Deadline = c.WarmUp, c.MinDuration, c.Deadline
 	return p
@@ -55,7 +59,7 @@ const planOver = 10 * time.Minute
 // plan says how long a run of the canary would take, at the traffic of the last minutes
 // and at the given share; without traffic it says so by a rate of 0.
 func plan(c *gatewarden.Canary, s *store.Store, share float64, at time.Time) api.Plan {
-	window := s.Window(trafficOf(c), at.Add(-planOver), at)
+	window := s.Window(c.Traffic(), at.Add(-planOver), at)
 	t := canary.Traffic{Rate: float64(window.Requests()) / planOver.Seconds(), Share: share, Spread: spread(&window.Latency)}
 	if seen := window.Coverage * planOver.Seconds(); seen >= 1 && seen < planOver.Seconds() {
 		t.Rate = float64(window.Requests()) / seen // the guard has not watched that long yet
@@ -83,20 +87,6 @@ func plan(c *gatewarden.Canary, s *store.Store, share float64, at time.Time) api
 		}
 	}
 	return out
-}
-
-// trafficOf is the series that a canary's requests are in. Tracks by route or service
-// have one each; the baseline's has most of them.
-func trafficOf(c *gatewarden.Canary) gatewarden.Series {
-	s := c.Series
-	switch b := c.Tracks[gatewarden.TrackBaseline]; {
-	case len(b.Values) == 0:
-	case b.Kind == gatewarden.ByService:
-		s.Service = b.Values[0]
-	case b.Kind == gatewarden.ByRoute:
-		s.Route = b.Values[0]
-	}
-	return s
 }
 
 // spread returns the standard deviation of the logarithm of the latencies, as that of a

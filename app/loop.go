@@ -38,6 +38,7 @@ type loop struct {
 	releases *releases
 	tracing  *tracing
 	runs     *gates.Book
+	drifts   *drifts // nil in a replay, which has no gateway
 
 	took   prometheus.Histogram // how long a tick takes; nil in a replay
 	states *prometheus.GaugeVec // how many SLOs are in which state
@@ -65,7 +66,7 @@ type parts struct {
 // newLoop joins a loop, which takes up what the journal says was under way.
 func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	p.store.Configure(meters(p.rules))
-	p.engine.Journal, p.engine.SLOs, p.engine.Registerer = p.journal, p.rules.SLOs, p.registry
+	p.engine.Journal, p.engine.SLOs, p.engine.Registerer = p.journal, answerable(p.rules), p.registry
 	p.engine.Guardrails, p.engine.Traffic = p.rules.Guardrails, (&flows{store: p.store}).Of
 	engine, err := actions.New(p.engine)
 	if err != nil {
@@ -99,6 +100,7 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 func (l *loop) newBook(ctx context.Context, p parts) (*gates.Book, error) {
 	cfg := p.gates
 	cfg.NewJudge, cfg.LoadJudge, cfg.Journal, cfg.Answer, cfg.Registerer = newJudge, loadJudge, p.journal, l.releases.Answer, p.registry
+	cfg.Lacks = p.intake.gateway.lacks
 	if p.moves {
 		cfg.Mover = l.releases
 	}
@@ -136,8 +138,9 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 	l.tracing.verdicts(ctx, result.Events, began)
 	l.verdicts = result.Verdicts
 	l.count()
+	drift, driftEvents := l.drifts.tick(at)
 	var errs []error
-	for _, e := range slices.Concat(l.intake.events(at), l.intake.gateway.events(at), result.Events) {
+	for _, e := range slices.Concat(l.intake.events(at), l.intake.gateway.events(at), driftEvents, result.Events) {
 		if _, err := l.journal.Append(ctx, e); err != nil {
 			errs = append(errs, fmt.Errorf("writing the event of %s to the journal: %w", e.Name, err))
 		}
@@ -145,7 +148,7 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 	if err := l.runs.Tick(ctx, at); err != nil {
 		errs = append(errs, err)
 	}
-	if err := l.engine.Tick(ctx, at, result.Verdicts); err != nil {
+	if err := l.engine.Tick(ctx, at, slices.Concat(result.Verdicts, drift)); err != nil {
 		errs = append(errs, err)
 	}
 	l.store.SetSheds(l.engine.Sheds())

@@ -183,3 +183,38 @@ func TestAGateThatCanNotBeJudgedSaysWhy(t *testing.T) {
 		})
 	}
 }
+
+func TestACanaryWithoutABaselineIsJudgedByTheSLOsOfItsService(t *testing.T) {
+	begin := time.Date(2026, 11, 2, 14, 0, 0, 0, time.UTC)
+	const slos = `
+slos:
+  - {name: orders-availability, service: orders, objective: 99, sli: {availability: {}}}
+  - {name: orders-latency, service: orders, objective: 90, sli: {latency: {threshold: 200ms}}}
+`
+	for name, c := range map[string]struct {
+		slos   string
+		errors float64
+		want   gatewarden.RunState
+		says   string
+	}{
+		"beyond the error budget": {slos, 0.2, gatewarden.RunFail, "no baseline to compare with"},
+		"within its budgets":      {slos, 0.002, gatewarden.RunPass, "within its own limits"},
+		"without an SLO":          {"", 0.2, gatewarden.RunInconclusive, "the baseline has taken no requests"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lines := rollout(begin, 0, 11*time.Minute, c.errors, 1)
+			alone := slices.DeleteFunc(lines, func(l loglines.Line) bool { return l.Target != canaryTarget })
+			gate := ReplayGate{Canary: "orders", Start: begin}
+			run, _, err := replayGate(t, canaryRules(byAddress)+c.slos, gate, nil, alone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if run.State != c.want || !strings.Contains(run.Reason, c.says) {
+				t.Fatalf("%s: %s, want %s with %q", run.State, run.Reason, c.want, c.says)
+			}
+			if want := c.slos != ""; run.Verdict.Absolute != want {
+				t.Errorf("judged by itself: %v, want %v", run.Verdict.Absolute, want)
+			}
+		})
+	}
+}

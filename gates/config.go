@@ -100,6 +100,10 @@ type Config struct {
 	// hour at most, so it must be idempotent by run and policy, and quick.
 	Answer func(ctx context.Context, at time.Time, run *gatewarden.Run, policy string) error
 	Notify Notifier // by HTTP unless set
+	// Lacks reports whether too much is missing of the records of a series to judge a
+	// canary by the rest, and why. A run gets no answer then, takes no step, and has none
+	// at its deadline. It must be quick and not call the Book. Nil: nothing is known of it.
+	Lacks func(series gatewarden.Series, at time.Time) (bool, string)
 
 	// NewID returns a few characters that make an id unique, random unless set.
 	NewID func() string

@@ -23,6 +23,7 @@ type run struct {
 	share      float64          // that the judge was told last, -1 before
 	decision   *decision        // found, and not yet acted upon
 	trailEvery time.Duration    // between two points of the trail
+	lacks      string           // why too little of the log comes to decide anything; ""
 	lastSeen   time.Time        // the end of the canary's newest request
 
 	todo todo
@@ -170,6 +171,9 @@ func (r *run) view(trail bool) gatewarden.Run {
 	}
 	if r.move.held != "" {
 		v.Reason += "; the weights are not moved: " + r.move.held
+	}
+	if r.lacks != "" && r.judge != nil {
+		v.Reason += "; no answer as long as " + r.lacks
 	}
 	return v
 }

@@ -110,6 +110,7 @@ func (b *Book) pass(s *slot, at time.Time) {
 	r := s.active
 	before := r.advanced
 	r.advance(at)
+	b.lacking(r, at)
 	if before.Unix() != r.advanced.Unix() {
 		r.refresh()
 		b.metrics.showEvidence(r.Canary, r.Verdict)
@@ -122,6 +123,7 @@ func (b *Book) pass(s *slot, at time.Time) {
 func (b *Book) act(s *slot, at time.Time) {
 	r := s.active
 	switch {
+	case r.undecided():
 	case r.State != gatewarden.RunRunning:
 		r.watch(at)
 	case r.decision != nil:

@@ -331,6 +331,7 @@ type world struct {
 	canaries []gatewarden.Canary
 	ids      int
 	tickErr  error // of the last tick that had one
+	lacking  bool  // too much of the log is missing
 }
 
 func newWorld(t testing.TB, canaries ...gatewarden.Canary) *world {
@@ -347,6 +348,9 @@ func (w *world) boot() {
 	book, err := New(Config{
 		NewJudge: newFakeJudge, LoadJudge: loadFakeJudge, Runs: fakeStore{d}, Log: fakeLog{d}, Journal: fakeJournal{d},
 		Tracks: d, Mover: d, Answer: d.answer, Notify: d, NewID: func() string { w.ids++; return fmt.Sprintf("x%d", w.ids) },
+		Lacks: func(s gatewarden.Series, _ time.Time) (bool, string) {
+			return w.lacking, "half of the log of " + s.Service + " is missing"
+		},
 	})
 	if err == nil {
 		err = book.SetCanaries(w.canaries)

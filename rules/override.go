@@ -28,10 +28,12 @@ func (r *Rules) Override(key, value string) error {
 			for _, restore := range slices.Backward(undo) {
 				restore()
 			}
+			r.limitCanaries()
 			return gatewarden.Errorf(gatewarden.Invalid, "%s=%s for the %s %s: %s", key, value, k.kind, c.name, errs[0].Message).
 				WithHint("%s", cmp.Or(errs[0].Hint, "write it as in a rules file"))
 		}
 	}
+	r.limitCanaries()
 	return nil
 }
 

@@ -1,0 +1,68 @@
+package gates
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+func TestNothingIsDecidedWhileTooMuchOfTheLogIsMissing(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		failed bool
+		want   gatewarden.RunState
+	}{
+		"a healthy canary passes when the log is whole again": {false, gatewarden.RunPass},
+		"a bad one fails then":                                {true, gatewarden.RunFail},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			w := newWorld(t, canaryOf("orders"))
+			w.lacking = true
+			run := w.start("orders", "")
+			w.pass(50*time.Second, "orders", 5, c.failed)
+			got := w.run(run.ID)
+			if got.State != gatewarden.RunRunning || !strings.HasSuffix(got.Reason, "; no answer as long as half of the log of orders is missing") {
+				t.Fatalf("with half of the log it is %s: %s", got.State, got.Reason)
+			}
+			whole := w.now
+			w.lacking = false
+			w.pass(2*time.Second, "orders", 5, c.failed)
+			if got := w.run(run.ID); got.State != c.want || got.EndedAt.Before(whole.Truncate(time.Second)) || strings.Contains(got.Reason, "half of the log") {
+				t.Errorf("with the whole log it is %s at %v: %s", got.State, got.EndedAt, got.Reason)
+			}
+		})
+	}
+}
+
+func TestARunWithoutEnoughOfTheLogIsInconclusiveAtItsDeadline(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	w.lacking = true
+	run := w.start("orders", "")
+	w.pass(3*time.Minute, "orders", 5, true)
+	got := w.run(run.ID)
+	if got.State != gatewarden.RunInconclusive || !strings.Contains(got.Reason, "can't judge: half of the log of orders is missing") {
+		t.Errorf("it is %s: %s", got.State, got.Reason)
+	}
+	if diff := cmp.Diff([]string(nil), w.disk.answers); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
+	}
+}
+
+func TestACanaryThatPassedIsNotCondemnedByHalfALog(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	run := w.start("orders", "")
+	w.pass(time.Minute, "orders", 5, false)
+	w.lacking = true
+	w.pass(30*time.Second, "orders", 5, true)
+	if got := w.run(run.ID); got.State != gatewarden.RunPass || !got.Watched {
+		t.Fatalf("with half of the log it is %s, watched %v: %s", got.State, got.Watched, got.Reason)
+	}
+	w.lacking = false
+	w.pass(2*time.Second, "orders", 5, true)
+	if diff := cmp.Diff([]string{"cheer orders pass", "drain orders pass"}, w.disk.answers); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
+	}
+}
