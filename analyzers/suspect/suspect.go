@@ -17,8 +17,6 @@ import (
 	"fmt"
 	"strconv"
 	"time"
-
-	"github.com/gatewarden/gatewarden"
 )
 
 // Cause says what rose.
@@ -108,5 +106,3 @@ type Visit struct {
 	Failed  int // of them
 	Depth   int // how many services are above it
 }
-
-var _ = gatewarden.SpanServer
