@@ -54,6 +54,10 @@ type Config struct {
 	// unverified.
 	Watch Watch
 
+	// Steerer says where the limits of adaptive steps are to be. Without one such steps
+	// cannot be begun.
+	Steerer Steerer
+
 	// Around, when set, is called before each call of an executor, which gets the context
 	// that it returns; end is given the call's error.
 	Around func(ctx context.Context, a *gatewarden.Action, call string) (inside context.Context, end func(error))
@@ -190,11 +194,13 @@ func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.V
 			continue
 		}
 		l.observe(e.conditionOf(l), at)
+		l.restrain(at)
 		errs = append(errs,
 			e.expire(ctx, l, at),
 			e.renew(ctx, l, at),
 			e.lapse(ctx, l, at),
 			e.verify(ctx, l, at),
+			e.steer(ctx, l, at),
 			e.climb(ctx, l, at),
 			e.descend(ctx, l, at),
 			e.finish(ctx, l, at))

@@ -25,6 +25,16 @@ func Failpoints() []string {
 	}
 }
 
+// What is passed besides when an adaptive limit goes elsewhere.
+const (
+	failLimitDecided = "limit_decided" // the intent is in the journal, nothing was called
+	failLimitCalled  = "limit_called"  // the call is over
+)
+
+// LimitFailpoints lists the names that Config.Failpoint is called with besides when an
+// adaptive limit goes elsewhere.
+func LimitFailpoints() []string { return []string{failLimitDecided, failLimitCalled} }
+
 func (e *Engine) failpoint(name string) {
 	if e.cfg.Failpoint != nil {
 		e.cfg.Failpoint(name)

@@ -113,6 +113,10 @@ func Describe(s *gatewarden.Step) string {
 	case gatewarden.StepPlugin:
 		return fmt.Sprintf("put plugin %s on %s", s.Plugin.Name,
 			gatewarden.Series{Service: s.Plugin.Service, Route: s.Plugin.Route, Consumer: s.Plugin.Consumer})
+	case gatewarden.StepAdaptive:
+		p := s.Puts()
+		return fmt.Sprintf("limit the requests of %s to what %s bears, between %d and %d a second",
+			gatewarden.Series{Service: p.Service, Route: p.Route}, s.Adaptive.SLO, s.Adaptive.Floor, s.Adaptive.Ceiling)
 	case gatewarden.StepWeight, gatewarden.StepDrain:
 		target := s.Weight.Target
 		if target == "" {

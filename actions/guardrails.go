@@ -90,15 +90,15 @@ func share100(ratio float64) string {
 
 // reaches reports whether a step changes what becomes of requests.
 func reaches(s *gatewarden.Step) bool {
-	return s.Plugin != nil || s.Divert != nil || s.Service != nil || upstreamOf(s) != ""
+	return s.Puts() != nil || s.Divert != nil || s.Service != nil || upstreamOf(s) != ""
 }
 
 // stepServices returns the services that a step names. Those of an upstream's targets
 // are taken to be called like it.
 func stepServices(s *gatewarden.Step) []string {
 	switch {
-	case s.Plugin != nil && s.Plugin.Service != "":
-		return []string{s.Plugin.Service}
+	case s.Puts() != nil && s.Puts().Service != "":
+		return []string{s.Puts().Service}
 	case s.Service != nil:
 		return []string{s.Service.Name}
 	case upstreamOf(s) != "":
@@ -140,8 +140,8 @@ func (r *reach) add(s *gatewarden.Step) {
 	}
 	var service, route string
 	switch {
-	case s.Plugin != nil:
-		service, route = s.Plugin.Service, s.Plugin.Route
+	case s.Puts() != nil:
+		service, route = s.Puts().Service, s.Puts().Route
 	case s.Divert != nil:
 		route = s.Divert.Route
 	case s.Service != nil:

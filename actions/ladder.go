@@ -89,6 +89,8 @@ type action struct {
 	trouble   error     // what keeps a move from being done
 	retryAt   time.Time // when a refused move is tried again
 	cancel    func()    // ends the call under way
+
+	steered steered // of an adaptive step
 }
 
 func newAction(l *ladder, a gatewarden.Action) *action {

@@ -17,6 +17,8 @@ type metrics struct {
 	calls     *prometheus.HistogramVec
 	retries   *prometheus.CounterVec
 	held      *prometheus.CounterVec
+	limits    *prometheus.CounterVec
+	limit     *prometheus.GaugeVec
 	paused    prometheus.Gauge
 	unwritten prometheus.Counter
 }
@@ -54,6 +56,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "gatewarden_actions_held_total",
 			Help: "Actions that a gate stopped, at least for a while.",
 		}, []string{"gate"}),
+		limits: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatewarden_actions_limit_changes_total",
+			Help: "Changes of adaptive limits in place that an executor has made.",
+		}, []string{"policy"}),
+		limit: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gatewarden_actions_limit_requests_per_second",
+			Help: "Where the adaptive limits in place are, for the whole gateway.",
+		}, []string{"policy", "service", "route"}),
 		paused: f.NewGauge(prometheus.GaugeOpts{
 			Name: "gatewarden_actions_paused",
 			Help: "1 while a person or a file pauses the guard.",
@@ -80,6 +90,7 @@ func (e *Engine) answering() (n int) {
 func (e *Engine) measure(at time.Time) {
 	e.metrics.inPlace.Reset()
 	e.metrics.lease.Reset()
+	e.metrics.limit.Reset()
 	e.metrics.ladders.Set(float64(e.answering()))
 	first := make(map[string]time.Duration)
 	for _, a := range e.actions {
@@ -87,6 +98,9 @@ func (e *Engine) measure(at time.Time) {
 			continue
 		}
 		e.metrics.inPlace.WithLabelValues(string(a.Spec.Kind), string(a.Status)).Inc()
+		if s := a.Spec.Adaptive; s != nil && a.Limit != nil {
+			e.metrics.limit.WithLabelValues(a.Policy, s.Service, s.Route).Set(float64(a.Limit.Value))
+		}
 		if a.LeaseUntil == nil || a.Status == gatewarden.ActionReverting {
 			continue
 		}

@@ -25,6 +25,7 @@ type change struct {
 	by      string // the person behind it
 	memo    json.RawMessage
 	outcome *gatewarden.Outcome
+	limit   *gatewarden.Limit // where an adaptive limit goes
 
 	verified bool // it is known now whether it helped
 }
@@ -38,6 +39,9 @@ func (e *Engine) record(ctx context.Context, a *action, c change) error {
 	}
 	if c.memo != nil {
 		next.Memo = slices.Clone(c.memo)
+	}
+	if c.limit != nil {
+		next.Limit = c.limit
 	}
 	if o := c.outcome; o != nil {
 		next.Change, next.Undo = cmp.Or(clip(o.Change), next.Change), cmp.Or(clip(o.Undo), next.Undo)

@@ -100,6 +100,7 @@ func (e *Engine) prepare(ctx context.Context, a *action) bool {
 		return err
 	})
 	e.failpoint(failPrepared)
+	limit, err := e.limitOf(a, err)
 	if err != nil {
 		if !e.stopping() {
 			e.notBegun(ctx, a, err)
@@ -108,7 +109,7 @@ func (e *Engine) prepare(ctx context.Context, a *action) bool {
 	}
 	snapshot := e.snapshot(a)
 	err = e.settle(ctx, a, func() bool { return !a.ladder.over() && !a.overtaken && !a.ladder.rungs[a.Step-1].settled },
-		change{to: gatewarden.ActionStarted, memo: memo, reason: Describe(&snapshot.Spec) + ", because " + snapshot.Trigger.Reason})
+		change{to: gatewarden.ActionStarted, memo: memo, limit: limit, reason: Describe(&snapshot.Spec) + begun(limit) + ", because " + snapshot.Trigger.Reason})
 	switch {
 	case errors.Is(err, errOvertaken):
 		e.notBegun(ctx, a, gatewarden.Errorf(gatewarden.Unavailable, "it was taken back before it had begun"))

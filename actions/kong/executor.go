@@ -65,6 +65,9 @@ func (e *Executor) Prepare(ctx context.Context, a gatewarden.Action) (json.RawMe
 	case gatewarden.StepPlugin:
 		m, err := e.preparePlugin(ctx, a)
 		return encode(m, err)
+	case gatewarden.StepAdaptive:
+		m, err := e.preparePlugin(ctx, asPlugin(a))
+		return encode(m, err)
 	case gatewarden.StepWeight, gatewarden.StepDrain:
 		m, err := e.prepareWeight(ctx, a)
 		return encode(m, err)
@@ -84,6 +87,8 @@ func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, save func(jso
 	switch a.Spec.Kind {
 	case gatewarden.StepPlugin:
 		return e.applyPlugin(ctx, a, save)
+	case gatewarden.StepAdaptive:
+		return e.applyAdaptive(ctx, a, save)
 	case gatewarden.StepWeight, gatewarden.StepDrain:
 		return e.applyWeight(ctx, a, save)
 	case gatewarden.StepShare:
@@ -100,6 +105,8 @@ func (e *Executor) Revert(ctx context.Context, a gatewarden.Action) (gatewarden.
 	switch a.Spec.Kind {
 	case gatewarden.StepPlugin:
 		return e.revertPlugin(ctx, a)
+	case gatewarden.StepAdaptive:
+		return e.revertAdaptive(ctx, a)
 	case gatewarden.StepWeight, gatewarden.StepDrain:
 		return e.revertWeight(ctx, a)
 	case gatewarden.StepShare:

@@ -61,7 +61,7 @@ func (e *Executor) Info(ctx context.Context) (Info, error) {
 // what the step names exists. Steps that are not for Kong are fine.
 func (e *Executor) Preflight(ctx context.Context, step gatewarden.Step) error {
 	switch step.Kind {
-	case gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare, gatewarden.StepDivert, gatewarden.StepService:
+	case gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare, gatewarden.StepDivert, gatewarden.StepService, gatewarden.StepAdaptive:
 	default:
 		return nil
 	}
@@ -73,6 +73,10 @@ func (e *Executor) Preflight(ctx context.Context, step gatewarden.Step) error {
 		return gatewarden.Errorf(gatewarden.Invalid, "the Kong at %s runs without a database, so its Admin API takes no changes", e.client.url).WithHint("the guard can act only on a Kong with a database; use mode: observe with this one")
 	}
 	a := gatewarden.Action{ID: "preflight", Spec: step}
+	if step.Kind == gatewarden.StepAdaptive {
+		a = asPlugin(a)
+		step = a.Spec
+	}
 	switch step.Kind {
 	case gatewarden.StepShare:
 		_, err = e.prepareShare(ctx, a)
