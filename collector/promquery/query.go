@@ -24,6 +24,9 @@ type expression struct {
 	is   meaning
 }
 
+// totalKey is the key of what all events are.
+const totalKey = "total_query"
+
 // query is an SLI's query, ready to ask.
 type query struct {
 	total expression
@@ -49,7 +52,7 @@ func Check(q *gatewarden.Query) error {
 }
 
 func parse(q *gatewarden.Query) (query, error) {
-	parsed := query{good: q.Good != "", total: expression{key: "total_query", text: q.Total}, other: expression{key: "error_query", text: q.Error}}
+	parsed := query{good: q.Good != "", total: expression{key: totalKey, text: q.Total}, other: expression{key: "error_query", text: q.Error}}
 	if parsed.good {
 		parsed.other = expression{key: "good_query", text: q.Good}
 	}
