@@ -51,6 +51,7 @@ type Status struct {
 	// Completeness compares Kong's log with Kong's counters; absent when nothing does.
 	Completeness *Completeness     `json:"completeness,omitempty"`
 	Nodes        []gatewarden.Node `json:"nodes,omitempty"` // of Kong, as they describe themselves
+	Drift        *gatewarden.Drift `json:"drift,omitempty"` // how alike they are, and whether what actions rely on is there
 	Series       int               `json:"series"`
 	States       map[string]int    `json:"slo_states"`          // how many SLOs are healthy, in breach, inconclusive
 	Listeners    map[string]string `json:"listeners,omitempty"` // what listens where

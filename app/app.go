@@ -244,6 +244,9 @@ func (a *App) openEngine(ctx context.Context, set settings) error {
 	if err != nil {
 		return err
 	}
+	if err := a.watchDrift(ctx, set, byKind); err != nil {
+		return err
+	}
 	a.stopper.engine = a.loop.engine
 	a.onClose("the engine", a.drain)
 	a.onClose("the runs of canaries", a.loop.runs.Close)
@@ -343,6 +346,7 @@ func (a *App) Run(ctx context.Context) error {
 	addActor(ctx, &g, a.keeper.Run)
 	addActor(ctx, &g, a.reloader.Run)
 	addActor(ctx, &g, a.tracks.Run)
+	addActor(ctx, &g, a.loop.drifts.Run)
 	addActor(ctx, &g, a.keepRuns)
 	addActor(ctx, &g, a.stopper.Run)
 	addActor(ctx, &g, a.tick)

@@ -185,9 +185,10 @@ func (l *loop) current() []gatewarden.Verdict {
 // newTickSeconds returns the histogram of how long ticks take.
 func newTickSeconds(reg prometheus.Registerer) prometheus.Histogram {
 	h := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name:    "gatewarden_app_tick_seconds",
-		Help:    "How long it took to judge all SLOs once and to decide what follows.",
-		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
+		Name:                        "gatewarden_app_tick_seconds",
+		Help:                        "How long it took to judge all SLOs once and to decide what follows.",
+		Buckets:                     []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 	})
 	reg.MustRegister(h)
 	return h

@@ -165,10 +165,11 @@ func (r *reloader) build(ctx context.Context) (settings, error) {
 func (r *reloader) swap(next settings) {
 	r.app.loop.mu.Lock() // no tick sees half of it
 	r.app.store.Configure(meters(next.rules))
-	r.app.loop.engine.SetRules(next.rules.Policies, next.rules.SLOs)
+	r.app.loop.engine.SetRules(next.rules.Policies, answerable(next.rules))
 	r.app.loop.engine.SetGuardrails(next.rules.Guardrails)
 	r.app.loop.evaluator.Replace(r.judges.of(next.rules.SLOs))
 	r.app.setCanaries(next.rules)
+	r.app.loop.drifts.SetRules(next.rules)
 	r.app.loop.mu.Unlock()
 	r.inForce, r.loadedAt = next, r.app.now()
 }

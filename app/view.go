@@ -29,6 +29,7 @@ func (v *view) Status() api.Status {
 	}
 	s.Completeness, s.Nodes = v.intake.gateway.completeness(now), v.intake.gateway.list()
 	v.intake.share(s.Sources, s.Completeness)
+	s.Drift = v.loop.drifts.current()
 	if p := v.loop.engine.Paused(); p != nil {
 		s.Paused = &api.Pause{By: p.By, Reason: p.Reason, At: p.At}
 	}

@@ -60,6 +60,9 @@ type Kong struct {
 	TokenFile string                       `yaml:"token_file"` // the same from a file, read once at start
 	CAFile    string                       `yaml:"ca_file"`    // PEM; the system's roots when ""
 	Timeout   time.Duration                `yaml:"timeout"`    // of one call; default 5 s
+	// Nodes are the Admin APIs of single nodes, asked for what they run and nothing else;
+	// AdminURL may be a balancer before them.
+	Nodes []string `yaml:"nodes"`
 }
 
 // Jenkins is how to reach Jenkins. Without URL no job can be run.

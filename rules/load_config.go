@@ -144,6 +144,9 @@ func checkKong(d *document, k *Kong) {
 	if d.find(&k.AdminURL) != nil {
 		checkURL(d, d.find(&k.AdminURL), "admin_url", k.AdminURL, "http", "https")
 	}
+	for i := range k.Nodes {
+		checkURL(d, d.find(&k.Nodes[i]), "nodes", k.Nodes[i], "http", "https")
+	}
 	if d.find(&k.Token) != nil && k.TokenFile != "" {
 		d.errorf(d.find(&k.TokenFile), "remove one of them", "kong has both token and token_file")
 	}

@@ -16,8 +16,8 @@ type View struct {
 	// Missing is what actions and canaries rely on and the peer does not have, as of the
 	// last time it could be asked.
 	Missing []gatewarden.MissingEntity
-	// Asked reports whether the peer was ever asked for what actions rely on. Without nodes
-	// that answer, and without that, there is nothing to judge by.
+	// Asked reports whether the gateway has said of late which of it are there. Without that,
+	// and without a node that answers, there is nothing to judge by.
 	Asked bool
 }
 
@@ -67,7 +67,7 @@ func (j *Judge) Resume(standing gatewarden.Drift) {
 // Judge says how alike the parts of the gateway are. Instants do not go back.
 func (j *Judge) Judge(at time.Time, v View) gatewarden.Drift {
 	silent := silentNodes(v.Nodes)
-	if len(silent) == len(v.Nodes) && !v.Asked {
+	if len(silent) == len(v.Nodes) && !v.Asked && len(v.Missing) == 0 {
 		return j.unknown(at, len(v.Nodes))
 	}
 	j.take(at, differences(&v), silent)
