@@ -1,0 +1,140 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// Edit is what somebody else does to the gateway.
+type Edit string
+
+// The edits. Each is made once in a run at most.
+const (
+	EditOwn     Edit = "somebody changes the user's own plugin"
+	EditChange  Edit = "somebody changes the guard's plugin"
+	EditDelete  Edit = "somebody deletes the guard's plugin"
+	EditWeight  Edit = "somebody sets the weight of v2"
+	EditRoute   Edit = "somebody leads a route elsewhere"
+	EditService Edit = "somebody enables or disables a service"
+	EditBeside  Edit = "somebody adds a plugin of their own"
+)
+
+// foreignTag is on what somebody else adds.
+const foreignTag = "somebody-else"
+
+// Foreign is an edit that was made.
+type Foreign struct {
+	Edit  Edit
+	At    time.Time
+	Path  string   // of the entity
+	Field []string // what was set, "" of a whole entity
+	Value any      // nil when the entity was deleted
+}
+
+// Make makes an edit, and returns nil when there is nothing to edit now, such as a plugin
+// of the guard's.
+func (g *Gateway) Make(ctx context.Context, edit Edit) (*Foreign, error) {
+	f := &Foreign{Edit: edit, At: time.Now()}
+	now, err := g.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	switch edit {
+	case EditOwn:
+		f.Path, f.Field, f.Value = g.own, []string{"config", "hour"}, 600_000.0
+	case EditWeight:
+		f.Path, f.Field, f.Value = g.targetsPath()+"/"+g.ids["target v2"], []string{"weight"}, 37.0
+	case EditRoute:
+		f.Path, f.Field, f.Value = "/routes/"+g.ids["route queue"], []string{"service"}, map[string]any{"id": g.ids["service recommendations"]}
+	case EditService:
+		f.Path, f.Field = "/services/"+g.ids["service search"], []string{"enabled"}
+		f.Value = now[f.Path]["enabled"] != true
+	case EditBeside:
+		made, err := g.Ask(ctx, http.MethodPost, "/services/"+g.ids["service queue"]+"/plugins", Entity{
+			"name": "request-size-limiting", "tags": []string{foreignTag}, "config": Entity{"allowed_payload_size": 8},
+		})
+		f.Path, f.Field, f.Value = "/plugins/"+fmt.Sprint(made["id"]), []string{"name"}, "request-size-limiting"
+		return f, err
+	case EditChange, EditDelete:
+		if f.Path = g.guards(now); f.Path == "" {
+			return nil, nil
+		}
+		if edit == EditDelete {
+			_, err := g.Ask(ctx, http.MethodDelete, f.Path, nil)
+			return f, err
+		}
+		f.Field, f.Value = []string{"config", "message"}, "ours by now"
+	}
+	return f, g.write(ctx, f)
+}
+
+// guards returns the path of a plugin that the guard has added, "" when there is none.
+func (g *Gateway) guards(now Snapshot) string {
+	for path, e := range now {
+		if actionOf(e) != "" && path != g.own {
+			return path
+		}
+	}
+	return ""
+}
+
+func (g *Gateway) write(ctx context.Context, f *Foreign) error {
+	body := any(f.Value)
+	for i := len(f.Field) - 1; i >= 0; i-- {
+		body = map[string]any{f.Field[i]: body}
+	}
+	_, err := g.Ask(ctx, http.MethodPatch, f.Path, body)
+	if err != nil && strings.Contains(err.Error(), "404") {
+		return nil // it went just now; Survived sees what is left
+	}
+	return err
+}
+
+// Survived reports whether an edit is still there, or was lost within the one round trip
+// between the guard's look and its write, for which Kong has no compare-and-set. calls are
+// those of the guard.
+func (f *Foreign) Survived(now Snapshot, calls []Call) error {
+	e := now[f.Path]
+	var value any
+	if e != nil {
+		value = map[string]any(e)
+		for _, name := range f.Field {
+			inner, _ := value.(map[string]any)
+			value = inner[name]
+		}
+	}
+	switch {
+	case f.Value == nil && e == nil, f.Value != nil && reflect.DeepEqual(value, f.Value), f.raced(calls):
+		return nil
+	default:
+		return fmt.Errorf("%s at %s: %s %v was set to %v and is %v", f.Edit, f.At.Format(clockFormat), f.Path, f.Field, f.Value, value)
+	}
+}
+
+const clockFormat = "15:04:05.000"
+
+// raced reports whether a write of the guard to the entity after the edit had been
+// decided on before it: with no look at the entity in between.
+func (f *Foreign) raced(calls []Call) bool {
+	looked := false
+	for _, c := range calls {
+		switch {
+		case c.Status == 0 || !c.At.After(f.At):
+		case c.Changes && strings.HasPrefix(c.Path, f.Path):
+			return !looked
+		case !c.Changes && f.seenBy(&c):
+			looked = true
+		}
+	}
+	return false
+}
+
+// seenBy reports whether a look of the guard shows the entity.
+func (f *Foreign) seenBy(c *Call) bool {
+	return c.Path == f.Path || c.Path == path.Dir(f.Path)
+}

@@ -1,0 +1,162 @@
+package chaos
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// Check says how a gateway differs from what it was before plus what the actions that are
+// in place do. Entities at the paths of except are not looked at.
+func (g *Gateway) Check(before, now Snapshot, inPlace []gatewarden.Action, except map[string]bool) []string {
+	want := Snapshot{}
+	for path, e := range before {
+		want[path] = clone(e)
+	}
+	var problems []string
+	for i := range inPlace {
+		if err := g.carry(want, now, &inPlace[i]); err != nil {
+			problems = append(problems, fmt.Sprintf("%s is in place, but %v", inPlace[i].ID, err))
+		}
+	}
+	paths := maps.Clone(want)
+	maps.Copy(paths, now)
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		if !except[path] {
+			problems = append(problems, differences(path, want[path], now[path])...)
+		}
+	}
+	return problems
+}
+
+// carry changes a snapshot as an action changes the gateway.
+func (g *Gateway) carry(want, now Snapshot, a *gatewarden.Action) error {
+	s := &a.Spec
+	switch {
+	case s.Weight != nil:
+		weight := float64(s.Weight.Weight)
+		if s.Kind == gatewarden.StepDrain {
+			weight = 0
+		}
+		for path, e := range want {
+			if strings.HasPrefix(path, g.targetsPath()) && slices.Contains(tagsOf(e), s.Weight.TargetTag) {
+				e["weight"] = weight
+			}
+		}
+	case s.Divert != nil:
+		return set(want, "/routes/", s.Divert.Route, "service", map[string]any{"id": idOf(want, "/services/", s.Divert.To)})
+	case s.Service != nil:
+		return set(want, "/services/", s.Service.Name, "enabled", s.Service.Enabled)
+	case s.Plugin != nil:
+		return carryPlugin(want, now, a)
+	}
+	return nil
+}
+
+// carryPlugin changes the user's plugin of that name and scope, or, where there is none,
+// looks for the guard's own and takes it for wanted when it is as the action says.
+func carryPlugin(want, now Snapshot, a *gatewarden.Action) error {
+	p := a.Spec.Plugin
+	scope := map[string]string{
+		"service": idOf(want, "/services/", p.Service), "route": idOf(want, "/routes/", p.Route), "consumer": "",
+	}
+	inScope := func(e Entity) bool {
+		for field, id := range scope {
+			if ref, _ := e[field].(map[string]any); id == "" && ref != nil || id != "" && (ref == nil || ref["id"] != id) {
+				return false
+			}
+		}
+		return e["name"] == p.Name
+	}
+	for path, e := range want {
+		if strings.HasPrefix(path, "/plugins/") && inScope(e) {
+			config, _ := e["config"].(map[string]any)
+			merge(config, p.Config)
+			tags, _ := e["tags"].([]any)
+			e["enabled"], e["tags"] = true, append(slices.Clone(tags), "gatewarden", actionTag+a.ID)
+			return nil
+		}
+	}
+	for path, e := range now {
+		if actionOf(e) != a.ID {
+			continue
+		}
+		config, _ := e["config"].(map[string]any)
+		wanted := clone(config)
+		merge(wanted, p.Config)
+		if !inScope(e) || e["enabled"] != true || !reflect.DeepEqual(map[string]any(wanted), config) {
+			return fmt.Errorf("its plugin is not as the step says: %v", e)
+		}
+		want[path] = clone(e)
+		return nil
+	}
+	return fmt.Errorf("its plugin is not there")
+}
+
+// merge lays one configuration over another, as Kong does with a PATCH.
+func merge(config, over map[string]any) {
+	for key, value := range over {
+		inner, both := config[key].(map[string]any)
+		if o, ok := value.(map[string]any); ok && both {
+			merge(inner, o)
+		} else {
+			config[key] = value
+		}
+	}
+}
+
+// set sets a field of a named entity.
+func set(s Snapshot, table, name, field string, value any) error {
+	for path, e := range s {
+		if strings.HasPrefix(path, table) && e["name"] == name {
+			e[field] = value
+			return nil
+		}
+	}
+	return fmt.Errorf("there is nothing called %s at %s", name, table)
+}
+
+// idOf returns the id of a named entity, "" for no name.
+func idOf(s Snapshot, table, name string) string {
+	for _, e := range s {
+		if name != "" && e["name"] == name {
+			if id, _ := e["id"].(string); s[table+id] != nil {
+				return id
+			}
+		}
+	}
+	return ""
+}
+
+func clone(e Entity) Entity {
+	c := make(Entity, len(e))
+	for k, v := range e {
+		if inner, ok := v.(map[string]any); ok {
+			v = map[string]any(clone(inner))
+		}
+		c[k] = v
+	}
+	return c
+}
+
+// differences compares two entities in all but the time of the last change.
+func differences(path string, want, got Entity) (out []string) {
+	switch {
+	case want == nil:
+		return []string{fmt.Sprintf("%s is there, and should not be: %s %v", path, got["name"], got["tags"])}
+	case got == nil:
+		return []string{fmt.Sprintf("%s is gone: %s %v", path, want["name"], want["tags"])}
+	}
+	fields := maps.Clone(want)
+	maps.Copy(fields, got)
+	for _, field := range slices.Sorted(maps.Keys(fields)) {
+		if field != "updated_at" && !reflect.DeepEqual(want[field], got[field]) {
+			out = append(out, fmt.Sprintf("%s (%v): %s is %v, want %v", path, want["name"], field, got[field], want[field]))
+		}
+	}
+	return out
+}

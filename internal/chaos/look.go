@@ -1,0 +1,74 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// Builds lists the builds of a job that carry the id of an action, by Jenkins' own API.
+func Builds(ctx context.Context, base, job, user, token string) ([]Build, error) {
+	path := "/job/" + strings.ReplaceAll(job, "/", "/job/") + "/api/json?tree=builds%5Bnumber,actions%5Bparameters%5Bname,value%5D%5D%5D%7B0,100%7D"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.SetBasicAuth(user, token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %s", path, resp.Status)
+	}
+	var list struct {
+		Builds []struct {
+			Number  int
+			Actions []struct {
+				Parameters []struct{ Name, Value string }
+			}
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
+		return nil, err
+	}
+	var builds []Build
+	for _, b := range list.Builds {
+		for _, a := range b.Actions {
+			for _, p := range a.Parameters {
+				if p.Name == "GATEWARDEN_ACTION" && p.Value != "" {
+					builds = append(builds, Build{b.Number, p.Value})
+				}
+			}
+		}
+	}
+	return builds, nil
+}
+
+// InOrder sorts actions by when they were begun: where two set the same, the later one
+// lies above.
+func InOrder(list []gatewarden.Action) []gatewarden.Action {
+	slices.SortStableFunc(list, func(a, b gatewarden.Action) int {
+		if a.StartedAt == nil || b.StartedAt == nil {
+			return 0
+		}
+		return a.StartedAt.Compare(*b.StartedAt)
+	})
+	return list
+}
+
+// LeaseRanOut reports whether an event is the intent to take something back whose lease
+// has run out, and how much later that was. The lease's end is told to the second.
+func LeaseRanOut(e *gatewarden.Event) (late time.Duration, ran bool) {
+	_, rest, ok := strings.Cut(e.Reason, "its lease ran out at ")
+	text, _, _ := strings.Cut(rest, " ")
+	end, err := time.Parse(time.RFC3339, text)
+	return e.At.Sub(end), ok && err == nil
+}
