@@ -26,6 +26,9 @@ func changedBy(s *gatewarden.Step) string {
 	switch {
 	case upstreamOf(s) != "":
 		return "the weights of upstream " + upstreamOf(s)
+	case s.Puts() != nil:
+		p := s.Puts()
+		return "plugin " + p.Name + " on " + gatewarden.Series{Service: p.Service, Route: p.Route, Consumer: p.Consumer}.String()
 	case s.Divert != nil:
 		return "route " + s.Divert.Route
 	case s.Service != nil:

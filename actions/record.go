@@ -46,6 +46,9 @@ func (e *Engine) record(ctx context.Context, a *action, c change) error {
 	if o := c.outcome; o != nil {
 		next.Change, next.Undo = cmp.Or(clip(o.Change), next.Change), cmp.Or(clip(o.Undo), next.Undo)
 		next.Link, next.Details = cmp.Or(clip(o.Link), next.Link), cmp.Or(clip(o.Details), next.Details)
+		if o.Memo != nil {
+			next.Memo = slices.Clone(o.Memo)
+		}
 	}
 	stamp(&next, a.Status, c.at, a.lease())
 	if c.verified {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/actions"
@@ -22,13 +24,30 @@ func (e *Executor) Orphans(ctx context.Context, known func(actionID string) bool
 		if err != nil {
 			return nil, err
 		}
-		action := actionOf(o)
-		if action != "" && known(action) {
-			continue
+		ids := actionsOf(o)
+		if slices.ContainsFunc(ids, known) {
+			continue // that one takes care of the others
+		}
+		action := makerOf(o)
+		if action == "" && len(ids) > 0 {
+			action = ids[0]
 		}
 		orphans = append(orphans, actions.Orphan{ID: stringIn(o, "id"), Action: action, Change: orphanChange(o, action)})
 	}
 	return orphans, nil
+}
+
+// makerOf returns the action for which the guard made a plugin, "" when that was there
+// before.
+func makerOf(plugin object) string {
+	for _, t := range stringsIn(plugin["tags"]) {
+		for _, prefix := range []string{actionTag, makerTag} {
+			if id, ok := strings.CutPrefix(t, prefix); ok && pluginID(id) == stringIn(plugin, "id") {
+				return id
+			}
+		}
+	}
+	return ""
 }
 
 func orphanChange(plugin object, action string) string {
@@ -50,7 +69,7 @@ func (e *Executor) RemoveOrphan(ctx context.Context, o actions.Orphan) error {
 	if err != nil || current == nil {
 		return err
 	}
-	if actionOf(current) != o.Action {
+	if makerOf(current) != o.Action {
 		return nil // somebody took the mark off, so it is theirs
 	}
 	e.log.Warn("removing a plugin of an action that nobody knows", "action", o.Action, "plugin", o.ID)

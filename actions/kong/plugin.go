@@ -20,6 +20,7 @@ import (
 const (
 	tag       = "gatewarden"
 	actionTag = "gatewarden-action:"
+	makerTag  = "gatewarden-made-by:" // of a plugin that the guard made for an action which is gone, while others lie on it
 )
 
 // namespace is the UUID of the ids that are made from actions' ids, drawn once.
@@ -41,6 +42,9 @@ type pluginMemo struct {
 	Before  json.RawMessage `json:"before,omitempty"`  // the user's plugin; none when the guard made its own
 	Alone   bool            `json:"alone,omitempty"`   // the step's configuration replaced the user's, because the two do not merge
 	Written json.RawMessage `json:"written,omitempty"` // as Kong showed it once the step was done
+	Seq     int             `json:"seq,omitempty"`     // which write of the plugin Written is of, among all its layers
+	Laid    int             `json:"laid,omitempty"`    // its place among the layers, from below
+	Maker   string          `json:"maker,omitempty"`   // the action whose plugin it is, when that is another one
 }
 
 func (m *pluginMemo) own() bool { return len(m.Before) == 0 }
@@ -62,25 +66,11 @@ func (e *Executor) preparePlugin(ctx context.Context, a gatewarden.Action) (*plu
 		return m, nil
 	}
 	m.Plugin = stringIn(found, "id")
-	if holder := actionOf(found); holder != "" {
-		conflict := gatewarden.Errorf(gatewarden.Conflict, "plugin %s %s is held by action %s", step.Name, where(step), holder)
-		if holder == a.ID {
-			return nil, conflict.WithHint("what was there before it is not known any more; take the tag %s off the plugin to make it yours as it is", actionTag+holder)
-		}
-		return nil, conflict.WithHint("it comes free when that action is reverted; if no such action is in place any more, take the tag %s off the plugin", actionTag+holder)
+	if len(actionsOf(found)) > 0 {
+		return e.prepareOn(a, m, found)
 	}
 	m.Before, err = encode(found, nil)
 	return m, err
-}
-
-// actionOf returns the id of the action that a plugin's tags name, "" if none.
-func actionOf(plugin object) string {
-	for _, t := range stringsIn(plugin["tags"]) {
-		if id, ok := strings.CutPrefix(t, actionTag); ok {
-			return id
-		}
-	}
-	return ""
 }
 
 // where says the step's scope in words.
@@ -124,6 +114,7 @@ func (e *Executor) applyPlugin(ctx context.Context, a gatewarden.Action, save fu
 			found = false
 			continue
 		}
+		m.Seq = e.nextSeq(m)
 		if m.Written, err = encode(written, nil); err != nil {
 			return gatewarden.Outcome{}, err
 		}
@@ -146,10 +137,17 @@ func (e *Executor) putPlugin(ctx context.Context, a gatewarden.Action, m *plugin
 	if err != nil {
 		return nil, false, err
 	}
-	if current != nil && len(missing(a, m, config, current)) == 0 {
+	marked := slices.Contains(actionsOf(current), a.ID)
+	laid := e.laidBeside(m, current)
+	_, buried := e.buries(m, current)
+	switch {
+	case current != nil && len(missing(a, m, config, current)) == 0, marked && (buried || len(laid) > 0):
 		return current, false, nil
-	}
-	if m.own() {
+	case buried, len(laid) > 0 && strangerOn(current, laid) != "", len(laid) == 0 && !marked && m.own() && m.Plugin != pluginID(a.ID):
+		return nil, true, nil // not as it was when the memo was made
+	case len(laid) > 0:
+		written, err = e.layOn(ctx, a, m, laid, current, config, func(m *pluginMemo) error { return saveMemo(m, save) })
+	case m.own():
 		written, err = e.client.write(ctx, http.MethodPut, m.Plugin, ownBody(a, m.Scope, config))
 		if gatewarden.ErrorCode(err) == gatewarden.Conflict && written == nil {
 			again, lookErr := e.occupied(ctx, a, m)
@@ -157,12 +155,12 @@ func (e *Executor) putPlugin(ctx context.Context, a gatewarden.Action, m *plugin
 				return nil, again, lookErr
 			}
 		}
-	} else {
+	default:
 		before, parseErr := parseObject(m.Before)
 		if parseErr != nil {
 			return nil, false, parseErr
 		}
-		if current == nil || actionOf(current) != a.ID && !same(timeless(before), timeless(current)) {
+		if current == nil || !marked && !same(timeless(before), timeless(current)) {
 			return nil, true, nil
 		}
 		written, err = e.patchPlugin(ctx, a, m, before, config, save)
@@ -195,7 +193,7 @@ func missing(a gatewarden.Action, m *pluginMemo, config any, plugin object) []st
 	if !m.Scope.covers(plugin) {
 		out = append(out, "the scope: not "+where(a.Spec.Plugin))
 	}
-	if actionOf(plugin) != a.ID {
+	if !slices.Contains(actionsOf(plugin), a.ID) {
 		out = append(out, "tags: no "+actionTag+a.ID)
 	}
 	return out
@@ -250,10 +248,28 @@ func tagged(before object, action string) []any {
 func (e *Executor) pluginOutcome(a gatewarden.Action, m *pluginMemo) (gatewarden.Outcome, error) {
 	step := a.Spec.Plugin
 	out := gatewarden.Outcome{Status: gatewarden.ActionApplied}
+	written, err := parseObject(m.Written)
+	if err != nil {
+		return out, err
+	}
 	what := fmt.Sprintf("plugin %s %s", step.Name, where(step))
 	settings := ""
 	if config, err := plain(step.Config); err == nil && len(step.Config) > 0 && !holdsSecret(config) {
 		settings = " " + compact(config)
+	}
+	if others := e.laidBeside(m, written); len(others) > 0 {
+		rest, err := composed(step, m, others)
+		if err != nil {
+			return gatewarden.Outcome{}, err
+		}
+		var ids []string
+		for _, l := range others {
+			ids = append(ids, l.action.ID)
+		}
+		out.Reason = "it lies on what " + strings.Join(ids, " and ") + " has set; Kong's workers take it up within seconds"
+		out.Change = what + ": changed, on top of " + strings.Join(ids, ", ") + settings
+		out.Undo, err = e.putByHand(a, m, rest)
+		return out, err
 	}
 	if m.own() {
 		out.Reason = "the plugin is in place; Kong's workers take it up within seconds"
@@ -265,27 +281,13 @@ func (e *Executor) pluginOutcome(a gatewarden.Action, m *pluginMemo) (gatewarden
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
-	written, err := parseObject(m.Written)
-	if err != nil {
-		return gatewarden.Outcome{}, err
-	}
-	out.Undo, err = e.undoByHand(a, m, timeless(before))
+	out.Undo, err = e.putByHand(a, m, timeless(before))
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
 	out.Reason = "the plugin that was there is changed; Kong's workers take it up within seconds"
 	out.Change = what + ": " + strings.Join(differences("", without(before, "updated_at", "tags"), without(written, "updated_at", "tags")), "; ")
 	return out, nil
-}
-
-// undoByHand returns the command that gives the user's plugin back: one that needs
-// no guard, or, where that would show a secret, the guard's own.
-func (e *Executor) undoByHand(a gatewarden.Action, m *pluginMemo, before object) (string, error) {
-	if holdsSecret(before) {
-		return "gatewarden actions revert " + a.ID, nil
-	}
-	body, err := encode(before, nil)
-	return e.client.curl(http.MethodPut, "/plugins/"+m.Plugin, body), err
 }
 
 func (e *Executor) revertPlugin(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
@@ -301,6 +303,13 @@ func (e *Executor) revertPlugin(ctx context.Context, a gatewarden.Action) (gatew
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
+	if above, buried := e.buries(m, current); buried {
+		return left("somebody else changed the plugin before "+above.action.ID+" did", "plugin "+a.Spec.Plugin.Name+" "+where(a.Spec.Plugin), nil, ""), nil
+	}
+	if laid := e.laidBeside(m, current); len(laid) > 0 {
+		return e.takeOff(ctx, a, m, current, laid)
+	}
+	m = e.latest(m)
 	if m.own() {
 		return e.removeOwn(ctx, a, m, current)
 	}
@@ -342,7 +351,7 @@ func (e *Executor) giveBack(ctx context.Context, a gatewarden.Action, m *pluginM
 		return gatewarden.Outcome{}, err
 	}
 	body := timeless(before)
-	undo, err := e.undoByHand(a, m, body)
+	undo, err := e.putByHand(a, m, body)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
@@ -383,7 +392,7 @@ func changedSince(a gatewarden.Action, m *pluginMemo, current object) ([]string,
 		// A repeated PUT of our own plugin may have set its times anew.
 		return differences("", without(written, "updated_at", "created_at"), without(current, "updated_at", "created_at")), nil
 	}
-	if actionOf(current) != a.ID {
+	if !slices.Contains(actionsOf(current), a.ID) {
 		return []string{"tags: no " + actionTag + a.ID}, nil
 	}
 	config, err := plain(a.Spec.Plugin.Config)

@@ -1,0 +1,342 @@
+package kong
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// Plugin steps of several actions on one plugin lie on top of one another. The plugin's
+// tags say which of them are laid; their memos and steps say what each has set. At the
+// bottom, the ground, lies the user's plugin, or nothing. What is in place is that, with the
+// configurations of the layers merged into it, the later ones over the earlier: a layer is
+// laid by a merge, and taken away by writing what the rest comes to. When somebody else
+// changes a plugin with layers on it, that is the ground of those laid later, and the
+// earlier ones leave it alone.
+
+// pluginLayer is one such action.
+type pluginLayer struct {
+	action gatewarden.Action // as a plugin step
+	memo   *pluginMemo
+}
+
+// pluginStep returns the action as the plugin step that it is.
+func pluginStep(a gatewarden.Action) gatewarden.Action {
+	if a.Spec.Adaptive != nil {
+		return asPlugin(a)
+	}
+	return a
+}
+
+// pluginLayers returns the other actions that are known to have changed a plugin, the
+// lowest first.
+func (e *Executor) pluginLayers(plugin string) (all []pluginLayer) {
+	for i := range e.others {
+		if e.others[i].Spec.Puts() == nil {
+			continue
+		}
+		m := &pluginMemo{}
+		if found, err := decode(e.others[i], m); err != nil || !found || m.Plugin != plugin {
+			continue
+		}
+		all = append(all, pluginLayer{pluginStep(e.others[i]), m})
+	}
+	slices.SortFunc(all, func(a, b pluginLayer) int {
+		return cmp.Or(cmp.Compare(a.memo.Laid, b.memo.Laid), begunAt(&a.action).Compare(begunAt(&b.action)), cmp.Compare(a.action.ID, b.action.ID))
+	})
+	return all
+}
+
+// beside returns those of the layers on the same ground.
+func (e *Executor) beside(m *pluginMemo) []pluginLayer {
+	return slices.DeleteFunc(e.pluginLayers(m.Plugin), func(l pluginLayer) bool { return !bytes.Equal(l.memo.Before, m.Before) })
+}
+
+// laidBeside returns those of them that lie on the plugin now.
+func (e *Executor) laidBeside(m *pluginMemo, plugin object) []pluginLayer {
+	return slices.DeleteFunc(e.beside(m), func(l pluginLayer) bool { return !l.on(plugin) })
+}
+
+// buries returns a later layer on the plugin that has another ground than m, and so lies on what
+// somebody else made of it.
+func (e *Executor) buries(m *pluginMemo, plugin object) (pluginLayer, bool) {
+	for _, l := range e.pluginLayers(m.Plugin) {
+		if l.on(plugin) && l.memo.Laid > m.Laid && !bytes.Equal(l.memo.Before, m.Before) {
+			return l, true
+		}
+	}
+	return pluginLayer{}, false
+}
+
+// on reports whether the layer lies on the plugin.
+func (l *pluginLayer) on(plugin object) bool {
+	return l.action.Status.InPlace() && slices.Contains(actionsOf(plugin), l.action.ID)
+}
+
+func begunAt(a *gatewarden.Action) time.Time {
+	if a.StartedAt == nil {
+		return time.Time{}
+	}
+	return *a.StartedAt
+}
+
+// actionsOf returns the ids of the actions that a plugin's tags name.
+func actionsOf(plugin object) (ids []string) {
+	for _, t := range stringsIn(plugin["tags"]) {
+		if id, ok := strings.CutPrefix(t, actionTag); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// prepareOn makes the memo of a step on a plugin that has layers already.
+func (e *Executor) prepareOn(a gatewarden.Action, m *pluginMemo, found object) (*pluginMemo, error) {
+	laid := slices.DeleteFunc(e.pluginLayers(m.Plugin), func(l pluginLayer) bool { return !l.on(found) })
+	if stranger := strangerOn(found, laid); stranger != "" {
+		conflict := gatewarden.Errorf(gatewarden.Conflict, "plugin %s %s is held by action %s", a.Spec.Plugin.Name, where(a.Spec.Plugin), stranger)
+		if stranger == a.ID {
+			return nil, conflict.WithHint("what was there before it is not known any more; take the tag %s off the plugin to make it yours as it is", actionTag+a.ID)
+		}
+		return nil, conflict.WithHint("it comes free when that action is reverted; if no such action is in place any more, take the tag %s off the plugin", actionTag+stranger)
+	}
+	top := laid[len(laid)-1]
+	m.Laid = top.memo.Laid + 1
+	changed, err := e.touched(top.action, top.memo, found)
+	if err != nil {
+		return nil, err
+	}
+	if len(changed) > 0 {
+		m.Before, err = encode(found, nil)
+		return m, err
+	}
+	m.Before = top.memo.Before
+	for _, l := range laid {
+		m.Maker = cmp.Or(m.Maker, l.memo.Maker)
+		if l.memo.Plugin == pluginID(l.action.ID) {
+			m.Maker = l.action.ID
+		}
+	}
+	return m, nil
+}
+
+// strangerOn returns an action that the plugin's tags name and that is neither one of the
+// layers nor part of the ground of the highest, "" when there is none.
+func strangerOn(plugin object, laid []pluginLayer) string {
+	var ground []string
+	if n := len(laid); n > 0 && !laid[n-1].memo.own() {
+		if before, err := parseObject(laid[n-1].memo.Before); err == nil {
+			ground = actionsOf(before)
+		}
+	}
+	for _, id := range actionsOf(plugin) {
+		if !slices.Contains(ground, id) && !slices.ContainsFunc(laid, func(l pluginLayer) bool { return l.action.ID == id }) {
+			return id
+		}
+	}
+	return ""
+}
+
+// layOn lays the step on top of the layers that are there already.
+func (e *Executor) layOn(ctx context.Context, a gatewarden.Action, m *pluginMemo, laid []pluginLayer, current object, config any, save func(*pluginMemo) error) (object, error) {
+	tags, _ := current["tags"].([]any)
+	body := object{"enabled": true, "tags": append(slices.Clone(tags), actionTag+a.ID)}
+	if config != nil {
+		body["config"] = config
+	}
+	written, err := e.client.write(ctx, http.MethodPatch, m.Plugin, body)
+	if !badRequest(err) {
+		return written, err
+	}
+	e.log.Warn("the step's configuration does not merge with what other steps have set, so it replaces it", "action", a.ID, "plugin", m.Plugin, "error", err)
+	m.Alone = true
+	if err := save(m); err != nil {
+		return nil, err
+	}
+	whole, err := composed(a.Spec.Plugin, m, append(slices.Clone(laid), pluginLayer{a, m}))
+	if err != nil {
+		return nil, err
+	}
+	return e.client.write(ctx, http.MethodPut, m.Plugin, whole)
+}
+
+// composed returns the body of the plugin with these layers on it, the lowest first.
+func composed(step *gatewarden.PluginStep, m *pluginMemo, layers []pluginLayer) (object, error) {
+	body := m.Scope.references()
+	body["name"] = step.Name
+	var config object
+	if !m.own() {
+		before, err := parseObject(m.Before)
+		if err != nil {
+			return nil, err
+		}
+		body = timeless(before)
+		config, _ = before["config"].(object)
+	}
+	tags, _ := body["tags"].([]any)
+	tags = append(slices.Clone(tags), tag)
+	set, made := object{}, false
+	for _, l := range layers {
+		raw, err := plain(l.action.Spec.Plugin.Config)
+		if err != nil {
+			return nil, err
+		}
+		own, _ := raw.(object)
+		if l.memo.Alone {
+			config = nil
+		}
+		config, set = over(config, own), over(set, own)
+		tags = append(tags, actionTag+l.action.ID)
+		made = made || m.Plugin == pluginID(l.action.ID)
+	}
+	if m.own() && !made && m.Maker != "" {
+		tags = append(tags, makerTag+m.Maker)
+	}
+	for key := range config {
+		// Kong shows some nested fields a second time under a flat name: what follows
+		// from a field that is set anew must not contradict it.
+		if _, isSet := set[key]; !isSet && follows(key, set) {
+			delete(config, key)
+		}
+	}
+	body["tags"], body["enabled"] = tags, true
+	if len(config) > 0 {
+		body["config"] = config
+	}
+	return body, nil
+}
+
+// over returns a with b merged into it, as Kong merges a PATCH: records field by field,
+// everything else as a whole.
+func over(a, b object) object {
+	out := maps.Clone(a)
+	if out == nil {
+		out = object{}
+	}
+	for key, value := range b {
+		inner, isRecord := value.(object)
+		if was, wasRecord := out[key].(object); isRecord && wasRecord {
+			value = over(was, inner)
+		}
+		out[key] = value
+	}
+	return out
+}
+
+// takeOff takes the step from a plugin on which others lie, too, and writes what the rest
+// comes to.
+func (e *Executor) takeOff(ctx context.Context, a gatewarden.Action, m *pluginMemo, current object, laid []pluginLayer) (gatewarden.Outcome, error) {
+	what := fmt.Sprintf("plugin %s %s", a.Spec.Plugin.Name, where(a.Spec.Plugin))
+	var ids []string
+	for _, l := range laid {
+		ids = append(ids, l.action.ID)
+	}
+	rest := "what " + strings.Join(ids, " and ") + " has set"
+	if !slices.Contains(actionsOf(current), a.ID) {
+		return reverted("nothing of it is there; "+rest+" stays", what+": "+rest), nil
+	}
+	whole, err := composed(a.Spec.Plugin, m, laid)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	changed, err := e.touched(a, m, current)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	if len(changed) > 0 {
+		undo, err := e.putByHand(a, m, whole)
+		return left("somebody else changed the plugin since", what, changed, undo), err
+	}
+	now, err := e.client.write(ctx, http.MethodPut, m.Plugin, whole)
+	if badRequest(err) {
+		// The rest alone is nothing that Kong takes: it stays as it is, without the mark.
+		e.log.Warn("what other steps have set is not valid by itself, so what this one had set stays until they are undone", "action", a.ID, "plugin", m.Plugin, "error", err)
+		now, err = e.client.write(ctx, http.MethodPatch, m.Plugin, object{"tags": whole["tags"]})
+	}
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	out := reverted("it is taken away; "+rest+" stays", what+": "+rest)
+	out.Memo, err = e.noted(m, now)
+	return out, err
+}
+
+// noted returns the memo of a step that ended with what Kong shows now, for those that stay.
+func (e *Executor) noted(m *pluginMemo, now object) (_ json.RawMessage, err error) {
+	after := *m
+	after.Seq = e.nextSeq(m)
+	if after.Written, err = encode(now, nil); err != nil {
+		return nil, err
+	}
+	return encode(after, nil)
+}
+
+// nextSeq returns the number of the next write of a plugin.
+func (e *Executor) nextSeq(m *pluginMemo) int {
+	last := m.Seq
+	for _, l := range e.pluginLayers(m.Plugin) {
+		last = max(last, l.memo.Seq)
+	}
+	return last + 1
+}
+
+// latest returns the memo with what was written last to the plugin, be it by another step.
+func (e *Executor) latest(m *pluginMemo) *pluginMemo {
+	last := *m
+	for _, l := range e.beside(m) {
+		if l.memo.Seq > last.Seq && len(l.memo.Written) > 0 {
+			last.Seq, last.Written = l.memo.Seq, l.memo.Written
+		}
+	}
+	return &last
+}
+
+// touched lists what somebody else has changed of a plugin with several layers. While one
+// of these is on its way, what it may have written is not held against anybody.
+func (e *Executor) touched(a gatewarden.Action, m *pluginMemo, current object) ([]string, error) {
+	last := e.latest(m)
+	if len(last.Written) == 0 {
+		return nil, nil
+	}
+	written, err := parseObject(last.Written)
+	if err != nil {
+		return nil, err
+	}
+	changed := differences("", without(written, "updated_at", "created_at"), without(current, "updated_at", "created_at"))
+	settled, set := len(m.Written) > 0, object{}
+	for _, l := range append(e.beside(m), pluginLayer{a, m}) {
+		raw, err := plain(l.action.Spec.Plugin.Config)
+		if err != nil {
+			return nil, err
+		}
+		own, _ := raw.(object)
+		set = over(set, own)
+		if l.action.ID != a.ID {
+			settled = settled && l.action.Status != gatewarden.ActionStarted && l.action.Status != gatewarden.ActionReverting
+		}
+		settled = settled && l.action.Limit == nil // it is written without being noted
+	}
+	if len(changed) == 0 || settled {
+		return changed, nil
+	}
+	return touchedBeside(written, current, set), nil
+}
+
+// putByHand returns the command that writes a plugin whole; where that would show a secret,
+// the guard's own.
+func (e *Executor) putByHand(a gatewarden.Action, m *pluginMemo, body object) (string, error) {
+	if holdsSecret(body) {
+		return "gatewarden actions revert " + a.ID, nil
+	}
+	raw, err := encode(body, nil)
+	return e.client.curl(http.MethodPut, "/plugins/"+m.Plugin, raw), err
+}
