@@ -44,9 +44,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Time until the first lease of a policy's actions runs out.",
 		}, []string{"policy"}),
 		calls: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "gatewarden_actions_call_duration_seconds",
-			Help:    "How long one call of an executor took (prepare, apply, revert).",
-			Buckets: prometheus.ExponentialBuckets(0.005, 4, 10),
+			Name:                        "gatewarden_actions_call_duration_seconds",
+			Help:                        "How long one call of an executor took (prepare, apply, revert).",
+			Buckets:                     prometheus.ExponentialBuckets(0.005, 4, 10),
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"kind", "call"}),
 		retries: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatewarden_actions_retries_total",

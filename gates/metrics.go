@@ -1,6 +1,8 @@
 package gates
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -44,9 +46,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Requests that were shown to the judges of runs, by track.",
 		}, []string{"canary", "track"}),
 		appends: f.NewHistogram(prometheus.HistogramOpts{
-			Name:    "gatewarden_gates_log_append_seconds",
-			Help:    "How long it took to make observations durable; batches that wait meanwhile go together.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 13),
+			Name:                        "gatewarden_gates_log_append_seconds",
+			Help:                        "How long it took to make observations durable; batches that wait meanwhile go together.",
+			Buckets:                     prometheus.ExponentialBuckets(0.0005, 2, 13),
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}),
 		appendFails: f.NewCounter(prometheus.CounterOpts{
 			Name: "gatewarden_gates_log_append_failures_total",

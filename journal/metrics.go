@@ -36,9 +36,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Live readers that were too slow and were cut off.",
 		}),
 		append: f.NewHistogram(prometheus.HistogramOpts{
-			Name:    "gatewarden_journal_append_duration_seconds",
-			Help:    "How long it took until an event was durable.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+			Name:                        "gatewarden_journal_append_duration_seconds",
+			Help:                        "How long it took until an event was durable.",
+			Buckets:                     prometheus.ExponentialBuckets(0.0005, 2, 14),
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}),
 	}
 }

@@ -1,6 +1,10 @@
 package kong
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 type metrics struct {
 	requests *prometheus.CounterVec
@@ -14,9 +18,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Requests to the Admin API by method and status; the status is none when no answer came.",
 		}, []string{"method", "status"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "gatewarden_kong_request_duration_seconds",
-			Help:    "How long the Admin API took to answer.",
-			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+			Name:                        "gatewarden_kong_request_duration_seconds",
+			Help:                        "How long the Admin API took to answer.",
+			Buckets:                     []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}),
 	}
 	if r != nil {

@@ -1,6 +1,8 @@
 package kongmetrics
 
 import (
+	"time"
+
 	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,7 +24,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}, []string{"outcome"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gatewarden_kongmetrics_look_seconds", Help: "How long a node took to answer, and the answer to be read.",
-			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+			Buckets:                     []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}),
 		resets: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gatewarden_kongmetrics_resets_total", Help: "Times that a node's counters began anew, because it restarted.",
