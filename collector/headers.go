@@ -33,6 +33,9 @@ func (h *Headers) Set(request, response []string) {
 	h.wanted.Store(&wanted)
 }
 
+// Asked reports whether any header is asked for.
+func (h *Headers) Asked() bool { return len(h.names()) > 0 }
+
 // names returns what is asked for, without values; nobody changes it.
 func (h *Headers) names() []gatewarden.Header {
 	if h == nil {
