@@ -97,14 +97,14 @@ func (f *follower) begin(ctx context.Context, id string, req api.RunRequest) (ga
 	var run gatewarden.Run
 	err := f.persist(ctx, func() error {
 		if id != "" {
-			return f.ask(ctx, answerIn, http.MethodGet, f.runPath(id), nil, &run)
+			return f.ask(ctx, f.patience(0), http.MethodGet, f.runPath(id), nil, &run)
 		}
 		// The answer to a start is waited for a little even when we are told to end: it
 		// names what is to be cancelled.
 		starting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		defer cancel()
 		defer context.AfterFunc(ctx, func() { time.AfterFunc(lingering, cancel) })()
-		return f.ask(starting, answerIn, http.MethodPost, f.canaryPath(), req, &run)
+		return f.ask(starting, f.patience(0), http.MethodPost, f.canaryPath(), req, &run)
 	})
 	if err != nil {
 		return nothing, err
@@ -170,7 +170,14 @@ func (f *follower) look(ctx context.Context, run, next *gatewarden.Run) error {
 	}
 	query := url.Values{"wait": {gatewarden.Duration(wait).String()}, "seen": {string(run.State)}}
 	*next = gatewarden.Run{} // of an answer before that broke off
-	return f.ask(ctx, wait+answerIn, http.MethodGet, f.runPath(run.ID)+"?"+query.Encode(), nil, next)
+	return f.ask(ctx, f.patience(wait), http.MethodGet, f.runPath(run.ID)+"?"+query.Encode(), nil, next)
+}
+
+// patience is how long one request may take which the guard is to answer after wait: a
+// guard that takes requests and says nothing is no more reachable than one that is gone.
+func (f *follower) patience(wait time.Duration) time.Duration {
+	left := f.unreachable - time.Since(f.heard)
+	return min(wait+answerIn, max(left, wait+time.Second))
 }
 
 // ask sends one request for a run, and expects an answer in time.

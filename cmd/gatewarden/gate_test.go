@@ -137,6 +137,30 @@ func TestANetworkThatSwallowsEverythingIsNoticed(t *testing.T) {
 	})
 }
 
+func TestAGuardThatSaysNothingIsWaitedForNoLongerThanOneThatIsAway(t *testing.T) {
+	for name, from := range map[string]time.Duration{"from the start": 0, "in the middle": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := orders(course{ends: 10 * time.Minute, as: gatewarden.RunPass})
+				began := time.Now()
+				g.trouble = func(_ int, r *http.Request) (int, error) {
+					if time.Since(began) < from {
+						return 0, nil
+					}
+					<-r.Context().Done()
+					return 0, r.Context().Err()
+				}
+				f := follows(g, "orders")
+				f.unreachable = 3 * time.Second
+				f.check(t, f.start(t.Context()), 1, "there was no answer for")
+				if took := time.Since(began) - from; took > 5*time.Second {
+					t.Errorf("it gave up %s after the guard fell silent", took)
+				}
+			})
+		})
+	}
+}
+
 func TestAProxysTroubleIsNoAnswer(t *testing.T) {
 	for _, status := range []int{502, 503, 504, 429} {
 		synctest.Test(t, func(t *testing.T) {
