@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"strconv"
@@ -18,6 +19,29 @@ func CheckAddress(kind, key, address string) error {
 	}
 	return gatewarden.Errorf(gatewarden.Invalid, "%s: %s: %q is no address to listen at", kind, key, address).
 		WithHint(`write ":9514" for every interface, or "127.0.0.1:9514"`)
+}
+
+// Listen listens at an address over TCP, with TLS when files are given; over that, one of
+// protocols is agreed on. The error has the code Conflict when the address is taken, and
+// Invalid when the certificate cannot be read.
+func Listen(env Env, address string, files *TLSFiles, protocols ...string) (net.Listener, error) {
+	var tlsConfig *tls.Config
+	if files != nil {
+		var err error
+		if tlsConfig, err = files.config(env); err != nil {
+			return nil, err
+		}
+		tlsConfig.NextProtos = protocols
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return nil, listening(address, err)
+	}
+	if tlsConfig != nil {
+		listener = tls.NewListener(listener, tlsConfig)
+	}
+	return listener, nil
 }
 
 // listening explains why an address cannot be listened at.

@@ -65,6 +65,25 @@ func newDatagramMetrics(reg prometheus.Registerer) (*datagramMetrics, error) {
 	return m, errors.Join(r.errs...)
 }
 
+// spanMetrics are those of the sources that bring spans.
+type spanMetrics struct {
+	received prometheus.Counter
+	accepted prometheus.Counter
+	rejected prometheus.Counter
+	refused  prometheus.Counter
+}
+
+func newSpanMetrics(reg prometheus.Registerer) (*spanMetrics, error) {
+	r := registrar{reg: reg}
+	m := &spanMetrics{
+		received: r.counter("gatewarden_collector_span_received_bytes_total", "Bytes of bodies with spans, decompressed."),
+		accepted: r.counter("gatewarden_collector_spans_accepted_total", "Spans that were handed on."),
+		rejected: r.counter("gatewarden_collector_spans_rejected_total", "Spans that were left out of bodies that are good otherwise: ids of zeros, no service, impossible times."),
+		refused:  r.counter("gatewarden_collector_span_bodies_refused_total", "Bodies with spans that were refused as a whole: broken, too large, too many at once."),
+	}
+	return m, errors.Join(r.errs...)
+}
+
 // registrar registers metrics. Those that are registered already go on: a source may
 // have two streams, or take the place of another.
 type registrar struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,14 +59,14 @@ type SpanDraft struct {
 	legacy, stable int       // statuses by the old and by the new name
 }
 
-// maxSpanName is the longest name of a service, a version or an operation, in bytes. What is
+// MaxSpanName is the longest name of a service, a version or an operation, in bytes. What is
 // longer is cut.
-const maxSpanName = 256
+const MaxSpanName = 256
 
 // Name returns a name as it is kept: valid, and not too long.
 func Name(s string) string {
-	if len(s) > maxSpanName {
-		s = s[:maxSpanName]
+	if len(s) > MaxSpanName {
+		s = s[:MaxSpanName]
 	}
 	return strings.ToValidUTF8(s, "�")
 }
@@ -137,19 +138,26 @@ func failsGRPC(text string) bool {
 }
 
 func kindOf(text string) gatewarden.SpanKind {
-	switch k := gatewarden.SpanKind(strings.ToLower(text)); k {
-	case gatewarden.SpanServer, gatewarden.SpanClient, gatewarden.SpanProducer, gatewarden.SpanConsumer:
+	k := gatewarden.SpanKind(strings.ToLower(text))
+	if slices.Contains(kinds(), k) {
 		return k
 	}
 	return gatewarden.SpanInternal
 }
 
+// kinds are those that OTLP has, by their numbers.
+func kinds() []gatewarden.SpanKind {
+	const unspecified = gatewarden.SpanInternal
+	return []gatewarden.SpanKind{
+		unspecified, gatewarden.SpanInternal, gatewarden.SpanServer, gatewarden.SpanClient, gatewarden.SpanProducer, gatewarden.SpanConsumer,
+	}
+}
+
 // KindNumber takes the kind by its number in OTLP.
 func (d *SpanDraft) KindNumber(n uint64) {
-	kinds := [...]gatewarden.SpanKind{2: gatewarden.SpanServer, gatewarden.SpanClient, gatewarden.SpanProducer, gatewarden.SpanConsumer}
 	d.Kind = gatewarden.SpanInternal
-	if n >= 2 && n < uint64(len(kinds)) {
-		d.Kind = kinds[n]
+	if known := kinds(); n < uint64(len(known)) {
+		d.Kind = known[n]
 	}
 }
 

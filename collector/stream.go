@@ -2,7 +2,6 @@ package collector
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -45,18 +44,8 @@ func ListenStream(env Env, cfg StreamConfig, feed *Feed) (*Stream, error) {
 		cfg: cfg, feed: feed, log: env.Log.With("source", env.Name), metrics: metrics,
 		slots: make(chan struct{}, cfg.MaxConnections), now: time.Now,
 	}
-	var tlsConfig *tls.Config
-	if cfg.TLS != nil {
-		if tlsConfig, err = cfg.TLS.config(env); err != nil {
-			return nil, err
-		}
-	}
-	var lc net.ListenConfig
-	if s.listener, err = lc.Listen(context.Background(), "tcp", cfg.Listen); err != nil {
-		return nil, listening(cfg.Listen, err)
-	}
-	if tlsConfig != nil {
-		s.listener = tls.NewListener(s.listener, tlsConfig)
+	if s.listener, err = Listen(env, cfg.Listen, cfg.TLS); err != nil {
+		return nil, err
 	}
 	return s, nil
 }

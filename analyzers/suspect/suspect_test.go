@@ -2,6 +2,7 @@ package suspect
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -39,9 +40,7 @@ func usualWorld() world {
 
 func (w world) with(service string, c call) world {
 	other := world{}
-	for k, v := range w {
-		other[k] = v
-	}
+	maps.Copy(other, w)
 	other[service] = c
 	return other
 }
