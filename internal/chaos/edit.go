@@ -32,8 +32,10 @@ type Foreign struct {
 	Edit  Edit
 	At    time.Time
 	Path  string   // of the entity
-	Field []string // what was set, "" of a whole entity
+	Field []string // what was set, none of a whole entity
 	Value any      // nil when the entity was deleted
+
+	Action string // whose plugin it was, "" when it was not the guard's
 }
 
 // Make makes an edit, and returns nil when there is nothing to edit now, such as a plugin
@@ -64,6 +66,7 @@ func (g *Gateway) Make(ctx context.Context, edit Edit) (*Foreign, error) {
 		if f.Path = g.guards(now); f.Path == "" {
 			return nil, nil
 		}
+		f.Action = actionOf(now[f.Path])
 		if edit == EditDelete {
 			_, err := g.Ask(ctx, http.MethodDelete, f.Path, nil)
 			return f, err

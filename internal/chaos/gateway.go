@@ -102,9 +102,15 @@ func (g *Gateway) Remove(ctx context.Context) error {
 			}
 		}
 	}
-	for _, path := range slices.Backward(g.made) {
-		if _, err := g.Ask(ctx, http.MethodDelete, path, nil); err != nil {
-			return err
+	// Somebody may have led a route to another service, which cannot go before it.
+	for _, routes := range []bool{true, false} {
+		for _, path := range slices.Backward(g.made) {
+			if strings.HasPrefix(path, "/routes/") != routes {
+				continue
+			}
+			if _, err := g.Ask(ctx, http.MethodDelete, path, nil); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
