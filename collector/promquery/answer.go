@@ -19,7 +19,7 @@ import (
 type problem struct {
 	outcome string        // of the metric
 	after   time.Duration // how long the server wants to be left alone; 0 when it does not say
-	err     error
+	err     *gatewarden.Error
 }
 
 func (p *problem) Error() string { return p.err.Error() }
@@ -34,9 +34,7 @@ func refusal(format string, args ...any) *problem {
 }
 
 func (p *problem) hint(format string, args ...any) *problem {
-	if e, ok := p.err.(*gatewarden.Error); ok {
-		p.err = e.WithHint(format, args...)
-	}
+	p.err = p.err.WithHint(format, args...)
 	return p
 }
 

@@ -3,13 +3,13 @@ package promquery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
-	"github.com/gatewarden/gatewarden/collector"
 )
 
 // follower counts the events of one query. It belongs to one goroutine, but for state.
@@ -273,21 +273,23 @@ func (f *follower) accept(ctx context.Context, records []gatewarden.Record, cove
 			}
 		}
 	}
-	ctx = context.WithoutCancel(ctx)
-	err := error(nil)
-	if env.Checkpoints == nil {
-		err = env.Sink.Accept(ctx, env.Name, records)
-	} else {
-		value, broken := next.encode()
-		if broken != nil {
-			return gatewarden.Errorf(gatewarden.Internal, "writing down how far a query was counted: %w", broken)
-		}
-		err = env.Checkpoints.Accept(ctx, env.Name, records, map[string][]byte{f.name: value})
-	}
-	if err != nil {
+	if err := f.keep(context.WithoutCancel(ctx), records, next); err != nil {
 		return gatewarden.Errorf(gatewarden.Unavailable, "the events could not be counted: %w", err)
 	}
 	return nil
+}
+
+// keep counts records, and keeps their mark where there are marks.
+func (f *follower) keep(ctx context.Context, records []gatewarden.Record, next mark) error {
+	env := &f.source.env
+	if env.Checkpoints == nil {
+		return env.Sink.Accept(ctx, env.Name, records)
+	}
+	value, err := next.encode()
+	if err != nil {
+		return fmt.Errorf("writing down how far a query was counted: %w", err)
+	}
+	return env.Checkpoints.Accept(ctx, env.Name, records, map[string][]byte{f.name: value})
 }
 
 // recordOf returns a record that belongs to the series.
@@ -337,5 +339,3 @@ func (f *follower) is() state {
 	defer f.mu.Unlock()
 	return f.state
 }
-
-var _ collector.Source = (*Source)(nil)

@@ -2,6 +2,7 @@ package promquery
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -154,9 +155,9 @@ func rangeFunctions(bare string) (names []string) {
 }
 
 func innermost(open []string) string {
-	for i := len(open) - 1; i >= 0; i-- {
-		if open[i] != "" {
-			return open[i]
+	for _, name := range slices.Backward(open) {
+		if name != "" {
+			return name
 		}
 	}
 	return "nothing"
