@@ -70,7 +70,7 @@ func (e *Engine) reachGate(l *ladder, i int, at time.Time) (gate, reason string)
 		return gateServices, fmt.Sprintf("changes would touch %d of %d services at once (%s), %s, and the limit is %s",
 			len(after.services), len(after.known), strings.Join(slices.Sorted(maps.Keys(after.services)), ", "), share100(share), share100(g.MaxServices))
 	}
-	if g.MaxTraffic == 0 {
+	if g.MaxTraffic == 0 || upstreamOf(&l.policy.Steps[i]) != "" { // weights take no request away
 		return "", ""
 	}
 	share, known := after.trafficShare()

@@ -120,6 +120,12 @@ func TestGuardrails(t *testing.T) {
 			script: "0s orders=outage\n1m",
 			left:   []string{"protect-1"},
 		},
+		"weights take no request away, also when it is not known how many there are": {
+			rails:  gatewarden.Guardrails{MaxTraffic: 0.01},
+			policy: one(weightStep(0, "v2")),
+			script: "0s orders=outage\n1m",
+			left:   []string{"protect-1"},
+		},
 		"a share of nothing is not known": {
 			rails:  gatewarden.Guardrails{MaxTraffic: 0.4},
 			policy: one(pluginStep(0, "recommendations")),

@@ -33,8 +33,8 @@ var update = flag.Bool("update", false, "write what the sessions print into thei
 // TestScripts runs the sessions of testdata/script: what a person types, and what
 // comes of it. Besides testscript's own commands they have
 //
-//	kong              a gateway with the services orders and recommendations; its
-//	                  Admin API is $KONG
+//	kong              a gateway with the services orders and recommendations, the latter with
+//	                  a route; its Admin API is $KONG
 //	jenkins           a Jenkins with the job shop/orders-rollback at $JENKINS; the token
 //	                  is $JENKINS_TOKEN
 //	gateguard         a guard with the canaries orders (passes), payments (fails), search
@@ -51,6 +51,10 @@ var update = flag.Bool("update", false, "write what the sessions print into thei
 //	occupy ADDRESS    listens there until the session ends
 //	post FILE URL     posts a file as Kong's http-log plugin does, its lines as one array;
 //	                  the answer must be 200, or something else after a "!"
+//	listener NAME     somebody at $NAME who takes in all that is posted, and tells it again
+//	                  to GET
+//	send FILE URL     posts a file as it is; the answer must be 200, or something else after
+//	                  a "!", and is the session's stdout
 //	await URL TEXT... asks until the answer has all texts
 //	awaitfile PATTERN waits until a file of that name exists
 //	emptydir DIR      there is nothing in the folder
@@ -65,7 +69,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script", UpdateScripts: *update, RequireUniqueNames: true, Setup: setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"envsubst": envsubst, "traffic": setTraffic, "kong": startKong, "gateguard": startGateGuard, "jenkins": startJenkins, "records": writeRecords, "post": post,
-			"await": await, "awaitfile": awaitFile, "emptydir": emptyDir, "occupy": occupy, "gzip": pack, "cut": cut, "grab": grab, "jsonlines": jsonLines, "sigusr": sigusr,
+			"await": await, "awaitfile": awaitFile, "emptydir": emptyDir, "occupy": occupy, "gzip": pack, "cut": cut, "listener": startListener, "send": send, "grab": grab, "jsonlines": jsonLines, "sigusr": sigusr,
 		},
 	})
 }
@@ -109,7 +113,7 @@ func startKong(ts *testscript.TestScript, _ bool, _ []string) {
 			{Target: "127.0.0.1:9101", Weight: 90, Tags: []string{"version:v1"}},
 			{Target: "127.0.0.1:9102", Weight: 10, Tags: []string{"version:v2"}},
 		}}},
-		Services: []fakekong.Service{{Name: "orders", Host: "orders"}, {Name: "recommendations", URL: "http://127.0.0.1:9103"}},
+		Services: []fakekong.Service{{Name: "orders", Host: "orders"}, {Name: "recommendations", URL: "http://127.0.0.1:9103", Routes: []fakekong.Route{{Name: "recommend", Paths: []string{"/recommend"}}}}},
 	}))
 	admin := httptest.NewServer(kong.Admin())
 	ts.Defer(admin.Close)
