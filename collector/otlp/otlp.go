@@ -151,7 +151,9 @@ func (s *Source) Run(ctx context.Context) error {
 	close(errs)
 	var all []error
 	for err := range errs {
-		all = append(all, err)
+		if !errors.Is(err, context.Canceled) {
+			all = append(all, err)
+		}
 	}
 	return errors.Join(all...)
 }
@@ -174,8 +176,13 @@ func (s *Source) serveHTTP(ctx context.Context, l net.Listener) error {
 	if !stop() {
 		<-stopped
 	}
-	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
-		return nil
+	return ended(ctx, l, err)
+}
+
+// ended explains why serving has ended; that ctx is done needs no explanation.
+func ended(ctx context.Context, l net.Listener, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
 	}
 	return gatewarden.Errorf(gatewarden.Internal, "otlp: %s no longer listens: %w", l.Addr(), err)
 }
@@ -202,8 +209,5 @@ func (s *Source) serveGRPC(ctx context.Context, l net.Listener) error {
 	if !stop() {
 		<-stopped
 	}
-	if ctx.Err() != nil || err == nil {
-		return nil
-	}
-	return gatewarden.Errorf(gatewarden.Internal, "otlp: %s no longer listens: %w", l.Addr(), err)
+	return ended(ctx, l, err)
 }

@@ -83,30 +83,37 @@ func (f field) message(g func([]byte) error) error {
 func resourceSpans(b *collector.SpanBatch, body []byte) error {
 	var of collector.SpanDraft
 	err := fields(body, func(f field) error {
-		switch f.number {
-		case 1: // resource
-			return f.message(func(body []byte) error {
-				return fields(body, func(f field) error {
-					if f.number != 1 {
-						return nil
-					}
-					return f.message(func(body []byte) error { return attribute(&of, body) })
-				})
-			})
-		case 2: // scope_spans
-			return f.message(func(body []byte) error {
-				return fields(body, func(f field) error {
-					if f.number != 2 {
-						return nil
-					}
-					return f.message(func(body []byte) error { return span(b, body) })
-				})
-			})
+		const resource, scopeSpans = 1, 2
+		if f.number == resource {
+			return f.message(func(body []byte) error { return attributes(&of, body) })
+		}
+		if f.number == scopeSpans {
+			return f.message(func(body []byte) error { return spans(b, body) })
 		}
 		return nil
 	})
 	b.Resource(of.Service, of.Version)
 	return err
+}
+
+// attributes reads those of a resource.
+func attributes(d *collector.SpanDraft, body []byte) error {
+	return fields(body, func(f field) error {
+		if f.number != 1 {
+			return nil
+		}
+		return f.message(func(body []byte) error { return attribute(d, body) })
+	})
+}
+
+// spans reads those of a scope.
+func spans(b *collector.SpanBatch, body []byte) error {
+	return fields(body, func(f field) error {
+		if f.number != 2 {
+			return nil
+		}
+		return f.message(func(body []byte) error { return span(b, body) })
+	})
 }
 
 func span(b *collector.SpanBatch, body []byte) error {
