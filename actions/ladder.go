@@ -85,6 +85,8 @@ type action struct {
 	again    bool      // it was taken back while busy: the goroutine reverts it before it rests
 	tries    int       // attempts at reverting that failed
 
+	undone *gatewarden.Action // as it is once the journal has what its revert came to
+
 	overtaken bool      // a newer move of the run takes its place
 	trouble   error     // what keeps a move from being done
 	retryAt   time.Time // when a refused move is tried again

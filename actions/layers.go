@@ -71,6 +71,9 @@ func (e *Engine) overlapping(a *gatewarden.Action) []gatewarden.Action {
 			continue
 		}
 		c := o.Action
+		if o.undone != nil && c.Status == gatewarden.ActionReverting {
+			c = *o.undone
+		}
 		if o.abandoned() {
 			c.Status = gatewarden.ActionReplaced
 		}

@@ -50,6 +50,9 @@ func (e *Engine) record(ctx context.Context, a *action, c change) error {
 			next.Memo = slices.Clone(o.Memo)
 		}
 	}
+	if next.Status != a.Status {
+		c.at = e.afterOthers(a, c.at)
+	}
 	stamp(&next, a.Status, c.at, a.lease())
 	if c.verified {
 		next.VerifiedAt, next.EndedAt = &c.at, &c.at
@@ -69,6 +72,28 @@ func (e *Engine) record(ctx context.Context, a *action, c change) error {
 	e.actions[a.ID] = a
 	e.publish()
 	return nil
+}
+
+// clockSlack is how far back a clock may go without changing the order of things.
+const clockSlack = time.Second
+
+// afterOthers returns the time, or the instant after the last change of the same thing by
+// another action: the order in which changes came and went is the one in which they lie on
+// top of one another, and a clock may be coarse.
+func (e *Engine) afterOthers(a *action, at time.Time) time.Time {
+	what := changedBy(&a.Spec)
+	if what == "" || a.kind == gatewarden.StepShare { // the moves of a run wait for one another
+		return at
+	}
+	for _, o := range e.actions {
+		if last := lastChange(&o.Action); o != a && !at.After(last) && last.Sub(at) < clockSlack && changedBy(&o.Spec) == what {
+			at = last.Add(time.Nanosecond)
+		}
+	}
+	if a.StartedAt != nil && at.Before(*a.StartedAt) && a.StartedAt.Sub(at) < clockSlack {
+		at = *a.StartedAt
+	}
+	return at
 }
 
 // stamp sets the times that belong to a status; a lease of 0 is none.

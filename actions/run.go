@@ -214,9 +214,13 @@ func (e *Engine) revertTo(_ context.Context, a *action, end gatewarden.ActionSta
 	e.mu.Unlock()
 	e.failpoint(failReverting)
 	var outcome gatewarden.Outcome
+	live := a
 	err := e.attempt(ctx, a, "revert", func(ctx context.Context, x Executor, a gatewarden.Action) (err error) {
 		if outcome, err = x.Revert(ctx, a); err == nil && outcome.Status != gatewarden.ActionReverted && outcome.Status != gatewarden.ActionLeft {
 			err = fmt.Errorf("the executor answered with status %q: %s", outcome.Status, outcome.Reason)
+		}
+		if err == nil {
+			e.noteUndone(live, &outcome)
 		}
 		return err
 	})
@@ -237,6 +241,20 @@ func (e *Engine) revertTo(_ context.Context, a *action, end gatewarden.ActionSta
 		e.cfg.Logger.Warn("the lease of a reverted action stays until the next start", "action", a.id, "error", err)
 	}
 	e.failpoint(failLeaseDeleted)
+}
+
+// noteUndone lets the next call for the same thing know of a revert that is not in the
+// journal yet.
+func (e *Engine) noteUndone(a *action, outcome *gatewarden.Outcome) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	undone := a.Action
+	at := e.afterOthers(a, e.cfg.Now())
+	undone.Status, undone.EndedAt = outcome.Status, &at
+	if outcome.Memo != nil {
+		undone.Memo = outcome.Memo
+	}
+	a.undone = &undone
 }
 
 // renewOutside tells an executor of a renewed lease.

@@ -20,15 +20,21 @@ type fieldMemo struct {
 	Field  string          `json:"field"`
 	Before json.RawMessage `json:"before"`
 	Wanted json.RawMessage `json:"wanted"`
-	Change string          `json:"change"` // from what to what, for people
+	Change string          `json:"change"`       // from what to what, for people
+	On     []string        `json:"on,omitempty"` // the actions that had changed it already
 }
 
 // prepareField looks up what the step names. Errors: NotFound for what does not exist.
 func (e *Executor) prepareField(ctx context.Context, a gatewarden.Action) (*fieldMemo, error) {
+	look := e.lookService
 	if a.Spec.Kind == gatewarden.StepDivert {
-		return e.lookRoute(ctx, &a.Spec)
+		look = e.lookRoute
 	}
-	return e.lookService(ctx, &a.Spec)
+	m, err := look(ctx, &a.Spec)
+	if err == nil {
+		m.On = e.fieldsOf(m).inPlace()
+	}
+	return m, err
 }
 
 // fieldLayer is an action as a layer on the field of m.
@@ -164,7 +170,7 @@ func (e *Executor) applyField(ctx context.Context, a gatewarden.Action, save fun
 		out.Reason = fmt.Sprintf("%s is held by %s, and gets what this step wants when that is undone", m.What, above.action.ID)
 		out.Undo = "gatewarden actions revert " + a.ID
 		return out, nil
-	case normal(now) == normal(m.Wanted):
+	case normal(now) == normal(m.Wanted) && !all.cameBetween(&self, m.place(), m.On, normal(now)):
 		return out, nil
 	case normal(now) != normal(m.Before): // changed since Prepare: that is what comes back
 		if m, err = e.prepareField(ctx, a); err != nil {

@@ -141,6 +141,24 @@ func (all layers[V]) buried(l, above *layer[V], place string) bool {
 	return append(slices.Clone(all), *l).beneath(above, place) != l.places[place].sets
 }
 
+// inPlace returns the actions whose layers are in place.
+func (all layers[V]) inPlace() (ids []string) {
+	for i := range all {
+		if all[i].action.Status.InPlace() {
+			ids = append(ids, all[i].action.ID)
+		}
+	}
+	return ids
+}
+
+// cameBetween reports whether a place has its value of a layer beneath l that was laid after
+// l was prepared, when those known were in place: it is what l finds, even if it is what l
+// wants.
+func (all layers[V]) cameBetween(l *layer[V], place string, known []string, value V) bool {
+	ground := all.ground(l, place)
+	return ground != nil && ground.places[place].sets == value && !slices.Contains(known, ground.action.ID)
+}
+
 // layerEvent is that a layer came or went.
 type layerEvent[V comparable] struct {
 	at    time.Time

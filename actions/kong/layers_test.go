@@ -84,10 +84,28 @@ type rig struct {
 	burning map[string]bool
 	begun   time.Time
 	runs    int
+
+	policies []gatewarden.ActionPolicy
+	slos     []gatewarden.SLO
 }
 
 func newRig(ctx context.Context, t tb) *rig {
-	r := &rig{t: t, ctx: ctx, kong: fakekong.New(fakekong.Config{Seed: 1}), ledger: &ledger{}, leases: actions.NewMemoryLeases(), burning: map[string]bool{}, begun: time.Now()}
+	policy := func(name string, step gatewarden.Step) gatewarden.ActionPolicy {
+		return gatewarden.ActionPolicy{Name: name, Steps: []gatewarden.Step{step}, Lease: time.Hour, Revert: gatewarden.RevertPolicy{After: time.Second}, Mode: gatewarden.ModeEnforce}
+	}
+	drain := gatewarden.Step{Kind: gatewarden.StepDrain, Weight: &gatewarden.WeightStep{Upstream: "orders-up", TargetTag: "version:v2"}}
+	return newRigOf(ctx, t, []gatewarden.ActionPolicy{
+		policy("on-a", drain),
+		policy("on-b", gatewarden.Step{Kind: gatewarden.StepWeight, Weight: &gatewarden.WeightStep{Upstream: "orders-up", Target: "10.0.0.8:8080", Weight: 3}}),
+		policy("on-fail", drain),
+	}, []gatewarden.SLO{{Name: "a", OnOutage: []string{"on-a"}}, {Name: "b", OnOutage: []string{"on-b"}}})
+}
+
+func newRigOf(ctx context.Context, t tb, policies []gatewarden.ActionPolicy, slos []gatewarden.SLO) *rig {
+	r := &rig{
+		t: t, ctx: ctx, kong: fakekong.New(fakekong.Config{Seed: 1}), ledger: &ledger{}, leases: actions.NewMemoryLeases(),
+		burning: map[string]bool{}, begun: time.Now(), policies: policies, slos: slos,
+	}
 	if err := r.kong.Load(shop()); err != nil {
 		t.Fatal(err)
 	}
@@ -101,20 +119,11 @@ func newRig(ctx context.Context, t tb) *rig {
 
 func (r *rig) boot() {
 	r.t.Helper()
-	policy := func(name string, step gatewarden.Step) gatewarden.ActionPolicy {
-		return gatewarden.ActionPolicy{Name: name, Steps: []gatewarden.Step{step}, Lease: time.Hour, Revert: gatewarden.RevertPolicy{After: time.Second}, Mode: gatewarden.ModeEnforce}
+	byKind := map[gatewarden.StepKind]actions.Executor{}
+	for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare, gatewarden.StepDivert, gatewarden.StepService} {
+		byKind[kind] = r.exec
 	}
-	drain := gatewarden.Step{Kind: gatewarden.StepDrain, Weight: &gatewarden.WeightStep{Upstream: "orders-up", TargetTag: "version:v2"}}
-	byKind := map[gatewarden.StepKind]actions.Executor{gatewarden.StepWeight: r.exec, gatewarden.StepDrain: r.exec, gatewarden.StepShare: r.exec}
-	engine, err := actions.New(actions.Config{
-		Policies: []gatewarden.ActionPolicy{
-			policy("on-a", drain),
-			policy("on-b", gatewarden.Step{Kind: gatewarden.StepWeight, Weight: &gatewarden.WeightStep{Upstream: "orders-up", Target: "10.0.0.8:8080", Weight: 3}}),
-			policy("on-fail", drain),
-		},
-		SLOs:      []gatewarden.SLO{{Name: "a", OnOutage: []string{"on-a"}}, {Name: "b", OnOutage: []string{"on-b"}}},
-		Executors: byKind, Journal: r.ledger, Leases: r.leases,
-	})
+	engine, err := actions.New(actions.Config{Policies: r.policies, SLOs: r.slos, Executors: byKind, Journal: r.ledger, Leases: r.leases})
 	if err == nil {
 		err = engine.Start(r.ctx, time.Now())
 	}
@@ -143,7 +152,8 @@ func (r *rig) restart() {
 func (r *rig) pass(seconds int) {
 	for range seconds {
 		var verdicts []gatewarden.Verdict
-		for _, name := range []string{"a", "b"} {
+		for _, slo := range r.slos {
+			name := slo.Name
 			v := gatewarden.Verdict{At: time.Now(), Kind: gatewarden.EventSLO, Name: name, State: gatewarden.Healthy, Reason: name}
 			if r.burning[name] {
 				v.State, v.Severity = gatewarden.Breach, gatewarden.SeverityOutage

@@ -43,7 +43,7 @@ type pluginMemo struct {
 	Alone   bool            `json:"alone,omitempty"`   // the step's configuration replaced the user's, because the two do not merge
 	Written json.RawMessage `json:"written,omitempty"` // as Kong showed it once the step was done
 	Seq     int             `json:"seq,omitempty"`     // which write of the plugin Written is of, among all its layers
-	Laid    int             `json:"laid,omitempty"`    // its place among the layers, from below
+	Ground  int             `json:"ground,omitempty"`  // how often somebody else had changed the plugin under layers before
 	Maker   string          `json:"maker,omitempty"`   // the action whose plugin it is, when that is another one
 }
 
@@ -146,6 +146,9 @@ func (e *Executor) putPlugin(ctx context.Context, a gatewarden.Action, m *plugin
 	case buried, len(laid) > 0 && strangerOn(current, laid) != "", len(laid) == 0 && !marked && m.own() && m.Plugin != pluginID(a.ID):
 		return nil, true, nil // not as it was when the memo was made
 	case len(laid) > 0:
+		if pluginLayer.compare(laid[len(laid)-1], pluginLayer{a, m}) > 0 {
+			config = nil // a later layer may have set the same
+		}
 		written, err = e.layOn(ctx, a, m, laid, current, config, func(m *pluginMemo) error { return saveMemo(m, save) })
 	case m.own():
 		written, err = e.client.write(ctx, http.MethodPut, m.Plugin, ownBody(a, m.Scope, config))

@@ -50,10 +50,13 @@ func (e *Executor) pluginLayers(plugin string) (all []pluginLayer) {
 		}
 		all = append(all, pluginLayer{pluginStep(e.others[i]), m})
 	}
-	slices.SortFunc(all, func(a, b pluginLayer) int {
-		return cmp.Or(cmp.Compare(a.memo.Laid, b.memo.Laid), begunAt(&a.action).Compare(begunAt(&b.action)), cmp.Compare(a.action.ID, b.action.ID))
-	})
+	slices.SortFunc(all, pluginLayer.compare)
 	return all
+}
+
+// compare orders layers from below.
+func (l pluginLayer) compare(o pluginLayer) int {
+	return cmp.Or(cmp.Compare(l.memo.Ground, o.memo.Ground), begunAt(&l.action).Compare(begunAt(&o.action)), cmp.Compare(l.action.ID, o.action.ID))
 }
 
 // beside returns those of the layers on the same ground.
@@ -70,7 +73,7 @@ func (e *Executor) laidBeside(m *pluginMemo, plugin object) []pluginLayer {
 // somebody else made of it.
 func (e *Executor) buries(m *pluginMemo, plugin object) (pluginLayer, bool) {
 	for _, l := range e.pluginLayers(m.Plugin) {
-		if l.on(plugin) && l.memo.Laid > m.Laid && !bytes.Equal(l.memo.Before, m.Before) {
+		if l.on(plugin) && l.memo.Ground > m.Ground && !bytes.Equal(l.memo.Before, m.Before) {
 			return l, true
 		}
 	}
@@ -110,12 +113,13 @@ func (e *Executor) prepareOn(a gatewarden.Action, m *pluginMemo, found object) (
 		return nil, conflict.WithHint("it comes free when that action is reverted; if no such action is in place any more, take the tag %s off the plugin", actionTag+stranger)
 	}
 	top := laid[len(laid)-1]
-	m.Laid = top.memo.Laid + 1
+	m.Ground = top.memo.Ground
 	changed, err := e.touched(top.action, top.memo, found)
 	if err != nil {
 		return nil, err
 	}
 	if len(changed) > 0 {
+		m.Ground++
 		m.Before, err = encode(found, nil)
 		return m, err
 	}
@@ -146,8 +150,16 @@ func strangerOn(plugin object, laid []pluginLayer) string {
 	return ""
 }
 
-// layOn lays the step on top of the layers that are there already.
+// layOn lays the step on the layers that are there already, or between them.
 func (e *Executor) layOn(ctx context.Context, a gatewarden.Action, m *pluginMemo, laid []pluginLayer, current object, config any, save func(*pluginMemo) error) (object, error) {
+	all := append(slices.Clone(laid), pluginLayer{a, m})
+	if slices.SortFunc(all, pluginLayer.compare); all[len(all)-1].action.ID != a.ID {
+		whole, err := composed(a.Spec.Plugin, m, all) // beneath one that was faster
+		if err != nil {
+			return nil, err
+		}
+		return e.client.write(ctx, http.MethodPut, m.Plugin, whole)
+	}
 	tags, _ := current["tags"].([]any)
 	body := object{"enabled": true, "tags": append(slices.Clone(tags), actionTag+a.ID)}
 	if config != nil {
@@ -162,7 +174,7 @@ func (e *Executor) layOn(ctx context.Context, a gatewarden.Action, m *pluginMemo
 	if err := save(m); err != nil {
 		return nil, err
 	}
-	whole, err := composed(a.Spec.Plugin, m, append(slices.Clone(laid), pluginLayer{a, m}))
+	whole, err := composed(a.Spec.Plugin, m, all)
 	if err != nil {
 		return nil, err
 	}

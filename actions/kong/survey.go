@@ -104,3 +104,25 @@ func (e *Executor) dataPlanes(ctx context.Context) ([]gatewarden.DataPlane, erro
 	}
 	return planes, nil
 }
+
+// nobody is the id of a plugin that does not exist, nor ever will: no random id has it.
+const nobody = "00000000-0000-4000-8000-000000000000"
+
+// MayWrite returns why the guard may not change plugins and targets, nil when it may. It
+// changes nothing: it asks for a change of a plugin that does not exist, which is refused
+// for want of permission or of a database before it is refused for want of the plugin.
+func (e *Executor) MayWrite(ctx context.Context) error {
+	info, err := e.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if info.DBLess {
+		return gatewarden.Errorf(gatewarden.Invalid, "the Kong at %s runs without a database, so its Admin API takes no changes", e.client.url).
+			WithHint("the guard can act only on a Kong with a database; use mode: observe with this one")
+	}
+	_, err = e.client.do(ctx, http.MethodPatch, "/plugins/"+nobody, nil, map[string]any{"enabled": true})
+	if gatewarden.ErrorCode(err) == gatewarden.NotFound {
+		return nil
+	}
+	return err
+}

@@ -16,6 +16,7 @@ import (
 type weightMemo struct {
 	Upstream string       `json:"upstream"` // its id
 	Targets  []targetMemo `json:"targets"`
+	On       []string     `json:"on,omitempty"` // the actions that had changed weights of it already
 }
 
 // targetMemo is one target that the step changes.
@@ -54,6 +55,7 @@ func (e *Executor) prepareWeight(ctx context.Context, a gatewarden.Action) (*wei
 		return nil, err
 	}
 	m := &weightMemo{Upstream: stringIn(up, "id")}
+	m.On = e.weightsOf(m.Upstream).inPlace()
 	all, err := e.client.targets(ctx, m.Upstream)
 	if err != nil {
 		return nil, err
@@ -184,13 +186,18 @@ func (e *Executor) refresh(a gatewarden.Action, m *weightMemo, now map[string]in
 	layers, self := e.weightsOf(m.Upstream), bare[int](&a)
 	for i := range m.Targets {
 		t := &m.Targets[i]
-		if w, there := now[t.ID]; there && w != wanted && w != t.Before && layers.holder(&self, t.ID) == nil {
+		w, there := now[t.ID]
+		if !there || w == t.Before || layers.holder(&self, t.ID) != nil {
+			continue
+		}
+		if w != wanted || layers.cameBetween(&self, t.ID, m.On, w) {
 			t.Before, changed = w, true
 		}
 	}
 	if !changed {
 		return nil
 	}
+	m.On = layers.inPlace()
 	return saveMemo(m, save)
 }
 

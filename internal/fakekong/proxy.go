@@ -86,7 +86,7 @@ func (x *exchange) serve() {
 	if x.access() {
 		return
 	}
-	if x.service == nil || x.service["enabled"] == false {
+	if x.service == nil {
 		x.exit(http.StatusServiceUnavailable, x.message("no Service found with those values"), "")
 		return
 	}

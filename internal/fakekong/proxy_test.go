@@ -706,3 +706,26 @@ func FuzzAdmin(f *testing.F) {
 		}
 	})
 }
+
+func TestADisabledServiceIsAsIfItsRoutesDidNotExist(t *testing.T) {
+	e := newEdge(t, Config{Strict: true}, nil, func(s *Setup) {
+		s.Services = append(s.Services, Service{Name: "rest", Host: "orders-up", Routes: []Route{{Name: "rest", Paths: []string{"/orders/old"}}}})
+	})
+	for _, step := range []struct {
+		name, body string
+		want       map[string]int // status by path
+	}{
+		{"orders", `{"enabled":false}`, map[string]int{"/orders/x": 404, "/orders/old": 200}},
+		{"orders", `{"enabled":true}`, map[string]int{"/orders/x": 200, "/orders/old": 200}},
+		{"rest", `{"enabled":false}`, map[string]int{"/orders/old": 200}}, // the wider route takes it
+	} {
+		if code, body := e.admin("PATCH", "/services/"+step.name, step.body); code != http.StatusOK {
+			t.Fatal(code, body)
+		}
+		for path, want := range step.want {
+			if resp, body := e.ask("GET", path); resp.StatusCode != want {
+				t.Errorf("%s %s: %s is %d %s, want %d", step.name, step.body, path, resp.StatusCode, body, want)
+			}
+		}
+	}
+}

@@ -71,7 +71,11 @@ func (v *view) route(r *http.Request) *match {
 	var bestRank [3]int
 	routes := make([]entity, 0, len(v.tables["routes"]))
 	for _, e := range v.tables["routes"] {
-		routes = append(routes, e)
+		// Routes of a disabled service are not put into the router (runloop/handler.lua):
+		// it is as if they did not exist, and another route may take the request.
+		if service := v.tables["services"][refID(e, "service")]; service == nil || service["enabled"] != false {
+			routes = append(routes, e)
+		}
 	}
 	slices.SortFunc(routes, func(a, b entity) int { return strings.Compare(a["id"].(string), b["id"].(string)) })
 	for _, e := range routes {
