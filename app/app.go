@@ -300,6 +300,7 @@ func (a *App) openSources(_ context.Context, set settings) error {
 	for _, f := range factories() {
 		byKind[f.Kind] = f
 	}
+	past := history{a.store, func() *rules.Rules { return a.reloader.current().rules }}
 	names := rules.SourceNames(set.config.Sources)
 	for i, s := range set.config.Sources {
 		name := names[i]
@@ -308,6 +309,7 @@ func (a *App) openSources(_ context.Context, set settings) error {
 			Dir: filepath.Dir(set.config.File), Checkpoints: a.keeper.checkpoints,
 			Gateway: a.intake.gateway, Logged: logged(set.config.Sources),
 			Queries: func() []gatewarden.SLO { return queriesOf(a.reloader.current().rules, name) },
+			Covered: past.Covered, Past: past,
 			Log:     a.logger.With("component", "collector"),
 			Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, a.registry),
 		}, s.Decode)
@@ -318,6 +320,7 @@ func (a *App) openSources(_ context.Context, set settings) error {
 			a.onClose("the source "+name, func(context.Context) error { return c.Close() })
 		}
 		a.intake.expect(name, s.Kind, a.started)
+		a.intake.asks(name, source)
 		a.sources = append(a.sources, source)
 	}
 	a.intake.check(a.sources)

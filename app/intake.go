@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -33,8 +32,8 @@ type intake struct {
 
 	mu      sync.Mutex
 	sources map[string]*sourceHealth
-	started time.Time // since when silence counts
-	blind   bool      // as of the last event
+	started time.Time        // since when silence counts
+	slos    []gatewarden.SLO // those that are judged
 
 	records *prometheus.CounterVec
 	lag     *prometheus.GaugeVec
@@ -44,11 +43,17 @@ var _ collector.Sink = (*intake)(nil)
 
 // sourceHealth is what is known of one source.
 type sourceHealth struct {
+	name    string
 	kind    string
+	signal  string // of what it brings; signalQueries for those of all queries
+	asker   asker  // nil unless it knows by itself how far it is
+	blind   bool   // as of the last event
 	records uint64
-	arrived time.Time     // when the last batch came
-	lag     time.Duration // from the newest record's completion to its arrival
-	came    *deliveries   // nil when nothing checks the log
+	arrived time.Time       // when the last batch came
+	lag     time.Duration   // from the newest record's completion to its arrival
+	came    *deliveries     // nil when nothing checks the log
+	brings  map[string]bool // services that it brought requests of
+	asked   time.Time       // when that was last looked at
 }
 
 func newIntake(s *store.Store, now func() time.Time, blindAfter time.Duration, reg prometheus.Registerer) *intake {
@@ -73,7 +78,7 @@ func newIntake(s *store.Store, now func() time.Time, blindAfter time.Duration, r
 func (in *intake) expect(name, kind string, at time.Time) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.sources[name] = &sourceHealth{kind: kind}
+	in.sources[name] = &sourceHealth{name: name, kind: kind, signal: signalOf(kind)}
 	for fate := range fates(store.Added{}) {
 		in.records.WithLabelValues(name, fate) // from 0 on: the first batch must show in a rate
 	}
@@ -133,11 +138,14 @@ func (in *intake) note(source string, records []gatewarden.Record, now time.Time
 	defer in.mu.Unlock()
 	h, ok := in.sources[source]
 	if !ok {
-		h = &sourceHealth{}
+		h = &sourceHealth{name: source}
 		in.sources[source] = h
 	}
 	h.records += uint64(len(records))
 	h.arrived = now
+	if h.signal == "" {
+		h.bring(records, now)
+	}
 	if h.came != nil {
 		for i := range records {
 			h.came.add(&records[i], now.Unix())
@@ -149,76 +157,17 @@ func (in *intake) note(source string, records []gatewarden.Record, now time.Time
 	}
 }
 
-// Blind reports whether no source has said anything for so long that silence can
-// no longer be told from peace, and why. Without a word since the start the guard
-// is blind from the start on.
-func (in *intake) Blind(at time.Time) (bool, string) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	last := time.Time{}
-	for _, h := range in.sources {
-		if h.arrived.After(last) {
-			last = h.arrived
-		}
-	}
-	switch {
-	case last.IsZero():
-		return true, "no source has delivered a record yet"
-	case at.Sub(last) > in.blindAfter:
-		return true, fmt.Sprintf("no source has delivered a record for %s (the limit is %s)",
-			gatewarden.Duration(at.Sub(last).Truncate(time.Second)), gatewarden.Duration(in.blindAfter))
-	default:
-		return false, ""
-	}
-}
-
-// events returns the event of going blind or of seeing again, when that happened
-// since the last call.
-func (in *intake) events(at time.Time) []gatewarden.Event {
-	blind, why := in.Blind(at)
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	// Before the first record there is nothing to announce until the limit has passed:
-	// a guard that starts a second before its gateway is not news.
-	if blind && len(in.sources) > 0 && at.Sub(in.started) <= in.blindAfter {
-		return nil
-	}
-	if blind == in.blind {
-		return nil
-	}
-	in.blind = blind
-	state, reason := "blind", why
-	if !blind {
-		state, reason = "seeing", "records arrive again"
-	}
-	return []gatewarden.Event{{At: at, Type: gatewarden.EventSource, Name: in.names(), State: state, Reason: reason}}
-}
-
-func (in *intake) names() string {
-	names := make([]string, 0, len(in.sources))
-	for name := range in.sources {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return strings.Join(names, ",")
-}
-
 // views returns the sources for the API.
 func (in *intake) views(at time.Time) []api.Source {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	list := make([]api.Source, 0, len(in.sources))
 	for name, h := range in.sources {
-		heard := h.arrived
-		if heard.Before(in.started) {
-			heard = in.started // there was no time yet to be silent
-		}
-		v := api.Source{Name: name, Kind: h.kind, Records: h.records, LagSeconds: h.lag.Seconds(), Silent: at.Sub(heard) > in.blindAfter}
+		silent, _ := in.silent(name, h, at)
+		v := api.Source{Name: name, Kind: h.kind, Records: h.records, LagSeconds: h.lag.Seconds(), Silent: silent}
 		if !h.arrived.IsZero() {
 			arrived := h.arrived // a copy: whoever shows it holds no lock
 			v.LastRecord = &arrived
-		} else if answered, ok := in.gateway.answered(name); ok {
-			v.Silent = at.Sub(answered) > in.blindAfter // it brings no records, and is not meant to
 		}
 		list = append(list, v)
 	}

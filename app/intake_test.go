@@ -32,11 +32,11 @@ func TestSilenceIsAnnouncedOnceAndItsEndToo(t *testing.T) {
 		}
 	}
 	want := []string{
-		"01:01 blind: no source has delivered a record yet",
+		"01:01 blind: it has delivered nothing yet",
 		"01:30 seeing: records arrive again",
-		"02:41 blind: no source has delivered a record for 1m1s (the limit is 1m)",
+		"02:41 blind: it has delivered nothing for 1m1s (the limit is 1m)",
 		"06:40 seeing: records arrive again",
-		"07:41 blind: no source has delivered a record for 1m1s (the limit is 1m)",
+		"07:41 blind: it has delivered nothing for 1m1s (the limit is 1m)",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -38,6 +38,7 @@ type loop struct {
 	releases *releases
 	tracing  *tracing
 	runs     *gates.Book
+	judges   *judges
 	drifts   *drifts // nil in a replay, which has no gateway
 
 	took   prometheus.Histogram // how long a tick takes; nil in a replay
@@ -78,7 +79,7 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	if err := engine.Start(ctx, p.started); err != nil {
 		return nil, nil, fmt.Errorf("taking up what was under way: %w", err)
 	}
-	j := &judges{store: p.store, blind: blindOnce(p.intake.Blind), lacks: p.intake.gateway.lacks}
+	j := &judges{store: p.store, intake: p.intake, blind: blindOnce(p.intake.Blind), lacks: p.intake.gateway.lacks}
 	evaluator := analyzers.NewEvaluator(j.of(p.rules.SLOs))
 	past, err := p.journal.Events(ctx, journal.Query{Type: gatewarden.EventSLO})
 	if err != nil {
@@ -86,7 +87,7 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	}
 	evaluator.Resume(past)
 	l := &loop{
-		store: p.store, intake: p.intake, journal: p.journal, engine: engine, evaluator: evaluator,
+		store: p.store, intake: p.intake, journal: p.journal, engine: engine, evaluator: evaluator, judges: j,
 		releases: newReleases(engine, p.rules.Canaries), took: newTickSeconds(p.registry), states: newSLOs(p.registry),
 	}
 	if l.runs, err = l.newBook(ctx, p); err != nil {
@@ -124,13 +125,11 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 	defer prometheus.NewTimer(l.took).ObserveDuration()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if blind, _ := l.intake.Blind(at); !blind {
-		from := at.Add(-tickEvery)
-		if !l.last.IsZero() && at.Sub(l.last) <= maxWatchGap {
-			from = l.last
-		}
-		l.store.Watched(from.Truncate(time.Second), at.Truncate(time.Second)) // whole seconds
+	from := at.Add(-tickEvery)
+	if !l.last.IsZero() && at.Sub(l.last) <= maxWatchGap {
+		from = l.last
 	}
+	l.intake.watch(from.Truncate(time.Second), at.Truncate(time.Second), at, l.judges.spans) // whole seconds
 	l.last = at
 
 	began := time.Now()

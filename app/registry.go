@@ -18,6 +18,7 @@ import (
 	"github.com/gatewarden/gatewarden/collector/filelog"
 	"github.com/gatewarden/gatewarden/collector/httplog"
 	"github.com/gatewarden/gatewarden/collector/kongmetrics"
+	"github.com/gatewarden/gatewarden/collector/promquery"
 	"github.com/gatewarden/gatewarden/collector/stdin"
 	"github.com/gatewarden/gatewarden/collector/syslog"
 	"github.com/gatewarden/gatewarden/collector/tcplog"
@@ -35,6 +36,7 @@ func factories() []collector.Factory {
 		syslog.Factory(),
 		stdin.Factory(os.Stdin),
 		kongmetrics.Factory(),
+		promquery.Factory(),
 	}
 }
 

@@ -52,9 +52,9 @@ type link struct {
 // Add counts records; now is the time of their arrival. A batch becomes visible to
 // readers as a whole. Strings of the records are not kept.
 //
-// each, if set, is then called for every record that counts as good or bad, in their
-// order: not for repeats, not for those too late or of the future, and not for what a
-// change of the guard answered. No lock is held.
+// each, if set, is then called for every request of Kong's that counts as good or bad, in
+// their order: not for what has a signal, not for repeats, not for those too late or of
+// the future, and not for what a change of the guard answered. No lock is held.
 func (s *Store) Add(records []gatewarden.Record, now time.Time, each func(*gatewarden.Record)) Added {
 	f := s.folds.Get().(*fold)
 	defer s.folds.Put(f)
@@ -74,7 +74,7 @@ func (s *Store) Add(records []gatewarden.Record, now time.Time, each func(*gatew
 	}
 	if each != nil {
 		for i := range records {
-			if f.fates[i] == counted {
+			if f.fates[i] == counted && records[i].Signal == "" {
 				each(&records[i])
 			}
 		}

@@ -39,6 +39,17 @@ func (s *Store) Vouch(m Meter, from, to time.Time) {
 	}
 }
 
+// Since returns since when the guard has been watching, as far as is known; zero when it
+// never did.
+func (s *Store) Since() time.Time {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if len(s.watched.spans) == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, s.watched.spans[0].from).UTC()
+}
+
 // vouch adds a span to what is vouched for. The caller holds mu.
 func (s *Store) vouch(key meterKey, from, to int64) {
 	if !s.book.asks(key) {
