@@ -1,0 +1,325 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/collector/httplog"
+	"github.com/gatewarden/gatewarden/rules"
+)
+
+// kongPlugins looks whether Kong sends what the sources wait for.
+func (d *doctor) kongPlugins(g *gatewayAnswer) {
+	for i, s := range d.set.config.Sources {
+		w := wayIn{doctor: d, gateway: g, source: rules.SourceNames(d.set.config.Sources)[i], settings: settingsOf(s)}
+		switch s.Kind {
+		case "httplog":
+			w.httpLog()
+		case "tcplog":
+			w.addressed("tcp-log", "listen", "host", "port")
+		case "udplog":
+			w.addressed("udp-log", "listen", "host", "port")
+		case "filelog":
+			w.fileLog()
+		case "kongmetrics":
+			w.prometheus()
+		case "otlp":
+			w.traced("opentelemetry", "traces_endpoint", "endpoint")
+		case "zipkin":
+			w.traced("zipkin", "http_endpoint")
+		}
+	}
+}
+
+// wayIn is a source, and what of Kong should lead to it.
+type wayIn struct {
+	*doctor
+
+	gateway  *gatewayAnswer
+	source   string
+	settings sourceSettings
+}
+
+// named returns the plugins of a name that are on, and how many are off.
+func (w *wayIn) named(name string) (on []kongPlugin, off int) {
+	for _, p := range w.gateway.plugins {
+		switch {
+		case p.Name != name:
+		case p.Enabled:
+			on = append(on, p)
+		default:
+			off++
+		}
+	}
+	return on, off
+}
+
+// missing tells of a plugin that leads nowhere near.
+func (w *wayIn) missing(name string, others []kongPlugin, off int, setting, fix string) {
+	why := "there is no plugin " + name
+	switch {
+	case len(others) > 0:
+		var to []string
+		for _, p := range others {
+			to = append(to, text(p.Config[setting]))
+		}
+		slices.Sort(to)
+		why = fmt.Sprintf("no plugin %s leads to it: %s", name, strings.Join(slices.Compact(to), ", "))
+	case off > 0:
+		why = "the plugin " + name + " is switched off"
+		for _, p := range w.gateway.plugins {
+			if p.Name == name {
+				fix = fmt.Sprintf("curl -X PATCH %s/plugins/%s -d enabled=true", w.gateway.url, p.ID)
+			}
+		}
+	}
+	w.trouble(name, fix, "%s gets nothing from this Kong: %s", w.source, why)
+}
+
+// httpLog looks for a plugin that posts to the ingest listener.
+func (w *wayIn) httpLog() {
+	want := w.settings.text("path")
+	if want == "" {
+		want = httplog.DefaultSettings().Path
+	}
+	_, port, err := net.SplitHostPort(w.set.config.Listen.Ingest)
+	if err != nil {
+		return // the loader has said so
+	}
+	on, off := w.named("http-log")
+	var here, elsewhere []kongPlugin
+	for _, p := range on {
+		u, err := url.Parse(text(p.Config["http_endpoint"]))
+		switch {
+		case err != nil || u.Path != want:
+		case u.Port() == port:
+			here = append(here, p)
+		default:
+			elsewhere = append(elsewhere, p)
+		}
+	}
+	if len(here) == 0 && len(elsewhere) > 0 {
+		here = elsewhere
+		w.doubt("http-log", "", "%s: the http-log plugin posts to %s, and the guard listens at port %s: right if something between the two changes the port",
+			w.source, text(here[0].Config["http_endpoint"]), port)
+	}
+	if len(here) == 0 {
+		w.missing("http-log", on, off, "http_endpoint", fmt.Sprintf("curl -X POST %s/plugins -d name=http-log -d config.http_endpoint=http://%s%s \\\n  -d config.queue.max_batch_size=100 -d config.queue.max_coalescing_delay=1", w.gateway.url, w.guard, want))
+		return
+	}
+	if w.covers("http-log", here) {
+		w.fine("http-log", "%s: Kong posts to %s", w.source, text(here[0].Config["http_endpoint"]))
+	}
+	for _, p := range here {
+		w.queue(&p)
+	}
+}
+
+// queue looks at how a plugin batches, and whether it leaves something out.
+func (w *wayIn) queue(p *kongPlugin) {
+	q, _ := p.Config["queue"].(map[string]any)
+	if size, ok := q["max_batch_size"].(float64); ok && size <= 1 {
+		w.doubt("batches", fmt.Sprintf("curl -X PATCH %s/plugins/%s -d config.queue.max_batch_size=100 -d config.queue.max_coalescing_delay=1", w.gateway.url, p.ID),
+			"%s: the plugin %s posts each record by itself, which costs Kong and the guard many times what a batch costs", w.source, p.Name)
+	}
+	if delay, ok := q["max_coalescing_delay"].(float64); ok && delay > 2 {
+		w.doubt("delay", fmt.Sprintf("curl -X PATCH %s/plugins/%s -d config.queue.max_coalescing_delay=1", w.gateway.url, p.ID),
+			"%s: the plugin %s may hold a record back for %g s, and the guard sees nothing earlier", w.source, p.Name, delay)
+	}
+	if lua, ok := p.Config["custom_fields_by_lua"].(map[string]any); ok {
+		var cut []string
+		for field := range lua {
+			if head, _, _ := strings.Cut(field, "."); isOneOf(head, "started_at", "latencies", "response", "service", "route", "tries", "upstream_status", "request", "source") {
+				cut = append(cut, field)
+			}
+		}
+		if slices.Sort(cut); len(cut) > 0 {
+			w.doubt("fields", fmt.Sprintf("curl %s/plugins/%s", w.gateway.url, p.ID), "%s: the plugin %s replaces fields that are judged by: %s", w.source, p.Name, strings.Join(cut, ", "))
+		}
+	}
+}
+
+func isOneOf(word string, list ...string) bool { return slices.Contains(list, word) }
+
+// covers reports whether plugins apply to every service that the rules judge; it tells of
+// those that are left out.
+func (w *wayIn) covers(check string, plugins []kongPlugin) bool {
+	if slices.ContainsFunc(plugins, func(p kongPlugin) bool { return p.global() }) {
+		return true
+	}
+	covered := map[string]bool{}
+	for _, p := range plugins {
+		if p.Service != nil && p.Route == nil && p.Consumer == nil {
+			covered[p.Service.ID] = true
+		}
+	}
+	var left []string
+	for _, name := range w.judged() {
+		i := slices.IndexFunc(w.gateway.services, func(s kongEntity) bool { return s.Name == name })
+		if i >= 0 && !covered[w.gateway.services[i].ID] {
+			left = append(left, name)
+		}
+	}
+	if len(left) == 0 {
+		return true
+	}
+	w.trouble(check, fmt.Sprintf("curl -X PATCH %s/plugins/%s -H 'Content-Type: application/json' -d '{\"service\":null,\"route\":null,\"consumer\":null}'   # for every request", w.gateway.url, plugins[0].ID),
+		"%s: the plugin %s is not in force for %s", w.source, plugins[0].Name, strings.Join(left, ", "))
+	return false
+}
+
+// judged are the services that SLOs and canaries are about; all there are when one is
+// about the whole gateway.
+func (d *doctor) judged() []string {
+	names := map[string]bool{}
+	for i := range d.set.rules.SLOs {
+		if s := &d.set.rules.SLOs[i].Series; s.Signal == "" {
+			names[s.Service] = s.Service != ""
+		}
+	}
+	for i := range d.set.rules.Canaries {
+		if name := d.set.rules.Canaries[i].Series.Service; name != "" {
+			names[name] = true
+		}
+	}
+	var list []string
+	for name, is := range names {
+		if is {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// addressed looks for a plugin that sends to the port where a source listens.
+func (w *wayIn) addressed(plugin, key, host, portKey string) {
+	_, port, err := net.SplitHostPort(w.settings.text(key))
+	if err != nil {
+		return
+	}
+	on, off := w.named(plugin)
+	var here []kongPlugin
+	for _, p := range on {
+		if text(p.Config[portKey]) == port {
+			here = append(here, p)
+		}
+	}
+	if len(here) == 0 {
+		w.missing(plugin, on, off, portKey, fmt.Sprintf("curl -X POST %s/plugins -d name=%s -d config.host=%s -d config.port=%s", w.gateway.url, plugin, address(w.settings.text(key))[:lastColon(address(w.settings.text(key)))], port))
+		return
+	}
+	if w.covers(plugin, here) {
+		w.fine(plugin, "%s: Kong sends to %s:%s", w.source, text(here[0].Config[host]), port)
+	}
+}
+
+// fileLog looks for a plugin that writes a file that is followed.
+func (w *wayIn) fileLog() {
+	patterns := w.settings.texts("paths")
+	on, off := w.named("file-log")
+	var here []kongPlugin
+	for _, p := range on {
+		for _, pattern := range patterns {
+			if ok, err := path.Match(path.Base(pattern), path.Base(text(p.Config["path"]))); ok && err == nil {
+				here = append(here, p)
+				break
+			}
+		}
+	}
+	if len(here) == 0 {
+		file := "/var/log/kong/access.json"
+		if len(patterns) > 0 {
+			file = strings.ReplaceAll(patterns[0], "*", "access")
+		}
+		w.missing("file-log", on, off, "path", fmt.Sprintf("curl -X POST %s/plugins -d name=file-log -d config.path=%s", w.gateway.url, file))
+		return
+	}
+	if w.covers("file-log", here) {
+		w.fine("file-log", "%s: Kong writes %s", w.source, text(here[0].Config["path"]))
+	}
+}
+
+// prometheus looks whether Kong's metrics have what is read of them.
+func (w *wayIn) prometheus() {
+	on, off := w.named("prometheus")
+	if len(on) == 0 {
+		w.missing("prometheus", nil, off, "", fmt.Sprintf("curl -X POST %s/plugins -d name=prometheus -d config.status_code_metrics=true -d config.upstream_health_metrics=true", w.gateway.url))
+		return
+	}
+	p := &on[0]
+	if i := slices.IndexFunc(on, func(p kongPlugin) bool { return p.global() }); i >= 0 {
+		p = &on[i]
+	} else if !w.covers("prometheus", on) {
+		return
+	}
+	fix := func(setting string) string {
+		return fmt.Sprintf("curl -X PATCH %s/plugins/%s -d config.%s=true", w.gateway.url, p.ID, setting)
+	}
+	isOn := func(setting string) bool { v, _ := p.Config[setting].(bool); return v }
+	good := true
+	if !isOn("status_code_metrics") {
+		good = false
+		w.trouble("prometheus", fix("status_code_metrics"), "%s: status_code_metrics is off, so Kong counts no requests", w.source)
+	}
+	alone := !logged(w.set.config.Sources)
+	if slow := func(s gatewarden.SLO) bool { return s.SLI.Kind == gatewarden.SLILatency && s.Series.Signal == "" }; alone && !isOn("latency_metrics") && slices.ContainsFunc(w.set.rules.SLOs, slow) {
+		good = false
+		w.trouble("prometheus", fix("latency_metrics"), "%s: latency_metrics is off, and no log says how long requests took", w.source)
+	}
+	if who := func(s gatewarden.SLO) bool { return s.Series.Consumer != "" }; alone && !isOn("per_consumer") && slices.ContainsFunc(w.set.rules.SLOs, who) {
+		good = false
+		w.trouble("prometheus", fix("per_consumer"), "%s: per_consumer is off, and no log says whose requests they were", w.source)
+	}
+	if !isOn("upstream_health_metrics") && !slices.Contains(w.set.rules.Drift.Ignore, gatewarden.DriftTargets) {
+		w.doubt("targets", fix("upstream_health_metrics"), "%s: upstream_health_metrics is off, so unhealthy targets are no drift that is seen", w.source)
+	}
+	if good {
+		w.fine("prometheus", "%s: Kong counts what is read", w.source)
+	}
+}
+
+// traced looks for a plugin that sends spans to the port where a source listens.
+func (w *wayIn) traced(plugin string, settings ...string) {
+	var ports []string
+	for _, key := range []string{"http", "grpc", "listen"} {
+		if _, port, err := net.SplitHostPort(w.settings.text(key)); err == nil {
+			ports = append(ports, port)
+		}
+	}
+	on, off := w.named(plugin)
+	for _, p := range on {
+		for _, s := range settings {
+			if u, err := url.Parse(text(p.Config[s])); err == nil && slices.Contains(ports, u.Port()) {
+				w.fine(plugin, "%s: Kong sends its spans to %s", w.source, text(p.Config[s]))
+				return
+			}
+		}
+	}
+	if len(on)+off == 0 {
+		w.doubt(plugin, fmt.Sprintf("curl -X POST %s/plugins -d name=%s -d config.%s=http://%s/v1/traces", w.gateway.url, plugin, settings[0], address(":"+slices.Concat(ports, []string{"4318"})[0])),
+			"%s gets no spans of Kong's own: there is no plugin %s; others may send", w.source, plugin)
+		return
+	}
+	w.doubt(plugin, "", "%s: no plugin %s that is on leads to it; a collector may stand between", w.source, plugin)
+}
+
+// text writes a value of a plugin's configuration.
+func text(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	default:
+		return fmt.Sprint(v)
+	}
+}
