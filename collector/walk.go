@@ -127,3 +127,6 @@ func (w *Walker) End() error {
 	}
 	return fmt.Errorf("%v after the end, before byte %d", token, w.dec.InputOffset())
 }
+
+// More reports whether there is another value to read.
+func (w *Walker) More() bool { return w.dec.More() }
