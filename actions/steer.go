@@ -161,3 +161,7 @@ func (e *Engine) notBrought(ctx context.Context, a *action, note func(), c chang
 		e.logUnsettled(a, e.settle(ctx, a, applied, c))
 	}
 }
+
+// Quiet waits until no call is under way: for who drives the engine through time that is
+// not real, between two ticks.
+func (e *Engine) Quiet() { e.work.Wait() }

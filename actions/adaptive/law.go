@@ -15,15 +15,35 @@ const (
 	// were the service just at its budget, to call it hurt: 1 in 1,100.
 	surprise = 7
 
-	shallowestCut = 0.10 // a cut is half the share of bad requests, within these
+	// A cut is half the share of bad requests, within these. The smaller one is enough for a
+	// queue to drain.
+	shallowestCut = 0.30
 	deepestCut    = 0.50
-	leastLesson   = 0.05 // what hurt lowers what is known by a quarter of that share, within these
-	mostLesson    = 0.25
-	caution       = 0.95 // what was borne in the rush of the beginning, and a little less
+	// A queue drains well at this share of what is known. If it has not for so long, less is
+	// known.
+	drainShare = 0.20
+	doubtShare = 0.75
+	doubtAfter = 10 * time.Second
 
-	firstRaise  = 0.03 // each raise that is borne doubles the next
-	mostRaise   = 0.12
-	searchRaise = 0.25 // until it was seen for the first time what is too much
+	caution = 0.95 // of what was borne at best
+
+	// What hurts lowers what is known by a lesson, and by twice that each time that what was
+	// known had not stood for standsAfter.
+	firstLesson = 0.05
+	mostLesson  = 0.20
+	standsAfter = time.Minute
+
+	// Each raise that is borne doubles the next. A little too much shows late, because the
+	// queue grows by the little each second; so it is looked whether what was let through
+	// more has come back more.
+	firstRaise = 0.05
+	mostRaise  = 0.12
+	raiseEvery = 9 * time.Second // after Settle
+	idleFor    = 2 * time.Minute // after a raise that brought nothing
+
+	// What hurt is kept away from for so long.
+	away    = 0.97
+	awayFor = 5 * time.Minute
 
 	// longestPenance bounds how long an attempt to let more through waits for what the one
 	// before has spoilt to be earned back.
@@ -39,15 +59,19 @@ const (
 
 // memory is what the law knows beyond the limit itself.
 type memory struct {
-	Known   float64   `json:"known"`           // what the service is known to bear, requests a second
-	Cut     bool      `json:"cut,omitempty"`   // it was hurt, and has not been seen well since
-	Found   bool      `json:"found,omitempty"` // it was seen what is too much
-	Raise   float64   `json:"raise"`           // the next raise
-	Tried   time.Time `json:"tried,omitzero"`  // when the attempt that hurt began; zero when there was none
-	Since   time.Time `json:"since"`           // from when on earning counts
-	Owed    float64   `json:"owed,omitempty"`  // good requests to be earned from then on
-	Changes float64   `json:"changes"`         // left in the bucket
-	Filled  time.Time `json:"filled"`          // as of when
+	Known   float64   `json:"known"`            // what the service is known to bear, requests a second
+	Cut     bool      `json:"cut,omitempty"`    // it was hurt, and has not been seen well since
+	Hurt    float64   `json:"hurt,omitempty"`   // the limit that hurt last
+	HurtAt  time.Time `json:"hurt_at,omitzero"` // and when
+	Rest    time.Time `json:"rest,omitzero"`    // no raise before
+	Raised  bool      `json:"raised,omitempty"` // the limit is an attempt at more
+	Raise   float64   `json:"raise"`            // the next raise
+	Lesson  float64   `json:"lesson"`           // the next lesson
+	Tried   time.Time `json:"tried,omitzero"`   // when the attempt that hurt began; zero when there was none
+	Since   time.Time `json:"since"`            // from when on earning counts
+	Owed    float64   `json:"owed,omitempty"`   // good requests to be earned from then on
+	Changes float64   `json:"changes"`          // left in the bucket
+	Filled  time.Time `json:"filled"`           // as of when
 }
 
 // sight is what the law sees of a limit in place.
@@ -55,6 +79,8 @@ type sight struct {
 	good, bad    uint64 // events of the SLO of late, all of them under this limit
 	passed, shed uint64 // requests in the scope, likewise
 	earned       func(since time.Time) (good, bad uint64)
+	borne        func() float64                // good requests a second of late, at most
+	through      func(since time.Time) float64 // requests a second that have come back from then on
 }
 
 // bounds are what the rules say.
@@ -114,7 +140,7 @@ func within(share, least, most float64) float64 { return min(max(share, least), 
 // less a cut by which the queue of what has come meanwhile drains.
 func begin(b *bounds, borne, badRatio float64, at time.Time) (limit float64, m memory) {
 	m = memory{
-		Known: b.clamp(caution * borne), Cut: true, Raise: firstRaise,
+		Known: b.clamp(borne), Cut: true, Raise: firstRaise, Lesson: firstLesson,
 		Since: at, Changes: bucket - 1, Filled: at,
 	}
 	return b.clamp(m.Known * (1 - within(badRatio, 0, deepestCut))), m
@@ -127,6 +153,7 @@ const (
 	stay   move = iota
 	cut         // it hurts: less
 	regain      // it is well again: back to what the service is known to bear
+	giveUp      // a raise brought nothing: back to what was before
 	raise       // it is well and keeps requests back: a little more
 )
 
@@ -143,7 +170,7 @@ func (p place) next(b *bounds, s *sight, at time.Time) (place, move) {
 	p.fill(at)
 	switch s.judge(b.budget) {
 	case hurt:
-		return p.cut(b, s)
+		return p.cut(b, s, at)
 	case well:
 		if p.Cut {
 			return p.regain(b, s, at)
@@ -163,22 +190,45 @@ func (m *memory) fill(at time.Time) {
 }
 
 // cut lowers the limit. The first cut learns from it what is too much; those after it only
-// drain the queue.
-func (p place) cut(b *bounds, s *sight) (place, move) {
-	to := b.clamp(p.limit * (1 - within(s.badRatio()/2, shallowestCut, deepestCut)))
-	if to >= p.limit || p.Changes < 1 {
+// drain the queue, until it is time to doubt what is known.
+func (p place) cut(b *bounds, s *sight, at time.Time) (place, move) {
+	if p.limit <= b.floor || p.Changes < 1 {
 		return p, stay
 	}
-	if !p.Cut {
-		known := p.limit * (1 - within(s.badRatio()/4, leastLesson, mostLesson))
-		if p.before > 0 && p.before < p.limit { // that was borne
-			known = max(known, p.before*caution)
-		}
-		p.Known, p.Found, p.Cut, p.Tried, p.Raise = b.clamp(known), true, true, p.since, firstRaise
+	to := p.limit * (1 - within(s.badRatio()/2, shallowestCut, deepestCut))
+	switch drains := p.Known * drainShare; {
+	case !p.Cut:
+		p.learn(b, s, at)
+	case p.limit > drains+1:
+		to = max(to, drains)
+	case at.Sub(p.since) < doubtAfter:
+		return p, stay
+	default:
+		p.Known = b.clamp(p.Known * doubtShare)
+		to = p.limit * doubtShare
 	}
-	p.limit = to
+	p.limit = b.clamp(to)
+	p.Raised = false
 	p.Changes--
 	return p, cut
+}
+
+// learn lowers what the service is known to bear: to what it has borne when it was given too
+// much, half-way back to what it bore before an attempt, and by a lesson at least.
+func (p *place) learn(b *bounds, s *sight, at time.Time) {
+	if at.Sub(p.Since) >= standsAfter {
+		p.Lesson = firstLesson
+	}
+	known := min(p.limit*(1-p.Lesson), caution*s.borne())
+	if p.Raised {
+		known = min(known, math.Sqrt(p.before*p.limit))
+	}
+	p.Known, p.Lesson = b.clamp(known), min(2*p.Lesson, mostLesson)
+	p.Hurt, p.HurtAt = p.limit, at
+	p.Cut, p.Raise, p.Tried = true, firstRaise, time.Time{}
+	if p.Raised {
+		p.Tried = p.since
+	}
 }
 
 // regain goes back to what is known to be borne, and notes what the attempt that hurt has
@@ -198,17 +248,26 @@ func (p place) regain(b *bounds, s *sight, at time.Time) (place, move) {
 	return p, regain
 }
 
-// raise lets a little more through, when that would be used and is paid for.
+// raise lets a little more through, when that would be used and is paid for, and the raise
+// before has brought something.
 func (p place) raise(b *bounds, s *sight, at time.Time) (place, move) {
-	share := p.Raise
-	if !p.Found {
-		share = searchRaise
-	}
-	to := b.clamp(max(p.limit*(1+share), p.limit+1))
-	if !s.binds() || to <= p.limit || p.Changes < leftForRaise || !p.paid(s, at) {
+	settled := p.since.Add(b.settle)
+	if !s.binds() || at.Before(settled.Add(raiseEvery)) || p.Changes < leftForRaise {
 		return p, stay
 	}
-	p.Known, p.limit, p.Raise = p.limit, to, min(2*p.Raise, mostRaise)
+	if p.Raised && s.through(settled) < (p.before+p.limit)/2 {
+		p.limit, p.Raised, p.Raise, p.Rest = p.before, false, firstRaise, at.Add(idleFor)
+		p.Changes--
+		return p, giveUp
+	}
+	to := b.clamp(max(p.limit*(1+p.Raise), p.limit+1))
+	if p.Hurt > 0 && at.Sub(p.HurtAt) < awayFor {
+		to = min(to, away*p.Hurt)
+	}
+	if to <= p.limit || at.Before(p.Rest) || !p.paid(s, at) {
+		return p, stay
+	}
+	p.Known, p.limit, p.Raised, p.Raise = p.limit, to, true, min(2*p.Raise, mostRaise)
 	p.Changes--
 	return p, raise
 }

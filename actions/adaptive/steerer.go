@@ -12,19 +12,26 @@ import (
 )
 
 const (
-	// sightTime is how much of the past a limit is judged by, at most.
-	sightTime = 5 * time.Second
+	// sightTime is how much of the past a limit is judged by, and mostSight when that has
+	// fewer than fewEvents.
+	sightTime = 3 * time.Second
+	mostSight = 15 * time.Second
+	fewEvents = 50
 	// freshTime is how long before the end of Settle the log is looked at: Settle is the
 	// longest that Kong and its log take together, and mostly they take less.
 	freshTime = 2 * time.Second
 	// bindTime is how long a limit counts as binding after it last kept a request back.
 	bindTime = 15 * time.Second
 
-	// What was borne is sought this far back, over so much at a time, without the newest
-	// seconds, of which the log is not complete.
-	bornWithin = time.Minute
-	bornOver   = 3 * time.Second
-	lateTime   = 2 * time.Second
+	// lateTime is how late the log may be: the newest seconds are not complete.
+	lateTime = 1500 * time.Millisecond
+	// What was borne is sought so far back, over so much at a time.
+	borneWithin = time.Minute
+	borneOver   = 2 * time.Second
+	borneLately = 20 * time.Second // under a limit
+	latelyOver  = 4 * time.Second
+	// badSecond is the share of bad events from which on a second is one of trouble.
+	badSecond = 0.10
 )
 
 // Requests counts requests by second; the store does. Counts of the last hour are exact
@@ -74,8 +81,8 @@ func (s *Steerer) Begin(step *gatewarden.AdaptiveStep, at time.Time) (gatewarden
 		return gatewarden.Limit{}, gatewarden.Errorf(gatewarden.NotFound, "the SLO %q is not in the rules, so nothing can steer the limit", step.SLO)
 	}
 	b := boundsOf(step, slo)
-	now := s.count(step, slo, at.Add(-bornOver), after(at))
-	limit, m := begin(&b, s.borne(step, slo, at), now.badRatio(), at)
+	now := s.count(step, slo, at.Add(-sightTime), after(at))
+	limit, m := begin(&b, s.bore(step, slo, at), now.badRatio(), at)
 	return write(gatewarden.Limit{}, place{limit: limit, memory: m}, at)
 }
 
@@ -97,21 +104,33 @@ func (s *Steerer) Steer(step *gatewarden.AdaptiveStep, limit gatewarden.Limit, a
 	if at.Before(settled) {
 		return steering
 	}
-	from := settled.Add(-freshTime)
-	if oldest := at.Add(-sightTime); oldest.After(from) {
-		from = oldest
-	}
-	look := s.count(step, slo, from, after(at))
+	look := s.look(step, slo, settled.Add(-freshTime), at)
 	next, moved := p.next(&b, &look, at)
 	if moved == stay {
 		return steering
 	}
 	to, err := write(limit, next, at)
-	if err != nil {
+	if err != nil || moved == cut && to.Value == limit.Value {
 		return steering
 	}
 	steering.To, steering.Reason = &to, reason(step, limit.Value, to.Value, moved, &look)
 	return steering
+}
+
+// look returns what was seen of late of a limit that could show from an instant on.
+func (s *Steerer) look(step *gatewarden.AdaptiveStep, slo *gatewarden.SLO, from, at time.Time) sight {
+	look := s.count(step, slo, latest(from, at.Add(-sightTime)), after(at))
+	if look.good+look.bad < fewEvents {
+		look = s.count(step, slo, latest(from, at.Add(-mostSight)), after(at))
+	}
+	return look
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // after returns the end of the second that at is in.
@@ -139,22 +158,47 @@ func (s *Steerer) count(step *gatewarden.AdaptiveStep, slo *gatewarden.SLO, from
 			n := s.requests.Count(slo.Series, &slo.SLI, since, to)
 			return n.Good, n.Bad
 		},
+		borne: func() float64 { return s.borne(step, slo, borneLately, latelyOver, to) },
+		through: func(since time.Time) float64 {
+			since, until := after(since), to.Add(-lateTime).Truncate(time.Second)
+			w := s.requests.Window(scopeOf(step), since, until)
+			return float64(w.Requests()) / math.Max(until.Sub(since).Seconds(), 1)
+		},
 	}
 }
 
-// borne returns how many good requests a second the scope has had at most of late: when an
-// overload begins a service works at its best for a moment, before its queue is longer
-// than its clients' patience.
-func (s *Steerer) borne(step *gatewarden.AdaptiveStep, slo *gatewarden.SLO, at time.Time) (most float64) {
-	own := slo.Series.Service == step.Service && (slo.Series.Route == "" || slo.Series.Route == step.Route)
-	end := at.Add(-lateTime).Truncate(time.Second)
-	for to := end; end.Sub(to) < bornWithin; to = to.Add(-time.Second) {
-		w := s.requests.Window(scopeOf(step), to.Add(-bornOver), to)
-		good := w.Requests() - w.Errors()
-		if own {
-			good = min(good, s.requests.Count(slo.Series, &slo.SLI, to.Add(-bornOver), to).Good)
+// bore returns how many requests a second the scope is likely to bear when an overload has
+// just begun: what came back in the last second or two before it went bad. The queue had
+// to grow until then, so the service was at work with all it has.
+func (s *Steerer) bore(step *gatewarden.AdaptiveStep, slo *gatewarden.SLO, at time.Time) float64 {
+	bad := max(badSecond, 2*slo.ErrorBudget())
+	seen := false
+	for to := at.Add(-lateTime).Truncate(time.Second); at.Sub(to) < borneWithin; to = to.Add(-time.Second) {
+		n := s.requests.Count(slo.Series, &slo.SLI, to.Add(-time.Second), to)
+		switch {
+		case n.BadRatio() > bad:
+			seen = true
+		case seen && n.Total() > 0:
+			return max(s.good(step, slo, to.Add(-time.Second), to), s.good(step, slo, to.Add(-2*time.Second), to.Add(-time.Second)))
 		}
-		most = max(most, float64(good)/bornOver.Seconds())
+	}
+	return s.borne(step, slo, borneWithin, borneOver, at)
+}
+
+// good returns how many good requests a second the scope had in [from, to).
+func (s *Steerer) good(step *gatewarden.AdaptiveStep, slo *gatewarden.SLO, from, to time.Time) float64 {
+	w := s.requests.Window(scopeOf(step), from, to)
+	good := w.Requests() - w.Errors()
+	if slo.Series.Service == step.Service && (slo.Series.Route == "" || slo.Series.Route == step.Route) {
+		good = min(good, s.requests.Count(slo.Series, &slo.SLI, from, to).Good)
+	}
+	return float64(good) / to.Sub(from).Seconds()
+}
+
+// borne returns how many good requests a second the scope has had of late, at most.
+func (s *Steerer) borne(step *gatewarden.AdaptiveStep, slo *gatewarden.SLO, within, over time.Duration, at time.Time) (most float64) {
+	for to := at.Add(-lateTime).Truncate(time.Second); at.Sub(to) < within; to = to.Add(-time.Second) {
+		most = max(most, s.good(step, slo, to.Add(-over), to))
 	}
 	return most
 }
@@ -182,6 +226,8 @@ func reason(step *gatewarden.AdaptiveStep, from, to int, moved move, s *sight) s
 	switch moved {
 	case cut:
 		return what + ": " + share
+	case giveUp:
+		return what + " again: letting more through has brought no more back"
 	case regain:
 		return what + ", which the service is known to bear: " + step.SLO + " is well again"
 	default:

@@ -72,15 +72,23 @@ func (e *Executor) Adjust(ctx context.Context, a gatewarden.Action) (gatewarden.
 	if current == nil {
 		return left("somebody else deleted the plugin since", what, nil, ""), nil
 	}
-	changed, err := e.foreign(a, m, current)
+	laid := e.laidBeside(m, current)
+	changed, err := e.foreign(a, m, current, laid)
 	if err != nil {
 		return gatewarden.Outcome{}, err
+	}
+	if above, buried := e.buries(m, current); buried {
+		changed = append(changed, "the plugin was changed before "+above.action.ID+" was laid on it")
 	}
 	if len(changed) > 0 {
 		return left("somebody else changed the plugin since", what, changed, ""), nil
 	}
 	wanted := a.Spec.Adaptive.PerNode(a.Limit.Value)
 	out := gatewarden.Outcome{Status: gatewarden.ActionApplied, Reason: "the limit is " + perSecond(a), Change: what + ": " + perSecond(a)}
+	if above := limitAbove(pluginLayer{asPlugin(a), m}, laid); above != "" {
+		out.Reason = "the limit of " + above + " lies on it, and comes first"
+		return out, nil // this one is composed anew when that is taken off
+	}
 	if limitIs(current, wanted) {
 		return out, nil
 	}
@@ -100,18 +108,28 @@ func limitIs(plugin object, limit int) bool {
 	return equalValues(config[limitField], json.Number(fmt.Sprint(limit)))
 }
 
+// limitAbove returns the action whose limit lies on that of a layer, "" when there is none.
+func limitAbove(l pluginLayer, laid []pluginLayer) string {
+	for _, o := range laid {
+		if _, sets := o.action.Spec.Plugin.Config[limitField]; sets && o.compare(l) > 0 {
+			return o.action.ID
+		}
+	}
+	return ""
+}
+
 // foreign lists how the plugin differs from what the action wrote, its limit aside when
 // that is one of those that the action may have given it.
-func (e *Executor) foreign(a gatewarden.Action, m *pluginMemo, current object) ([]string, error) {
+func (e *Executor) foreign(a gatewarden.Action, m *pluginMemo, current object, laid []pluginLayer) ([]string, error) {
 	plugin := asPlugin(a)
-	if !ownLimit(a, current) || len(m.Written) == 0 {
-		return changedSince(plugin, m, current)
+	if len(laid) > 0 {
+		return e.touched(plugin, m, current)
 	}
-	adjusted, err := adjustedMemo(m, current)
+	noted, err := e.adjusted(a, m, current)
 	if err != nil {
 		return nil, err
 	}
-	return changedSince(plugin, adjusted, current)
+	return changedSince(plugin, noted, current)
 }
 
 // ownLimit reports whether the plugin has the limit of the action, or the one before.
@@ -123,8 +141,13 @@ func ownLimit(a gatewarden.Action, current object) bool {
 	return limitIs(current, s.PerNode(a.Limit.Value)) || a.Limit.Before > 0 && limitIs(current, s.PerNode(a.Limit.Before))
 }
 
-// adjustedMemo returns the memo as if the step had written the limit that is there now.
-func adjustedMemo(m *pluginMemo, current object) (*pluginMemo, error) {
+// adjusted returns the memo as if the limit that is there now had been noted, when the
+// action may have set it.
+func (e *Executor) adjusted(a gatewarden.Action, m *pluginMemo, current object) (*pluginMemo, error) {
+	m = e.latest(m)
+	if len(m.Written) == 0 || !ownLimit(a, current) {
+		return m, nil
+	}
 	written, err := parseObject(m.Written)
 	if err != nil {
 		return nil, err
@@ -133,9 +156,9 @@ func adjustedMemo(m *pluginMemo, current object) (*pluginMemo, error) {
 	if was, ok := written["config"].(object); ok {
 		was[limitField] = is[limitField]
 	}
-	adjusted := *m
-	adjusted.Written, err = encode(written, nil)
-	return &adjusted, err
+	m.Seq = e.nextSeq(m)
+	m.Written, err = encode(written, nil)
+	return m, err
 }
 
 func (e *Executor) revertAdaptive(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
@@ -152,8 +175,8 @@ func (e *Executor) revertAdaptive(ctx context.Context, a gatewarden.Action) (gat
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
-	if current != nil && ownLimit(a, current) {
-		if m, err = adjustedMemo(m, current); err != nil {
+	if current != nil && len(e.laidBeside(m, current)) == 0 {
+		if m, err = e.adjusted(a, m, current); err != nil {
 			return gatewarden.Outcome{}, err
 		}
 		if plugin.Memo, err = encode(m, nil); err != nil {

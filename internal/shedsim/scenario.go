@@ -1,0 +1,119 @@
+package main
+
+import (
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// scenario is one story of load and capacity.
+type scenario struct {
+	key, name string
+	length    time.Duration
+	from, to  time.Duration // of the overload
+	nodes     int
+	strict    bool
+	settle    time.Duration
+	queued    int                            // places in the service's queue
+	load      func(at time.Duration) float64 // originals, as a share of the nominal capacity
+	left      func(at time.Duration) float64 // share of the workers that is there; nil is all
+}
+
+// nominal is how many workers there are: at 200 ms a request, 100 requests a second.
+const nominal = 20
+
+func (s *scenario) workersAt(at time.Duration) int {
+	if s.left == nil {
+		return nominal
+	}
+	return int(nominal * s.left(at))
+}
+
+// capacityAt returns what the service can do, requests a second.
+func (s *scenario) capacityAt(at time.Duration) float64 {
+	return float64(s.workersAt(at)) / work.Seconds()
+}
+
+func (s *scenario) rateAt(at time.Duration) float64 {
+	return s.load(at) * nominal / work.Seconds()
+}
+
+// goodExpr is what a rules file would say: a client that left (499) is no success, and a
+// fast 503 is none either.
+const goodExpr = "status < 499 && latency.request <= 1500"
+
+func holds(r *gatewarden.Record) (bool, error) {
+	return r.Status < 499 && r.Latency.Request <= threshold, nil
+}
+
+func (s *scenario) slo() gatewarden.SLO {
+	return gatewarden.SLO{
+		Name: objective, Series: gatewarden.Series{Service: shop}, Objective: 0.99,
+		Window: gatewarden.BudgetWindow{Rolling: 30 * 24 * time.Hour},
+		SLI:    gatewarden.SLI{Kind: gatewarden.SLIGood, Expr: goodExpr, Holds: holds},
+		Pairs:  gatewarden.WorkbookPairs(30 * 24 * time.Hour), Outage: &gatewarden.OutageLine{},
+		OnOutage: []string{policy},
+	}
+}
+
+func (s *scenario) policies() []gatewarden.ActionPolicy {
+	return []gatewarden.ActionPolicy{{
+		Name: policy, Mode: gatewarden.ModeEnforce, Lease: 15 * time.Minute, Revert: gatewarden.RevertPolicy{After: time.Minute, Stepwise: true},
+		Steps: []gatewarden.Step{{Kind: gatewarden.StepAdaptive, Adaptive: &gatewarden.AdaptiveStep{
+			SLO: objective, Service: shop, Floor: 5, Ceiling: 1000, Nodes: s.nodes, Settle: gatewarden.Duration(s.settle),
+		}}},
+	}}
+}
+
+// step is a load of before, then of during, then of after.
+func step(from, to time.Duration, before, during, after float64) func(time.Duration) float64 {
+	return func(at time.Duration) float64 {
+		switch {
+		case at < from:
+			return before
+		case at < to:
+			return during
+		default:
+			return after
+		}
+	}
+}
+
+func scenarios() []*scenario {
+	const from, to, length = time.Minute, 6 * time.Minute, 9 * time.Minute
+	base := scenario{length: length, from: from, to: to, nodes: 1, queued: 400, load: step(from, to, 0.6, 3, 0.5)}
+	make := func(key, name string, change func(*scenario)) *scenario {
+		s := base
+		s.key, s.name = key, name
+		change(&s)
+		return &s
+	}
+	return []*scenario{
+		make("sale", "a flash sale: 3 times what it can do, at once", func(*scenario) {}),
+		make("ramp", "the same, reached within a minute", func(s *scenario) {
+			s.load = func(at time.Duration) float64 {
+				if at >= from && at < from+time.Minute {
+					return 0.6 + 2.4*float64(at-from)/float64(time.Minute)
+				}
+				return base.load(at)
+			}
+		}),
+		make("quiet", "from a quiet night", func(s *scenario) { s.load = step(from, to, 0.1, 3, 0.1) }),
+		make("deep", "a queue of 10 s of work", func(s *scenario) { s.queued = 1000 }),
+		make("half", "half of the service dies at 90 % load", func(s *scenario) {
+			s.load = step(from, to, 0.9, 0.9, 0.4)
+			s.left = step(from, to, 1, 0.5, 1)
+		}),
+		make("strict", "Kong with worker_consistency=strict, settle: 2s", func(s *scenario) { s.strict, s.settle = true, 2*time.Second }),
+		make("nodes", "3 nodes of Kong, settle: 11s", func(s *scenario) { s.nodes, s.settle = 3, 11*time.Second }),
+	}
+}
+
+func strategies() []strategy {
+	return []strategy{
+		{name: "none"},
+		{name: "fixed at 150 %", fixed: 1.5},
+		{name: "fixed at 90 %", fixed: 0.9},
+		{name: "adaptive", adaptive: true},
+	}
+}
