@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/collector/promquery"
 	"github.com/gatewarden/gatewarden/rules"
 )
 
@@ -28,7 +29,7 @@ func load(file string, env func(string) (string, bool)) (settings, rules.Problem
 	problems = rules.Join(problems, checkSources(config))
 	prints := takeFingerprint(file, config.Rules)
 	set, ruleProblems := rules.LoadRules(config.Rules)
-	problems = rules.Join(problems, ruleProblems, config.CheckRules(set), checkCounters(config, set))
+	problems = rules.Join(problems, ruleProblems, config.CheckRules(set), checkCounters(config, set), set.CheckQueries(promquery.Check))
 	return settings{config, set, prints}, problems
 }
 
@@ -86,7 +87,7 @@ func Check(paths []string, env func(string) (string, bool)) (rules.Problems, int
 	}
 	if len(ruleArgs) > 0 {
 		set, found := rules.LoadRules(ruleArgs)
-		problems = rules.Join(problems, found)
+		problems = rules.Join(problems, found, set.CheckQueries(promquery.Check))
 		files += len(set.Files)
 	}
 	return problems, files

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -40,6 +41,34 @@ func (s *sloSpec) query(d *document, series *gatewarden.Series) gatewarden.SLI {
 	}
 	series.Signal = q.Signal()
 	return gatewarden.SLI{Kind: gatewarden.SLIAvailability, Query: &q}
+}
+
+// CheckQueries reports queries that check, which knows how they are counted, has something
+// against: its errors begin with the key of the side that is wrong. Two SLOs that ask the
+// same must be for the same requests, since each event is counted once.
+func (r *Rules) CheckQueries(check func(*gatewarden.Query) error) Problems {
+	var all []Problems
+	first := map[string]int{}
+	for i, s := range r.slos {
+		p, q := s.SLI.Prometheus, r.SLOs[i].SLI.Query
+		if p == nil || q == nil || q.Total == "" || (q.Error == "") == (q.Good == "") {
+			continue // said already
+		}
+		d := s.doc.fork()
+		d.places = s.doc.places
+		if e, ok := errors.AsType[*gatewarden.Error](check(q)); ok {
+			key, why, _ := strings.Cut(e.Message, ": ")
+			field := map[string]*string{"total_query": &p.TotalQuery, "error_query": &p.ErrorQuery, "good_query": &p.GoodQuery}[key]
+			d.errorf(d.find(field, p), e.Hint, "%s: %s", key, why)
+		}
+		if k, ok := first[q.Signal()]; !ok {
+			first[q.Signal()] = i
+		} else if r.SLOs[k].Series != r.SLOs[i].Series {
+			d.errorf(d.find(p), "give both the same service and route, or none", "the slo %q asks the same, for other requests", r.SLOs[k].Name)
+		}
+		all = append(all, d.finish())
+	}
+	return Join(all...)
 }
 
 // spans checks what is said of spans, and makes the series one of spans.

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -82,5 +83,39 @@ slos:
 	}
 	if got := problems("prometheus", "prometheus", "prometheus", "otlp"); len(got) != 1 {
 		t.Errorf("with three: %q", got)
+	}
+}
+
+func TestQueriesAreCheckedWhereTheyStand(t *testing.T) {
+	rules := loadText(t, `
+slos:
+  - {name: a, service: orders, objective: 99, sli: {prometheus: {total_query: good, error_query: b}}}
+  - {name: b, service: orders, objective: 99, sli: {prometheus: {total_query: good, error_query: b}}}
+  - {name: c, service: payments, objective: 99, sli: {prometheus: {total_query: good, error_query: b}}}
+  - name: d
+    service: payments
+    objective: 99
+    sli:
+      prometheus:
+        total_query: good
+        good_query: wrong
+  - {name: e, service: payments, objective: 99, sli: {availability: {}}}
+`)
+	problems := rules.CheckQueries(func(q *gatewarden.Query) error {
+		if q.Good == "wrong" {
+			return gatewarden.Errorf(gatewarden.Invalid, "good_query: it is wrong").WithHint("write it rightly")
+		}
+		return nil
+	})
+	var got []string
+	for _, p := range problems {
+		got = append(got, fmt.Sprintf("%d: %s (%s)", p.Line, p.Message, p.Hint))
+	}
+	want := []string{
+		`5: the slo "a" asks the same, for other requests (give both the same service and route, or none)`,
+		`12: good_query: it is wrong (write it rightly)`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -58,10 +58,12 @@ func parse(q *gatewarden.Query) (query, error) {
 		parsed.other = expression{key: "good_query", text: q.Good}
 	}
 	for _, e := range []*expression{&parsed.total, &parsed.other} {
-		var err error
-		if e.is, err = meaningOf(e.text); err != nil {
-			return query{}, gatewarden.Errorf(gatewarden.Invalid, "%s: %w", e.key, err)
+		is, wrong := meaningOf(e.text)
+		if wrong != nil {
+			wrong.Message = e.key + ": " + wrong.Message
+			return query{}, wrong
 		}
+		e.is = is
 	}
 	return parsed, nil
 }
@@ -79,7 +81,7 @@ var (
 // window stands for {{.window}} in what is looked at. No expression has such a character.
 const window = "\x00"
 
-func meaningOf(text string) (meaning, error) {
+func meaningOf(text string) (meaning, *gatewarden.Error) {
 	if text == "" {
 		return 0, gatewarden.Errorf(gatewarden.Invalid, "it is empty")
 	}
@@ -97,7 +99,7 @@ func meaningOf(text string) (meaning, error) {
 }
 
 // counterOf says whether an expression without {{.window}} can be a counter.
-func counterOf(bare string) (meaning, error) {
+func counterOf(bare string) (meaning, *gatewarden.Error) {
 	if strings.Contains(bare, "[") {
 		return 0, gatewarden.Errorf(gatewarden.Invalid, "its range has a fixed length, so that events would count in every step that it reaches").
 			WithHint("write [{{.window}}], as in sum(rate(http_requests_total[{{.window}}]))")
@@ -110,7 +112,7 @@ func counterOf(bare string) (meaning, error) {
 }
 
 // windowed says what is done to the ranges of {{.window}}.
-func windowed(bare string) (meaning, error) {
+func windowed(bare string) (meaning, *gatewarden.Error) {
 	var found meaning
 	for _, f := range rangeFunctions(bare) {
 		var is meaning

@@ -1,0 +1,164 @@
+package app
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/store"
+)
+
+// sights is an intake with a clock.
+type sights struct {
+	*intake
+	now time.Time
+}
+
+func newSights(t *testing.T, kinds ...string) *sights {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	s := &sights{now: noon}
+	s.intake = newIntake(store.New(store.Config{}, reg), func() time.Time { return s.now }, time.Minute, reg)
+	for _, kind := range kinds {
+		s.expect(kind, kind, noon)
+	}
+	return s
+}
+
+func (s *sights) bring(t *testing.T, source string, r gatewarden.Record) {
+	t.Helper()
+	r.At, r.Weight, r.Status = s.now, 1, 200
+	if err := s.Accept(t.Context(), source, []gatewarden.Record{r}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// query is a source that is asked.
+type query struct{ silent string }
+
+func (q query) Silent(gatewarden.Series, time.Time, time.Duration) (bool, string) {
+	return q.silent != "", q.silent
+}
+func (query) Lag() time.Duration { return time.Minute }
+
+func sloOn(s gatewarden.Series) *gatewarden.SLO { return &gatewarden.SLO{Name: "a", Series: s} }
+
+func TestBlindnessIsOfWhatAnSLOLivesOn(t *testing.T) {
+	orders, payments := sloOn(gatewarden.Series{Service: "orders"}), sloOn(gatewarden.Series{Service: "payments"})
+	gateway := sloOn(gatewarden.Series{})
+	spans := sloOn(gatewarden.Series{Signal: gatewarden.SignalTraces, Service: "orders"})
+	asked := sloOn(gatewarden.Series{Signal: "prometheus:1"})
+	asked.SLI.Query = &gatewarden.Query{Total: "a", Error: "b"}
+	elsewhere := sloOn(gatewarden.Series{Signal: "prometheus:2"})
+	elsewhere.SLI.Query = &gatewarden.Query{Total: "a", Error: "b", Source: "prometheus-7"}
+
+	s := newSights(t, "httplog", "tcplog", "otlp", "prometheus")
+	s.sources["prometheus"].asker = query{}
+	check := func(what string, want map[*gatewarden.SLO]string) {
+		t.Helper()
+		for slo, text := range want {
+			blind, why := s.BlindTo(slo, s.now)
+			if blind != (text != "") || !strings.Contains(why, text) {
+				t.Errorf("%s: an slo on %s %v is blind: %v, %q; want %q", what, slo.Series, slo.SLI.Query, blind, why, text)
+			}
+		}
+	}
+	check("at first", map[*gatewarden.SLO]string{
+		orders: "no source has delivered a record yet", spans: "no source has delivered a span yet", asked: "", elsewhere: "there is no source prometheus-7 to ask",
+	})
+	for range 3 {
+		s.now = s.now.Add(30 * time.Second)
+		s.bring(t, "httplog", gatewarden.Record{Service: "orders"})
+		s.bring(t, "tcplog", gatewarden.Record{Service: "payments"})
+		s.bring(t, "otlp", gatewarden.Record{Signal: gatewarden.SignalTraces, Service: "orders"})
+	}
+	check("all is well", map[*gatewarden.SLO]string{orders: "", payments: "", gateway: "", spans: "", asked: ""})
+
+	s.sources["prometheus"].asker = query{silent: "it is down"}
+	for range 5 { // only httplog goes on
+		s.now = s.now.Add(30 * time.Second)
+		s.bring(t, "httplog", gatewarden.Record{Service: "orders"})
+	}
+	check("only httplog goes on", map[*gatewarden.SLO]string{
+		orders: "", gateway: "", asked: "it is down",
+		payments: "tcplog, which brings the records of payments, has delivered nothing for 2m30s (the limit is 1m)",
+		spans:    "no source has delivered a span for 2m30s",
+	})
+	s.bring(t, "httplog", gatewarden.Record{Service: "payments"}) // it has moved, or comes both ways
+	s.now = s.now.Add(time.Second)
+	s.bring(t, "httplog", gatewarden.Record{Service: "payments"})
+	check("another brings it now", map[*gatewarden.SLO]string{payments: ""})
+}
+
+func TestEachSourceHasEventsOfItsOwn(t *testing.T) {
+	s := newSights(t, "httplog", "otlp", "prometheus", "kongmetrics")
+	slo := *sloOn(gatewarden.Series{Signal: "prometheus:1"})
+	slo.SLI.Query = &gatewarden.Query{Total: "a", Error: "b"}
+	s.serve([]gatewarden.SLO{slo})
+	s.sources["prometheus"].asker = query{}
+	var got []string
+	for second := range 300 {
+		s.now = noon.Add(time.Duration(second) * time.Second)
+		s.bring(t, "httplog", gatewarden.Record{Service: "orders"})
+		if second < 50 || second > 200 {
+			s.bring(t, "otlp", gatewarden.Record{Signal: gatewarden.SignalTraces})
+		}
+		switch second {
+		case 100:
+			s.sources["prometheus"].asker = query{silent: "total_query: no answer"}
+		case 150:
+			s.sources["prometheus"].asker = query{}
+		}
+		for _, e := range s.events(s.now) {
+			got = append(got, s.now.Format("04:05 ")+e.Name+" "+e.State+": "+e.Reason)
+		}
+	}
+	want := []string{
+		"01:01 kongmetrics blind: it has delivered nothing yet",
+		"01:40 prometheus blind: total_query: no answer",
+		"01:50 otlp blind: it has delivered nothing for 1m1s (the limit is 1m)",
+		"02:30 prometheus seeing: records arrive again",
+		"03:21 otlp seeing: records arrive again",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, v := range s.views(s.now) {
+		if v.Silent != (v.Name == "kongmetrics") {
+			t.Errorf("%s is shown silent: %v", v.Name, v.Silent)
+		}
+	}
+}
+
+// Coverage is of what is watched: spans are not covered because Kong's log comes.
+func TestWatchingIsOfWhatSpoke(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	kept := store.New(store.Config{}, reg)
+	spans := store.Meter{Series: gatewarden.Series{Signal: gatewarden.SignalTraces, Service: "orders"}}
+	requests := store.Meter{Series: gatewarden.Series{Service: "orders"}}
+	kept.Configure([]store.Meter{spans, requests})
+	s := &sights{now: noon}
+	s.intake = newIntake(kept, func() time.Time { return s.now }, time.Minute, reg)
+	s.expect("httplog", "httplog", noon)
+	s.expect("otlp", "otlp", noon)
+	for second := range 600 {
+		s.now = noon.Add(time.Duration(second) * time.Second)
+		s.bring(t, "httplog", gatewarden.Record{Service: "orders"})
+		if second < 240 {
+			s.bring(t, "otlp", gatewarden.Record{Signal: gatewarden.SignalTraces, Service: "orders"})
+		}
+		s.watch(s.now, s.now.Add(time.Second), s.now, []store.Meter{spans})
+	}
+	for name, c := range map[string]struct {
+		meter store.Meter
+		want  float64
+	}{"spans": {spans, 0.5}, "requests": {requests, 1}} {
+		if got := kept.Count(c.meter.Series, &c.meter.SLI, noon, noon.Add(10*time.Minute)).Coverage; got < c.want-0.01 || got > c.want+0.01 {
+			t.Errorf("%s are covered by %v, want %v", name, got, c.want)
+		}
+	}
+}
