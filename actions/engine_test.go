@@ -62,6 +62,16 @@ func verdict(name, word string, at time.Time) gatewarden.Verdict {
 	return v
 }
 
+// unansweredFor lets a kind of call go without an answer for so long.
+func unansweredFor(w *world, call string, d time.Duration) func(string, string) error {
+	return func(made, _ string) error {
+		if made == call && time.Since(w.begun) < d {
+			return gatewarden.Errorf(gatewarden.Unavailable, "no answer")
+		}
+		return nil
+	}
+}
+
 // timetable plays a script second by second in virtual time and returns what the
 // journal says, a line an event: when, what, its state. Each line of the script is
 // an instant and what begins then: verdicts ("orders=outage") or "!name", something
@@ -489,6 +499,71 @@ func TestTimetables(t *testing.T) {
 				40m0s protect-1 reverted
 				40m1s protect ended
 				50m0s guard resumed`,
+		},
+		"what waits for a peer when somebody pauses is not begun until that is over": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] }),
+			setup:  func(w *world) { w.outside.fault = unansweredFor(w, "prepare", 20*time.Second) },
+			do: map[string]func(*Engine) error{
+				"pause":  func(e *Engine) error { return e.Pause(context.Background(), "ada", "looking") },
+				"resume": func(e *Engine) error { return e.Resume(context.Background(), "ada") },
+			},
+			script: `
+				0s   orders=outage
+				10s  !pause
+				1m   !resume
+				1m5s`,
+			want: `
+				0s   protect-1 skipped
+				10s  guard paused
+				31.5s protect-1 skipped
+				1m0s guard resumed
+				1m0s protect-1 started
+				1m0s protect-1 applied`,
+			left: []string{"protect-1"},
+		},
+		"a call that is being tried when somebody pauses is not made again until that is over": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] }),
+			setup:  func(w *world) { w.outside.fault = unansweredFor(w, "apply", 12*time.Second) },
+			do: map[string]func(*Engine) error{
+				"pause":  func(e *Engine) error { return e.Pause(context.Background(), "ada", "looking") },
+				"resume": func(e *Engine) error { return e.Resume(context.Background(), "ada") },
+			},
+			script: `
+				0s   orders=outage
+				10s  !pause
+				1m   !resume
+				1m5s`,
+			want: `
+				0s   protect-1 started
+				0s   protect-1 started
+				10s  guard paused
+				15.5s protect-1 started
+				1m0s guard resumed
+				1m0.25s protect-1 applied`,
+			left: []string{"protect-1"},
+		},
+		"a call that a pause holds is not made when the breach is over meanwhile": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] }),
+			setup:  func(w *world) { w.outside.fault = unansweredFor(w, "apply", 12*time.Second) },
+			do: map[string]func(*Engine) error{
+				"pause":  func(e *Engine) error { return e.Pause(context.Background(), "ada", "looking") },
+				"resume": func(e *Engine) error { return e.Resume(context.Background(), "ada") },
+			},
+			script: `
+				0s   orders=outage
+				10s  !pause
+				30s  orders=healthy
+				1m   !resume
+				6m`,
+			want: `
+				0s   protect-1 started
+				0s   protect-1 started
+				10s  guard paused
+				15.5s protect-1 started
+				30.25s protect-1 reverting
+				30.25s protect-1 failed
+				1m0s guard resumed
+				5m30s protect ended`,
 		},
 		"a step that fails is cleaned up and does not stop the next": {
 			policy: protect(),

@@ -235,6 +235,8 @@ func (e *Engine) refused(ctx context.Context, a *action, err error) {
 		err = gatewarden.Errorf(gatewarden.Conflict, "a newer move of the run takes its place")
 	case a.ladder.over():
 		err = gatewarden.Errorf(gatewarden.Conflict, "it was taken back before it had begun")
+	case e.pause() != nil:
+		err = gatewarden.Errorf(gatewarden.Conflict, "paused by %s: %s", e.pause().By, e.pause().Reason)
 	}
 	now := e.cfg.Now()
 	a.trouble, a.retryAt = err, now.Add(refusedAgain)

@@ -88,3 +88,54 @@ func (e *Engine) pause() *Pause {
 	}
 	return e.paused
 }
+
+// heldByPause puts an action back before the gates that was about to begin when somebody
+// paused the guard, and reports false when nobody has. Nothing but a look was done for it;
+// it begins when the pause is over, if it is still wanted then.
+func (e *Engine) heldByPause(ctx context.Context, a *action) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p, l := e.pause(), a.ladder
+	if p == nil || l.over() || a.overtaken || l.moves {
+		return false
+	}
+	l.rungs[a.Step-1].round = l.round - 1
+	a.counted, a.By = time.Time{}, "" // who approved it is asked again
+	e.logUnsettled(a, e.hold(ctx, a, e.cfg.Now(), gatePaused, fmt.Sprintf("not begun: %s paused the guard: %s", p.By, p.Reason)))
+	return true
+}
+
+// lookAgain is how often a call that a pause holds looks whether that is over.
+const lookAgain = 250 * time.Millisecond
+
+// untilResumed holds a call of an action that has begun for as long as the guard is
+// paused: a call under way may end, but none is made, or made again. It returns an error
+// when the action is not wanted any more.
+func (e *Engine) untilResumed(ctx context.Context, a *action) error {
+	said := false
+	for {
+		e.mu.Lock()
+		p := e.pause()
+		e.mu.Unlock()
+		if p == nil {
+			return nil
+		}
+		reason := fmt.Sprintf("%s paused the guard: %s", p.By, p.Reason)
+		if !said {
+			said = true
+			e.settleOrLog(ctx, a, change{reason: "begun, and held because " + reason})
+		}
+		timer := time.NewTimer(lookAgain)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		case <-e.quit:
+		}
+		timer.Stop()
+		if ctx.Err() != nil || e.stopping() || !e.wanted(a) {
+			return gatewarden.Errorf(gatewarden.Unavailable, "held for as long as it was wanted: %s", reason)
+		}
+	}
+}

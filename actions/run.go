@@ -108,9 +108,12 @@ func (e *Engine) prepare(ctx context.Context, a *action) bool {
 		return false
 	}
 	snapshot := e.snapshot(a)
-	err = e.settle(ctx, a, func() bool { return !a.ladder.over() && !a.overtaken && !a.ladder.rungs[a.Step-1].settled },
+	err = e.settle(ctx, a, func() bool {
+		return e.pause() == nil && !a.ladder.over() && !a.overtaken && !a.ladder.rungs[a.Step-1].settled
+	},
 		change{to: gatewarden.ActionStarted, memo: memo, limit: limit, reason: Describe(&snapshot.Spec) + begun(limit) + ", because " + snapshot.Trigger.Reason})
 	switch {
+	case errors.Is(err, errOvertaken) && e.heldByPause(ctx, a):
 	case errors.Is(err, errOvertaken):
 		e.notBegun(ctx, a, gatewarden.Errorf(gatewarden.Unavailable, "it was taken back before it had begun"))
 	case gatewarden.ErrorCode(err) == gatewarden.Invalid: // its memo does not fit into the journal
@@ -269,6 +272,11 @@ func (e *Engine) renewOutside(ctx context.Context, a *action, x Renewer) {
 // the engine stops. Failures to revert are never for good.
 func (e *Engine) attempt(ctx context.Context, a *action, call string, f func(context.Context, Executor, gatewarden.Action) error) error {
 	for n := 0; ; n++ {
+		if call == "apply" {
+			if err := e.untilResumed(ctx, a); err != nil {
+				return err
+			}
+		}
 		snapshot := e.snapshot(a)
 		err := e.call(ctx, snapshot, call, f)
 		if err == nil || ctx.Err() != nil || (call != "revert" && !retryable(err)) {
