@@ -74,7 +74,12 @@ func (x *index) look(ctx context.Context, s *Settings) (*layout, error) {
 	if s.Prefix != auto {
 		try = []string{strings.TrimSuffix(s.Prefix, ".")}
 	}
-	caps, err := x.caps(ctx, s, try)
+	// Names go into the URL, of which Elasticsearch takes 4 KiB: first where things are, then what.
+	wanted := []string{s.Time, s.Ingested}
+	for _, prefix := range try {
+		wanted = append(wanted, prefix, in(prefix, "response.status"))
+	}
+	caps, err := x.caps(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +93,13 @@ func (x *index) look(ctx context.Context, s *Settings) (*layout, error) {
 			WithHint("say where Kong's object is: prefix: kong for kong.response.status")
 	}
 	l.prefix = try[found]
+	wanted = []string{s.Time, s.Ingested, l.prefix}
+	for _, name := range kongFields {
+		wanted = append(wanted, in(l.prefix, name))
+	}
+	if caps, err = x.caps(ctx, wanted); err != nil {
+		return nil, err
+	}
 	if l.time, err = caps.timeOf(s.Time, true); err != nil {
 		return nil, err
 	}
@@ -122,26 +134,14 @@ func holds(caps capabilities, prefix string) bool {
 // aggregated in all indices alike has one type, or several kinds of number.
 type capabilities map[string]map[string]bool
 
-// kongFields are the fields of Kong's object that buckets are made by.
+// kongFields are the fields of Kong's object that buckets are made by, and others.
 var kongFields = []string{
-	"response.status", "service.name", "service.host", "service.id", "service.tags", "route.name", "route.id", "route.tags",
-	"consumer.username", "consumer.custom_id", "consumer.id", "workspace_name", "source",
-	"latencies.request", "latencies.proxy", "latencies.kong",
+	"response.status*", "service.*", "route.*", "consumer.*", "workspace_name*", "source*", "latencies.*",
 }
 
-func (x *index) caps(ctx context.Context, s *Settings, try []string) (capabilities, error) {
-	wanted := []string{s.Time}
-	if s.Ingested != "" {
-		wanted = append(wanted, s.Ingested)
-	}
-	for _, prefix := range try {
-		if prefix != "" {
-			wanted = append(wanted, prefix)
-		}
-		for _, name := range kongFields {
-			wanted = append(wanted, in(prefix, name), in(prefix, name)+".keyword")
-		}
-	}
+// caps returns the types of fields, whose names may end in an asterisk.
+func (x *index) caps(ctx context.Context, wanted []string) (capabilities, error) {
+	wanted = slices.DeleteFunc(slices.Clone(wanted), func(name string) bool { return name == "" })
 	ctx, cancel := context.WithTimeout(ctx, x.timeout)
 	defer cancel()
 	ask := x.client.FieldCaps(x.names...).Fields(wanted...).IgnoreUnavailable(true).AllowNoIndices(true)

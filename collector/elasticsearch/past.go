@@ -16,7 +16,6 @@ type filler struct {
 	layout *layout
 	mark   fillMark
 	span   int64 // how much is asked for at once, in milliseconds
-	wide   int64 // the span that was too much last time; 0 for none
 }
 
 // fill fills in what is left of the past, the newest first, until ctx is done.
@@ -56,7 +55,7 @@ func (f *filler) left() (ms int64) {
 
 // The most and the first that is asked for at once.
 const (
-	mostPast  = 24 * time.Hour
+	mostPast  = 7 * 24 * time.Hour
 	firstPast = 5 * time.Minute
 )
 
@@ -101,6 +100,7 @@ func (f *filler) fillRows(ctx context.Context, sh *shape) error {
 	}
 	from := max(last.From, floor(last.To-1, width.Milliseconds())-max(f.span-width.Milliseconds(), 0))
 	from = max(last.From, floor(from, width.Milliseconds()))
+	began := f.now()
 	rows, pages, err := f.aggregate(ctx, f.layout, sh, width, from, last.To, f.only()...)
 	if err != nil {
 		return err
@@ -114,17 +114,18 @@ func (f *filler) fillRows(ctx context.Context, sh *shape) error {
 	if err := f.done(ctx, records, interval{from, last.To}, &covered); err != nil {
 		return err
 	}
-	f.pace(pages>>len(sh.Tags), len(rows), f.rowsAtOnce(sh))
+	f.pace(pages>>len(sh.Tags), len(rows), f.rowsAtOnce(sh), f.now().Sub(began))
 	return nil
 }
 
 // pace makes the next answer neither many pages, each of which goes through all documents,
-// nor a small part of one.
-func (f *filler) pace(pages, rows, most int) {
+// nor a small part of one, nor so long in coming that it may not come in time.
+func (f *filler) pace(pages, rows, most int, took time.Duration) {
+	timeout := time.Duration(f.settings.Timeout)
 	switch {
-	case pages > 2:
+	case pages > 2 || took > timeout/3:
 		f.span = max(f.span/2, time.Minute.Milliseconds())
-	case rows < most/3:
+	case rows < most/3 && took < timeout/10:
 		f.span = min(f.span*2, mostPast.Milliseconds())
 	}
 }
