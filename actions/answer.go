@@ -133,7 +133,7 @@ func (a *action) stays() bool {
 
 // abandoned reports whether the action's change was left as it is for good.
 func (a *action) abandoned() bool {
-	return a.stays() && a.Status == gatewarden.ActionApplied && !a.busy && (a.ladder.released != "" || a.ladder.ended)
+	return a.stays() && a.standing() && !a.busy && (a.ladder.released != "" || a.ladder.ended)
 }
 
 // lease returns how long the action's change may live unrenewed, 0 for ever.

@@ -25,7 +25,7 @@ func (e *Engine) climb(ctx context.Context, l *ladder, at time.Time) error {
 		if l.passed(i) {
 			continue
 		}
-		if !l.begun.IsZero() && at.Before(l.begun.Add(time.Duration(l.policy.Steps[i].After))) {
+		if !l.begun.IsZero() && at.Before(l.begun.Add(time.Duration(l.policy.Steps[i].After))) && !l.hastened(i) {
 			return nil
 		}
 		if known, err := e.doneAlready(ctx, l, i, at); err != nil {
@@ -344,7 +344,7 @@ func (l *ladder) sum() string {
 		case a == nil:
 		case a.Status == gatewarden.ActionReverted:
 			back++
-		case a.Status == gatewarden.ActionApplied, a.Status == gatewarden.ActionLeft, a.Status == gatewarden.ActionUnknown, a.Status == gatewarden.ActionIneffective:
+		case a.standing(), a.Status == gatewarden.ActionLeft, a.Status == gatewarden.ActionUnknown, a.Status == gatewarden.ActionIneffective:
 			stays++
 		}
 	}

@@ -200,6 +200,7 @@ func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.V
 			e.renew(ctx, l, at),
 			e.lapse(ctx, l, at),
 			e.verify(ctx, l, at),
+			e.watch(ctx, l, at),
 			e.steer(ctx, l, at),
 			e.climb(ctx, l, at),
 			e.descend(ctx, l, at),

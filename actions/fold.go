@@ -73,6 +73,8 @@ func (e *Engine) takeUp(a *action, at time.Time) {
 		e.start(a, e.revert)
 	case a.Status == gatewarden.ActionWaiting && a.By != "": // approved, not begun
 		e.start(a, e.apply)
+	case a.watchable():
+		e.start(a, e.learnSign)
 	case a.Status != gatewarden.ActionStarted:
 	case a.Spec.Kind.Reversible() || a.StartedAt == nil || at.Before(a.StartedAt.Add(a.ladder.policy.Lease)):
 		e.start(a, e.apply)

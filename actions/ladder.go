@@ -85,6 +85,7 @@ type action struct {
 	again    bool      // it was taken back while busy: the goroutine reverts it before it rests
 	tries    int       // attempts at reverting that failed
 
+	sign   *gatewarden.Sign   // how it shows in the traffic; nil when that is not known, or cannot be told
 	undone *gatewarden.Action // as it is once the journal has what its revert came to
 
 	overtaken bool      // a newer move of the run takes its place
@@ -181,6 +182,11 @@ func (a *action) inPlace() bool {
 	return a.Status.InPlace()
 }
 
+// standing reports whether the change was made and not taken back, whether it shows or not.
+func (a *action) standing() bool {
+	return a.Status == gatewarden.ActionApplied || a.Status == gatewarden.ActionUnverified
+}
+
 // pending reports whether it is in place, under way, waits for a person, or is done and
 // may not have helped.
 func (a *action) pending() bool {
@@ -189,5 +195,5 @@ func (a *action) pending() bool {
 
 // revertible reports whether the action can be taken back now.
 func (a *action) revertible() bool {
-	return a.Spec.Kind.Reversible() && (a.Status == gatewarden.ActionStarted || a.Status == gatewarden.ActionApplied)
+	return a.Spec.Kind.Reversible() && (a.Status == gatewarden.ActionStarted || a.standing())
 }

@@ -28,6 +28,7 @@ type change struct {
 	limit   *gatewarden.Limit // where an adaptive limit goes
 
 	verified bool // it is known now whether it helped
+	shown    bool // the traffic shows it
 }
 
 // record makes a change durable, and only then true. It is called with mu held.
@@ -56,6 +57,9 @@ func (e *Engine) record(ctx context.Context, a *action, c change) error {
 	stamp(&next, a.Status, c.at, a.lease())
 	if c.verified {
 		next.VerifiedAt, next.EndedAt = &c.at, &c.at
+	}
+	if c.shown {
+		next.VerifiedAt = &c.at
 	}
 	_, err := e.append(ctx, gatewarden.Event{
 		At: c.at, Type: gatewarden.EventAction, Name: next.ID, State: string(next.Status),
@@ -109,6 +113,9 @@ func stamp(a *gatewarden.Action, from gatewarden.ActionStatus, at time.Time, lea
 			a.LeaseUntil = &until
 		}
 	case gatewarden.ActionApplied:
+		if from == gatewarden.ActionUnverified {
+			return // it has been all the time
+		}
 		a.AppliedAt = &at
 		if !a.Spec.Kind.Reversible() && verifies(&a.Spec) == 0 {
 			a.EndedAt = &at

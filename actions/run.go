@@ -87,6 +87,7 @@ func (e *Engine) apply(ctx context.Context, a *action) {
 		e.fail(ctx, a, &outcome, err)
 	default:
 		e.conclude(ctx, a, outcome)
+		e.learnSign(ctx, a)
 	}
 	e.failpoint(failApplied)
 }

@@ -26,6 +26,7 @@ type outside struct {
 	fault    func(call, id string) error
 	outcome  func(id string) *gatewarden.Outcome // of Apply, instead of what would be
 	after    func(call, id string) error         // like fault, once the call has had its effect
+	sign     *gatewarden.Sign                    // how changes show in the traffic
 }
 
 func newOutside() *outside {
@@ -123,6 +124,13 @@ func (x *executor) Revert(ctx context.Context, a gatewarden.Action) (gatewarden.
 		return gatewarden.Outcome{}, err
 	}
 	return gatewarden.Outcome{Status: gatewarden.ActionReverted, Reason: "put back"}, nil
+}
+
+func (x *executor) Sign(context.Context, gatewarden.Action) (gatewarden.Sign, bool) {
+	if x.outside.sign == nil {
+		return gatewarden.Sign{}, false
+	}
+	return *x.outside.sign, true
 }
 
 func (o *outside) left() []string {

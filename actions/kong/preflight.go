@@ -16,6 +16,7 @@ type Info struct {
 	Version     string
 	DBLess      bool          // takes no changes by its Admin API
 	Consistency string        // of workers: "eventual" or "strict"
+	Role        string        // "traditional", "control_plane" or "data_plane"
 	Tick        time.Duration // how often workers take up changes, and other nodes learn of them
 	Plugins     []string      // that this Kong can run
 	Configured  []string      // that are configured somewhere
@@ -31,6 +32,7 @@ func (e *Executor) Info(ctx context.Context) (Info, error) {
 		Version       string `json:"version"`
 		Configuration struct {
 			Database    string  `json:"database"`
+			Role        string  `json:"role"`
 			Consistency string  `json:"worker_consistency"`
 			Workers     float64 `json:"worker_state_update_frequency"`
 			Nodes       float64 `json:"db_update_frequency"`
@@ -47,6 +49,7 @@ func (e *Executor) Info(ctx context.Context) (Info, error) {
 		Version:     root.Version,
 		DBLess:      root.Configuration.Database == "off",
 		Consistency: root.Configuration.Consistency,
+		Role:        root.Configuration.Role,
 		Tick:        time.Duration(max(root.Configuration.Workers, root.Configuration.Nodes) * float64(time.Second)),
 		Plugins:     slices.Sorted(maps.Keys(root.Plugins.Available)),
 	}
