@@ -29,6 +29,7 @@ type intake struct {
 	failed     exemplars
 	tracing    *tracing
 	gateway    *gateway
+	witness    *witness // nil until there is an engine
 
 	mu      sync.Mutex
 	sources map[string]*sourceHealth
@@ -114,6 +115,7 @@ func (in *intake) count(ctx context.Context, source string, records []gatewarden
 	}
 	end(added)
 	in.failed.see(records)
+	in.witness.see(records)
 	in.note(source, records, now)
 	return added
 }

@@ -69,6 +69,8 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	p.store.Configure(meters(p.rules))
 	p.engine.Journal, p.engine.SLOs, p.engine.Registerer = p.journal, answerable(p.rules), p.registry
 	p.engine.Guardrails, p.engine.Traffic = p.rules.Guardrails, (&flows{store: p.store}).Of
+	p.intake.witness = newWitness(p.store, p.intake)
+	p.engine.Watch = p.intake.witness
 	engine, err := actions.New(p.engine)
 	if err != nil {
 		return nil, nil, fmt.Errorf("setting up the engine: %w", err)
@@ -151,6 +153,7 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 		errs = append(errs, err)
 	}
 	l.store.SetSheds(l.engine.Sheds())
+	l.intake.witness.rest(at)
 	return errors.Join(errs...)
 }
 
