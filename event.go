@@ -13,7 +13,10 @@ const (
 	EventAction EventType = "action"
 	EventSource EventType = "source"
 	EventAlert  EventType = "alert" // of somebody else
-	EventDrift  EventType = "drift" // of the gateway's nodes from one another
+	// EventSuspect names, once it is known, the service that a breach of an SLO seems to
+	// come from: its State.
+	EventSuspect EventType = "suspect"
+	EventDrift   EventType = "drift" // of the gateway's nodes from one another
 )
 
 // States of events of alerts.

@@ -120,6 +120,14 @@ type SLO struct {
 	OnTicket    []string           `json:"on_ticket,omitempty"`
 	Labels      map[string]string  `json:"labels,omitempty"`
 	Verdict     gatewarden.Verdict `json:"verdict"`
+	BadTraces   []BadTrace         `json:"bad_traces,omitempty"` // of its newest bad events that were traced, the newest first
+}
+
+// BadTrace is where a bad event can be looked at.
+type BadTrace struct {
+	TraceID string    `json:"trace_id"`
+	At      time.Time `json:"at"`
+	Status  int       `json:"status"`
 }
 
 // EventQuery selects events. Zero fields select all.

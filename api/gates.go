@@ -78,6 +78,16 @@ type Track struct {
 	Failures uint64     `json:"failures"`
 	Rate     float64    `json:"rate"` // requests a second in the last minute
 	Newest   *time.Time `json:"newest,omitempty"`
+	// Downstream is what traces say of the services that the track's targets called, since
+	// the newest run began; absent when the track is not one of targets, or nothing is traced.
+	Downstream []Downstream `json:"downstream,omitempty"`
+}
+
+// Downstream is a service below a track, with the target's own among them.
+type Downstream struct {
+	Service string `json:"service"`
+	Calls   uint64 `json:"calls"`
+	Failed  uint64 `json:"failed"`
 }
 
 // CanaryOf returns what the rules say of a canary; the rest is for the caller to fill in.

@@ -267,6 +267,7 @@ func (a *App) gatesConfig(ctx context.Context, set settings, byKind map[gateward
 		return gates.Config{}, fmt.Errorf("opening the runs of canaries: %w", err)
 	}
 	a.tracks = newTracks(targetsOf(byKind), logger)
+	a.intake.spans.follow(a.tracks.tracksOf)
 	a.tracks.kept = a.keeper.snapshots
 	a.tracks.SetCanaries(set.rules.Canaries)
 	a.tracks.restore(ctx)
@@ -305,7 +306,7 @@ func (a *App) openSources(_ context.Context, set settings) error {
 	for i, s := range set.config.Sources {
 		name := names[i]
 		source, err := byKind[s.Kind].Build(collector.Env{
-			Name: name, Sink: a.intake, Mux: a.ingest, Headers: a.headers,
+			Name: name, Sink: a.intake, Spans: a.intake.spans, Mux: a.ingest, Headers: a.headers,
 			Dir: filepath.Dir(set.config.File), Checkpoints: a.keeper.checkpoints,
 			Gateway: a.intake.gateway, Logged: logged(set.config.Sources),
 			Queries: func() []gatewarden.SLO { return queriesOf(a.reloader.current().rules, name) },

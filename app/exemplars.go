@@ -24,7 +24,7 @@ type exemplars struct {
 // locked.
 func (e *exemplars) see(records []gatewarden.Record) {
 	for i := len(records) - 1; i >= 0; i-- {
-		if r := &records[i]; r.Status >= 500 && r.TraceID != "" && len(r.TraceID) <= maxTraceID {
+		if r := &records[i]; r.Signal == "" && r.Status >= 500 && r.TraceID != "" && len(r.TraceID) <= maxTraceID {
 			e.note(r)
 		}
 	}

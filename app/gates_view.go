@@ -17,6 +17,7 @@ func (v *view) Canaries() []api.Canary {
 	list := make([]api.Canary, len(views))
 	for i := range views {
 		list[i] = canaryView(&views[i])
+		v.lookBelow(&list[i])
 	}
 	return list
 }
@@ -30,8 +31,21 @@ func (v *view) Canary(name string) (api.Canary, error) {
 	}
 	out := canaryView(&c)
 	p := plan(&c.Canary, v.store, plannedShare(&c.Canary, c.Share, c.Known), v.now())
+	v.lookBelow(&out)
 	out.Plan, out.Trouble = &p, v.tracks.trouble(name)
 	return out, nil
+}
+
+// lookBelow adds what traces say of the services below the two tracks, since the newest run
+// began.
+func (v *view) lookBelow(c *api.Canary) {
+	var since time.Time
+	if c.Run != nil {
+		since = c.Run.StartedAt
+	}
+	for t, track := range map[gatewarden.Track]*api.Track{gatewarden.TrackBaseline: &c.Baseline, gatewarden.TrackCanary: &c.Canary} {
+		track.Downstream = v.intake.spans.below(trackOf{c.Name, t}, since, v.now())
+	}
 }
 
 // canaryView is a canary as the API shows it.

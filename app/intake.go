@@ -27,6 +27,8 @@ type intake struct {
 	blindAfter time.Duration
 	runs       atomic.Pointer[gates.Book] // of canaries; nil until there is one
 	failed     exemplars
+	bad        badTraces
+	spans      *spans
 	tracing    *tracing
 	gateway    *gateway
 	witness    *witness // nil until there is an engine
@@ -46,9 +48,10 @@ var _ collector.Sink = (*intake)(nil)
 type sourceHealth struct {
 	name    string
 	kind    string
-	signal  string // of what it brings; signalQueries for those of all queries
-	asker   asker  // nil unless it knows by itself how far it is
-	blind   bool   // as of the last event
+	signal  string        // of what it brings; signalQueries for those of all queries
+	asker   asker         // nil unless it knows by itself how far it is
+	lags    time.Duration // by how much what it brings is always late
+	blind   bool          // as of the last event
 	records uint64
 	arrived time.Time       // when the last batch came
 	lag     time.Duration   // from the newest record's completion to its arrival
@@ -71,6 +74,7 @@ func newIntake(s *store.Store, now func() time.Time, blindAfter time.Duration, r
 		}, []string{"source"}),
 	}
 	reg.MustRegister(in.records, in.lag)
+	in.spans = newSpans(in, reg)
 	return in
 }
 
@@ -115,6 +119,7 @@ func (in *intake) count(ctx context.Context, source string, records []gatewarden
 	}
 	end(added)
 	in.failed.see(records)
+	in.bad.see(records)
 	in.witness.see(records)
 	in.note(source, records, now)
 	return added

@@ -64,7 +64,7 @@ func (j *judges) of(slos []gatewarden.SLO) []analyzers.Analyzer {
 // counter counts the events of an SLO, as of when all of them have come.
 func (j *judges) counter(slo *gatewarden.SLO) burnrate.Counter {
 	c := j.store.Counter(slo.Series, &slo.SLI)
-	if slo.SLI.Query == nil {
+	if slo.SLI.Query == nil && slo.Series.Signal == "" {
 		return c
 	}
 	return behind{c, func() time.Duration { return j.intake.lagOf(slo) }}

@@ -140,8 +140,9 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 	l.verdicts = result.Verdicts
 	l.count()
 	drift, driftEvents := l.drifts.tick(at)
+	suspects := l.intake.spans.tick(at, result.Verdicts)
 	var errs []error
-	for _, e := range slices.Concat(l.intake.events(at), l.intake.gateway.events(at), driftEvents, result.Events) {
+	for _, e := range slices.Concat(l.intake.events(at), l.intake.gateway.events(at), driftEvents, result.Events, suspects) {
 		if _, err := l.journal.Append(ctx, e); err != nil {
 			errs = append(errs, fmt.Errorf("writing the event of %s to the journal: %w", e.Name, err))
 		}
@@ -181,7 +182,9 @@ func newSLOs(reg prometheus.Registerer) *prometheus.GaugeVec {
 func (l *loop) current() []gatewarden.Verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.evaluator.Explained(l.verdicts)
+	verdicts := l.evaluator.Explained(l.verdicts)
+	l.intake.spans.explain(verdicts)
+	return verdicts
 }
 
 // newTickSeconds returns the histogram of how long ticks take.

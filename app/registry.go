@@ -17,12 +17,15 @@ import (
 	"github.com/gatewarden/gatewarden/collector"
 	"github.com/gatewarden/gatewarden/collector/filelog"
 	"github.com/gatewarden/gatewarden/collector/httplog"
+	"github.com/gatewarden/gatewarden/collector/jaeger"
 	"github.com/gatewarden/gatewarden/collector/kongmetrics"
+	"github.com/gatewarden/gatewarden/collector/otlp"
 	"github.com/gatewarden/gatewarden/collector/promquery"
 	"github.com/gatewarden/gatewarden/collector/stdin"
 	"github.com/gatewarden/gatewarden/collector/syslog"
 	"github.com/gatewarden/gatewarden/collector/tcplog"
 	"github.com/gatewarden/gatewarden/collector/udplog"
+	"github.com/gatewarden/gatewarden/collector/zipkin"
 	"github.com/gatewarden/gatewarden/rules"
 )
 
@@ -37,6 +40,9 @@ func factories() []collector.Factory {
 		stdin.Factory(os.Stdin),
 		kongmetrics.Factory(),
 		promquery.Factory(),
+		otlp.Factory(),
+		zipkin.Factory(),
+		jaeger.Factory(),
 	}
 }
 

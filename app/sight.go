@@ -26,6 +26,9 @@ type asker interface {
 	Lag() time.Duration
 }
 
+// laggard is a source of spans that has them later than they end, and knows by how much.
+type laggard interface{ Lag() time.Duration }
+
 // signalQueries stands for the signals of all queries.
 const signalQueries = "prometheus"
 
@@ -68,17 +71,19 @@ func (in *intake) serve(slos []gatewarden.SLO) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.slos = slos
+	in.bad.serve(slos)
+	in.spans.serve(slos)
 }
 
 // asks makes a source be asked about its series.
 func (in *intake) asks(name string, source collector.Source) {
-	a, ok := source.(asker)
-	if !ok {
-		return
-	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.sources[name].asker = a
+	if a, ok := source.(asker); ok {
+		in.sources[name].asker = a
+	} else if l, ok := source.(laggard); ok {
+		in.sources[name].lags = l.Lag()
+	}
 }
 
 // asked returns the source that a query is answered by, nil when there is none.
@@ -96,12 +101,24 @@ func (in *intake) asked(q *gatewarden.Query) (name string, a asker) {
 // lagOf returns how far behind the present an SLO is judged.
 func (in *intake) lagOf(slo *gatewarden.SLO) time.Duration {
 	if slo.SLI.Query == nil {
-		return 0
+		return in.lagOfSignal(slo.Series.Signal)
 	}
 	if _, a := in.asked(slo.SLI.Query); a != nil {
 		return a.Lag()
 	}
 	return 0
+}
+
+// lagOfSignal returns that of the latest source of a signal.
+func (in *intake) lagOfSignal(signal string) (lag time.Duration) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, h := range in.sources {
+		if h.signal == signal {
+			lag = max(lag, h.lags)
+		}
+	}
+	return lag
 }
 
 // Blind reports whether no source of Kong's requests has said anything for so long that

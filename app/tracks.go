@@ -101,6 +101,19 @@ func (t *tracks) Track(canary, target string) (gatewarden.Track, bool) {
 	return track, ok
 }
 
+// tracksOf returns the tracks of canaries that a target ("ip:port") belongs to.
+func (t *tracks) tracksOf(target string) []trackOf {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var list []trackOf
+	for name, d := range t.known {
+		if track, ok := d.of[target]; ok {
+			list = append(list, trackOf{name, track})
+		}
+	}
+	return list
+}
+
 // Share returns the share of the requests that Kong gives to the canary now, in [0, 1],
 // and whether that is known.
 func (t *tracks) Share(canary string) (share float64, known bool) {

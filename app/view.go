@@ -58,7 +58,7 @@ func (v *view) SLOs() []api.SLO {
 		list[i] = api.SLO{
 			Name: s.Name, Description: s.Description, Series: s.Series, SLI: s.SLI.ID(),
 			Objective: roundPercent(s.Objective), Window: windowText(s.Window),
-			OnOutage: s.OnOutage, OnPage: s.OnPage, OnTicket: s.OnTicket, Labels: s.Labels, Verdict: verdict,
+			OnOutage: s.OnOutage, OnPage: s.OnPage, OnTicket: s.OnTicket, Labels: s.Labels, Verdict: verdict, BadTraces: v.intake.bad.of(s.Name),
 		}
 	}
 	return list

@@ -73,6 +73,12 @@ func authorities(env collector.Env, file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// Lag returns by how much the spans are later than they end: that of the oldest in a window
+// that has just closed.
+func (s *Source) Lag() time.Duration {
+	return time.Duration(s.settings.Settle) + time.Duration(s.settings.Interval)
+}
+
 // farthest is how far back the source asks when Jaeger has given no answer for long. What
 // is older is too late to act on, and more of it might be more than Jaeger can bear.
 const farthest = 10 * time.Minute
