@@ -72,6 +72,7 @@ type stepSpec struct {
 	Slack   *slackSpec    `yaml:"slack"`
 
 	Alertmanager *alertmanagerSpec `yaml:"alertmanager"`
+	Adaptive     *adaptiveSpec     `yaml:"adaptive"`
 
 	due time.Duration // After, or that of a step above which is later
 }
@@ -269,10 +270,14 @@ func (s *stepSpec) build(d *document) gatewarden.Step {
 		kinds++
 		step.Kind, step.Alertmanager = gatewarden.StepAlertmanager, s.Alertmanager.build(d)
 	}
+	if s.Adaptive != nil {
+		kinds++
+		step.Kind, step.Adaptive = gatewarden.StepAdaptive, s.Adaptive.build(d)
+	}
 	if at := d.find(s); kinds > 1 {
 		d.errorf(at, "put a dash before each", "a step has one kind, here are %d", kinds)
 	} else if kinds == 0 && !d.hasProblemIn(at) {
-		d.errorf(at, "it is one of: plugin, weight, drain, divert, service, jenkins, webhook, slack, alertmanager", "the step does nothing")
+		d.errorf(at, "it is one of: plugin, adaptive, weight, drain, divert, service, jenkins, webhook, slack, alertmanager", "the step does nothing")
 	}
 	return step
 }

@@ -129,6 +129,7 @@ func TestAnSLOHasDefaults(t *testing.T) {
 
 func TestAPolicyIsReadWhole(t *testing.T) {
 	const text = `
+slos: [{name: o, service: orders, objective: 99, sli: {availability: {}}}]
 actions:
   - name: full
     steps:
@@ -148,6 +149,8 @@ actions:
       - slack: {url_file: slack.url}
         after: 50s
       - alertmanager: {url: "http://am:9093", labels: {team: shop}, bearer_token_file: am.token, timeout: 3s}
+        after: 50s
+      - adaptive: {slo: o, service: orders, route: list, floor: 5, ceiling: 500, nodes: 2, settle: 11s, config: {error_code: 503}}
         after: 50s
     lease: 20m
     revert: {after: 2m, stepwise: false}
@@ -180,6 +183,9 @@ actions:
 			{Kind: gatewarden.StepSlack, After: seconds(50), Slack: &gatewarden.SlackStep{URLFile: "dir/slack.url", Timeout: seconds(10)}},
 			{Kind: gatewarden.StepAlertmanager, After: seconds(50), Alertmanager: &gatewarden.AlertmanagerStep{
 				URL: "http://am:9093", Labels: map[string]string{"team": "shop"}, BearerTokenFile: "dir/am.token", Timeout: seconds(3),
+			}},
+			{Kind: gatewarden.StepAdaptive, After: seconds(50), Adaptive: &gatewarden.AdaptiveStep{
+				SLO: "o", Service: "orders", Route: "list", Floor: 5, Ceiling: 500, Nodes: 2, Settle: seconds(11), Config: map[string]any{"error_code": 503},
 			}},
 		},
 		Lease:  20 * time.Minute,

@@ -36,7 +36,7 @@ func (c *Config) CheckRules(r *Rules) Problems {
 			if s.Jenkins != nil && c.Jenkins.URL == "" {
 				d.errorf(d.find(s), "add jenkins: {url: ...} to "+c.File, "this step needs Jenkins, and the configuration names none")
 			}
-			if (s.Plugin != nil || s.Weight != nil || s.Drain != nil || s.Divert != nil || s.Service != nil) && c.Kong.AdminURL == "" {
+			if (s.Plugin != nil || s.Adaptive != nil || s.Weight != nil || s.Drain != nil || s.Divert != nil || s.Service != nil) && c.Kong.AdminURL == "" {
 				d.errorf(d.find(s), c.addAdmin(), "this step changes the gateway, and the configuration names no Admin API")
 			}
 		}

@@ -104,6 +104,7 @@ func loadRules(docs []*document) (*Rules, Problems) {
 	r.checkNames()
 	r.checkReferences()
 	r.checkWeights()
+	r.checkSteering()
 	r.checkGuardrails()
 	r.checkDrift()
 	r.aimAtCanaries()
