@@ -92,10 +92,10 @@ func (w *drifts) needsOfStep(s *gatewarden.Step) []need {
 		}
 	}
 	switch {
-	case s.Plugin != nil:
-		add("services", s.Plugin.Service)
-		add("routes", s.Plugin.Route)
-		add("consumers", s.Plugin.Consumer)
+	case s.Puts() != nil:
+		add("services", s.Puts().Service)
+		add("routes", s.Puts().Route)
+		add("consumers", s.Puts().Consumer)
 	case s.Weight != nil:
 		add("upstreams", s.Weight.Upstream)
 	case s.Share != nil:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/actions"
+	"github.com/gatewarden/gatewarden/actions/adaptive"
 	"github.com/gatewarden/gatewarden/analyzers"
 	"github.com/gatewarden/gatewarden/gates"
 	"github.com/gatewarden/gatewarden/journal"
@@ -35,6 +36,7 @@ type loop struct {
 	intake   *intake
 	journal  *journal.Journal
 	engine   *actions.Engine
+	steerer  *adaptive.Steerer
 	releases *releases
 	tracing  *tracing
 	runs     *gates.Book
@@ -71,6 +73,8 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	p.engine.Guardrails, p.engine.Traffic = p.rules.Guardrails, (&flows{store: p.store}).Of
 	p.intake.witness = newWitness(p.store, p.intake)
 	p.engine.Watch = p.intake.witness
+	steerer := adaptive.New(p.store, p.rules.SLOs)
+	p.engine.Steerer = steerer
 	engine, err := actions.New(p.engine)
 	if err != nil {
 		return nil, nil, fmt.Errorf("setting up the engine: %w", err)
@@ -89,7 +93,7 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	}
 	evaluator.Resume(past)
 	l := &loop{
-		store: p.store, intake: p.intake, journal: p.journal, engine: engine, evaluator: evaluator, judges: j,
+		store: p.store, intake: p.intake, journal: p.journal, engine: engine, steerer: steerer, evaluator: evaluator, judges: j,
 		releases: newReleases(engine, p.rules.Canaries), took: newTickSeconds(p.registry), states: newSLOs(p.registry),
 	}
 	if l.runs, err = l.newBook(ctx, p); err != nil {

@@ -66,7 +66,7 @@ func executors(cfg *rules.Config, now func() time.Time, logger *slog.Logger, reg
 		if err != nil {
 			return nil, fmt.Errorf("setting up the way to Kong's Admin API: %w", err)
 		}
-		for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare, gatewarden.StepDivert, gatewarden.StepService} {
+		for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare, gatewarden.StepDivert, gatewarden.StepService, gatewarden.StepAdaptive} {
 			byKind[kind] = e
 		}
 	}

@@ -167,6 +167,7 @@ func (r *reloader) swap(next settings) {
 	r.app.store.Configure(meters(next.rules))
 	r.app.loop.engine.SetRules(next.rules.Policies, answerable(next.rules))
 	r.app.loop.engine.SetGuardrails(next.rules.Guardrails)
+	r.app.loop.steerer.SetSLOs(next.rules.SLOs)
 	r.app.loop.evaluator.Replace(r.judges.of(next.rules.SLOs))
 	r.app.setCanaries(next.rules)
 	r.app.loop.drifts.SetRules(next.rules)
