@@ -17,9 +17,19 @@ import (
 // however bad requests come in clusters, and so the factor 1 + lambda (U - p) has a mean of
 // at most 1 for any lambda from 0 to 1/p. It is cut at aloneCap, which can only lower it,
 // so that one bad moment says no more than it does where there is a baseline.
+//
+// Failures are episodes of clients here too, and must be those of several clients: one
+// client whose requests all fail is no reason to roll back. But clients that come through
+// one proxy look like one client, and then a canary that fails every request would have
+// one episode, of one client. With a baseline it matters how that serves the client
+// meanwhile. Without one only this tells the two apart: how much of the canary's traffic
+// is that of clients whose run of failures is not over. In a second in which they make
+// half of its requests or more they are no odd clients, they are its users; each failed
+// request counts then.
 const (
 	aloneAfter = 30  // seconds without the baseline before the canary is judged alone
 	aloneStake = 0.5 // of the evidence: what the comparison may lose by this at most
+	aloneUsers = 0.5 // of the canary's requests: clients with so many are no odd ones
 )
 
 // aloneCap is what a block gains at most, as a natural logarithm.
@@ -117,13 +127,18 @@ func (j *Judge) gatherAlone(second int64, c *cell) {
 	if j.policy.Absolute == nil || j.Totals[Baseline].Requests > 0 {
 		return
 	}
-	var requests, slow uint64
+	var requests, failed, slow uint64
 	failures := j.Totals[Canary].Episodes - j.AloneSeen
 	j.AloneSeen = j.Totals[Canary].Episodes
 	if c != nil {
 		for i := range c.Strata {
 			requests += c.Strata[i].Requests[Canary]
+			failed += c.Strata[i].Failures[Canary]
 			slow += c.Strata[i].Slow
+		}
+		if failed > 0 && float64(c.InRun) >= aloneUsers*float64(requests) {
+			failures = failed
+			j.AloneMany = min(j.AloneMany+1, enoughClients)
 		}
 	}
 	crowd, phi := j.Tuning.Crowd[eventFailed], j.Tuning.Phi
@@ -151,7 +166,7 @@ func (j *Judge) aloneLogs() (factor float64, logs [aloneCount]float64) {
 			logs[i] = j.Alone[i].log()
 		}
 	}
-	if e := &j.Errors; len(e.Clients)+e.Unknown < enoughClients {
+	if e := &j.Errors; len(e.Clients)+e.Unknown+j.AloneMany < enoughClients {
 		logs[aloneErrors] = min(logs[aloneErrors], 0)
 	}
 	log := stats.LogMean(logs[:], weights[:])

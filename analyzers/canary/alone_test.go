@@ -154,3 +154,80 @@ func TestTheLimitsPromise(t *testing.T) {
 		t.Errorf("%d of %d are failed, 1 %% is promised", failed, runs)
 	}
 }
+
+// Where all requests come through a proxy or two, failures are those of one client or two,
+// and each of them fails again and again: that is its users' trouble, not a client's own.
+func TestACanaryAloneBehindAProxyIsJudged(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		clients int
+		failing float64
+		want    gatewarden.State
+	}{
+		"one proxy, all requests fail":          {1, 1, gatewarden.Breach},
+		"one proxy, too many fail":              {1, 0.05, gatewarden.Breach},
+		"two proxies, all requests fail":        {2, 1, gatewarden.Breach},
+		"five proxies, all requests fail":       {5, 1, gatewarden.Breach},
+		"one proxy, well within the limit":      {1, 0.001, gatewarden.Healthy},
+		"one proxy, failing just as allowed":    {1, 0.01, gatewarden.Inconclusive},
+		"five proxies, failing just as allowed": {5, 0.01, gatewarden.Inconclusive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n, v := rollouts(t, 3, c.want, 500, func(seed uint64) (*traffic, Policy) {
+				tr, p := aloneTraffic(seed, c.failing)
+				tr.clients, tr.history = c.clients, 0
+				return tr, p
+			})
+			if n != 3 {
+				t.Errorf("%d of 3 are %s: %s", n, c.want, v.Reason)
+			}
+		})
+	}
+}
+
+// A client whose requests all fail while others are served well is not what a canary is
+// rolled back for, with a baseline or without.
+func TestOneBrokenClientFailsNoCanaryAlone(t *testing.T) {
+	tr, p := aloneTraffic(1, 0.001)
+	last := -1
+	tr.observe = func(s int, o *gatewarden.Observation) {
+		if s > last {
+			last = s
+			o.Client, o.Failed, o.Latency = "broken", true, gatewarden.NoLatency
+		}
+	}
+	p.MinDuration = p.Deadline
+	if v, at := tr.run(t, p, 400); v.State != gatewarden.Inconclusive || v.Canary.Ratio < p.Absolute.MaxErrors {
+		t.Errorf("%s after %d s: %s", v.State, at, v.Reason)
+	}
+}
+
+// The promise holds behind one proxy too: at the limit, with failures that come in bursts
+// of a second, few are failed.
+func TestTheLimitsPromiseBehindAProxy(t *testing.T) {
+	t.Parallel()
+	failed := 0
+	const runs = 60
+	for seed := range uint64(runs) {
+		tr, p := aloneTraffic(seed, 0)
+		tr.clients, tr.rate, tr.history = 1, 20, 0
+		burst := map[int]bool{}
+		tr.failing = func(s int, _ gatewarden.Track) float64 {
+			if _, known := burst[s]; !known {
+				burst[s] = tr.rng.Float64() < 0.02
+			}
+			if burst[s] {
+				return 0.5
+			}
+			return 0
+		}
+		p.MinDuration, p.FalseAlarm = p.Deadline, 0.05
+		if v, _ := tr.run(t, p, 300); v.State == gatewarden.Breach {
+			failed++
+		}
+	}
+	if failed > 7 { // 3 are expected at most; more than 7 have a probability below 2 %
+		t.Errorf("%d of %d are failed, 5 %% is promised", failed, runs)
+	}
+}

@@ -24,6 +24,11 @@ func (b *block) due(length int, requests uint64) bool {
 // both reports whether there is anything to compare.
 func (b *block) both() bool { return b.N[Baseline] > 0 && b.N[Canary] > 0 }
 
+// share returns the canary's share of the requests.
+func (b *block) share() float64 {
+	return float64(b.N[Canary]) / float64(b.N[Canary]+b.N[Baseline])
+}
+
 // eventKinds is how many kinds of events a shareBlock can count.
 const eventKinds = 3
 
@@ -80,11 +85,6 @@ func (b *shareBlock) nullShare(kind int, rho float64) float64 {
 		return stats.ShareNull(b.share(), rho)
 	}
 	return sum / m
-}
-
-// share returns the canary's share of the requests.
-func (b *shareBlock) share() float64 {
-	return float64(b.N[Canary]) / float64(b.N[Canary]+b.N[Baseline])
 }
 
 // rankBlock gathers latencies by route.

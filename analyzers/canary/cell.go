@@ -146,6 +146,7 @@ type cell struct {
 	Failed  map[uint64]failure   `json:"failed,omitempty"` // by client: its first failure of the second
 	Good    map[uint64]uint64    `json:"good,omitempty"`   // good requests of the clients that have failed lately
 	Served  map[uint64]uint64    `json:"served,omitempty"` // those on the baseline of the clients that the errors check waits for
+	InRun   uint64               `json:"in_run,omitempty"` // requests on the canary, good or not, of clients that have failed lately
 	Suspect []gatewarden.Suspect `json:"suspects,omitempty"`
 	Added   uint64               `json:"added"`             // observations
 	Virtual *virtualCell         `json:"virtual,omitempty"` // before the start only
@@ -202,6 +203,7 @@ func (c *cell) reset(second int64) {
 	clear(c.Failed)
 	clear(c.Good)
 	clear(c.Served)
+	c.InRun = 0
 	c.Suspect = nil
 	c.Added = 0
 	c.Virtual = nil
@@ -233,6 +235,7 @@ func (c *cell) begin() {
 	}
 	c.Apart = nil
 	c.Added += apart.Added
+	c.InRun += apart.InRun
 	for i := range apart.Strata {
 		s, a := c.stratum(i), &apart.Strata[i]
 		s.Requests[Canary] += a.Requests[Canary]

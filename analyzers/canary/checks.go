@@ -20,13 +20,20 @@ const (
 
 var checkNames = [checkCount]string{"errors", "latency", "latency_tail", "latency_tail_twice"}
 
-var checkWeights = [checkCount]float64{0.5, 0.3, 0.1, 0.1}
+var checkWeights = [checkCount]float64{0.55, 0.25, 0.1, 0.1}
 
-// The grids of alternatives, each lane with the same weight.
+// The grids of alternatives. A prior says what the lanes' weights are to each other; without
+// one they are alike. What a weight costs is a number of events: where each says little, in
+// small effects, that is a long time, so their lanes have most of it. Of slow requests large
+// effects are sought; small ones are the rank bet's.
 var (
-	shareGrid  = [...]float64{1.6, 2.7, 5, 12, 100} // times the odds of the null
-	rankGrid   = [...]float64{0.3, 0.6, 1.2, 3}     // slopes of the rank bet
-	rareGrid   = [...]float64{0.05, 0.2, 0.4, 0.7}  // shares of the null's ratio
+	shareGrid  = [...]float64{1.7, 2.7, 5, 12, 100} // times the odds of the null
+	errorPrior = [len(shareGrid)]float64{5, 2, 1, 1, 1}
+	tailPrior  = [len(shareGrid)]float64{1, 1, 2, 3, 3}
+	tiltGrid   = [...]stats.Tilt{{Slope: 0.3, Lift: 1}, {Slope: 0.6, Lift: 1}, {Slope: 1.2, Lift: 1.06}, {Slope: 3, Lift: 5.5}}
+	tiltPrior  = [len(tiltGrid)]float64{5, 10, 3, 2}
+	rankGrid   = [...]float64{0.3, 0.6, 1.2, 3}    // slopes of the rank bet for a pass
+	rareGrid   = [...]float64{0.05, 0.2, 0.4, 0.7} // shares of the null's ratio
 	mirrorGrid = [...]float64{1 / 0.05, 1 / 0.15, 1 / 0.3, 1 / 0.5, 1 / 0.7, 1 / 0.85}
 	ladderGrid = [...]float64{0.4, 1.5}                           // slopes of the bets that an effect's size is found with
 	ladder     = [...]float64{1, 1.05, 1.1, 1.2, 1.35, 1.5, 2, 3} // latency ratios that an effect is placed between
@@ -85,14 +92,14 @@ const (
 
 func newErrorCheck() errorCheck {
 	return errorCheck{
-		Fail: stats.NewMixture(len(shareGrid), laterStarts), Pass: passing{Mix: stats.NewMixture(len(rareGrid), 0)},
+		Fail: stats.NewMixtureOf(errorPrior[:], laterStarts), Pass: passing{Mix: stats.NewMixture(len(rareGrid), 0)},
 		Ratio: stats.NewRatioSequence(),
 	}
 }
 
 // laterStarts is the weight of the possibility that trouble starts after the first
 // block; it is spread evenly over the blocks up to the deadline.
-const laterStarts = 0.5
+const laterStarts = 0.3
 
 // log returns the evidence for a fail. Below enoughBlocks and enoughClients it counts
 // only as far as it speaks for the canary.
@@ -205,7 +212,7 @@ type rankCheck struct {
 
 func newRankCheck() rankCheck {
 	r := rankCheck{
-		Fail: stats.NewMixture(len(rankGrid), laterStarts), Pass: passing{Mix: stats.NewMixture(len(rankGrid), 0)},
+		Fail: stats.NewMixtureOf(tiltPrior[:], laterStarts), Pass: passing{Mix: stats.NewMixture(len(rankGrid), 0)},
 	}
 	for i := range ladder {
 		r.Slower[i] = stats.NewMixture(len(ladderGrid), 0)
@@ -229,10 +236,9 @@ func (r *rankCheck) close(shifts *[shiftCount]int, weight float64) {
 		r.Closed++
 		var ranks [shiftCount]stats.Ranks
 		r.Block.ranks(shifts[:], ranks[:])
-		gains := rankGains(ranks[shiftMax].Z())
-		r.Fail.Next(gains[:], weight)
+		r.bet(ranks[shiftMax].Z(), weight)
 		if !r.Block.Trouble {
-			gains = rankGains(-ranks[shiftPass].Z())
+			gains := rankGains(-ranks[shiftPass].Z())
 			r.Pass.next(gains[:])
 		}
 		for i := range ladder {
@@ -243,6 +249,15 @@ func (r *rankCheck) close(shifts *[shiftCount]int, weight float64) {
 		}
 	}
 	r.Block.reset()
+}
+
+func (r *rankCheck) bet(z, weight float64) {
+	share := r.Block.share()
+	var gains [len(tiltGrid)]float64
+	for g, tilt := range tiltGrid {
+		gains[g] = tilt.Gain(z, share)
+	}
+	r.Fail.Next(gains[:], weight)
 }
 
 func rankGains(z float64) (gains [len(rankGrid)]float64) {
@@ -292,7 +307,7 @@ type tailCheck struct {
 
 func newTailCheck() tailCheck {
 	return tailCheck{
-		Fail: [2]stats.Mixture{stats.NewMixture(len(shareGrid), laterStarts), stats.NewMixture(len(shareGrid), laterStarts)},
+		Fail: [2]stats.Mixture{stats.NewMixtureOf(tailPrior[:], laterStarts), stats.NewMixtureOf(tailPrior[:], laterStarts)},
 		Pass: passing{Mix: stats.NewMixture(len(mirrorGrid), 0)},
 	}
 }

@@ -24,6 +24,13 @@ const (
 	longBlock    = 10
 
 	tailQuantile = 0.99
+	// Where slow requests come in crowds, as with instances that stall, there are chunks with
+	// and without one, and their 99th percentiles are of two kinds. A threshold between the
+	// two shows nothing for a pass: whoever stalls exceeds it by more than the margin. So the
+	// pass is judged at one that lies among those of the chunks with crowds. Outages of all
+	// instances are no crowds of one.
+	tailCrowds = 2       // dispersion from which on they do
+	tailAbove  = 2. / 3. // of the chunks are below that threshold
 	// twice is how many bins a factor of two is.
 	twice = 73
 )
@@ -252,6 +259,7 @@ type tuning struct {
 	Tail    int     `json:"tail_s"`
 	Phi     float64 `json:"phi"`
 	TailBin int     `json:"tail_bin"` // 0 while unknown
+	PassBin int     `json:"pass_bin"` // the tail's threshold for a pass
 	// Crowd is the dispersion within a block, by kind of event: how many events come at once.
 	Crowd [measured]float64 `json:"crowd"`
 }
@@ -270,7 +278,10 @@ func (h *history) tune() tuning {
 		t.Crowd[kind] = max(1, h.dispersion(kind).phi(slices.Index(dispersionSpans[:], length)))
 	}
 	if h.Samples >= historySamples {
-		t.TailBin = h.tail()
+		t.TailBin, t.PassBin = h.tail(), h.tail()
+		if t.Crowd[eventTail] >= tailCrowds {
+			t.PassBin = quantileOf(h.Tails, tailAbove)
+		}
 	}
 	return t
 }
@@ -282,10 +293,13 @@ func appendLast(s []int, x int) []int {
 	return s
 }
 
-func medianOf(s []int) int {
+func medianOf(s []int) int { return quantileOf(s, 0.5) }
+
+// quantileOf returns the q-quantile of s, q in [0, 1), 0 when s is empty.
+func quantileOf(s []int, q float64) int {
 	if len(s) == 0 {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(s))
-	return sorted[len(sorted)/2]
+	return sorted[int(q*float64(len(sorted)))]
 }

@@ -52,6 +52,7 @@ type state struct {
 
 	Alone     [aloneCount]aloneCheck `json:"alone"`
 	AloneSeen uint64                 `json:"alone_seen"` // episodes of the canary that are in its blocks
+	AloneMany int                    `json:"alone_many"` // seconds in which it failed nearly everybody whom it serves, up to enoughClients
 
 	Totals   [2]totals            `json:"totals"`
 	Suspects []gatewarden.Suspect `json:"suspects,omitempty"`
@@ -132,6 +133,9 @@ func (j *Judge) prepare() {
 		j.shifts = rankShifts(j.policy.Latency)
 		copy(j.weights[checkRank:], checkWeights[checkRank:])
 	}
+	if j.Tuning.PassBin == 0 { // as in a state of a former version
+		j.Tuning.PassBin = j.Tuning.TailBin
+	}
 	if j.Open == nil {
 		j.Open = map[int64]*cell{}
 	}
@@ -193,9 +197,14 @@ func (j *Judge) Add(o *gatewarden.Observation) {
 			s.Anonymous[o.Track] += n
 		}
 	}
-	if !o.Failed && len(j.Episodes) > 0 && o.Client != "" {
+	if len(j.Episodes) > 0 && o.Client != "" {
 		if client := hash(o.Client); j.Episodes.has(client) {
-			c.good(client, n)
+			if !o.Failed {
+				c.good(client, n)
+			}
+			if o.Track == Canary {
+				c.InRun += n
+			}
 		}
 	}
 	if !o.Failed && o.Track == Baseline {
@@ -413,9 +422,9 @@ func (j *Judge) watch(c *cell) (trouble [2]bool) {
 			slow += s.Latency[Baseline].from(j.Tuning.TailBin)
 		}
 	}
-	trouble[0] = j.Troubles[0].add(requests, failures)
+	trouble[0] = j.Troubles[0].add(requests, failures, 1)
 	if j.Tuning.TailBin > 0 {
-		trouble[1] = j.Troubles[1].add(latencies, slow)
+		trouble[1] = j.Troubles[1].add(latencies, slow, max(1, j.Tuning.Crowd[eventTail]))
 	}
 	return trouble
 }
@@ -507,10 +516,11 @@ func (j *Judge) gatherLatencies(stratum int, latency *[2]histogram) {
 	once, twiceOver := base.from(tail), base.from(tail+twice)
 	s.Events[tailOnce][Baseline] += once
 	s.Events[tailTwice][Baseline] += twiceOver
-	s.Events[tailPass][Baseline] += once
+	pass := j.Tuning.PassBin
+	s.Events[tailPass][Baseline] += base.from(pass)
 	s.Events[tailOnce][Canary] += canary.from(tail + j.shifts[shiftMax])
 	s.Events[tailTwice][Canary] += canary.from(tail + twice + j.shifts[shiftMax])
-	s.Events[tailPass][Canary] += canary.from(tail + j.shifts[shiftPass])
+	s.Events[tailPass][Canary] += canary.from(pass + j.shifts[shiftPass])
 }
 
 // learnTail finds the tail's threshold in the run's first seconds when the history did
@@ -521,6 +531,7 @@ func (j *Judge) learnTail(second int64, c *cell) {
 	}
 	if second-j.Start >= warmSeconds && j.Warm.Total >= historySamples {
 		j.Tuning.TailBin = j.Warm.quantile(tailQuantile) + 1
+		j.Tuning.PassBin = j.Tuning.TailBin
 		j.Warm = histogram{}
 		return
 	}

@@ -311,26 +311,26 @@ func TestTheThresholdStandsAnOutage(t *testing.T) {
 func TestTroubleOfTheBaseline(t *testing.T) {
 	var tr trouble
 	for range 200 {
-		if tr.add(200, 1) {
+		if tr.add(200, 1, 1) {
 			t.Fatal("quiet seconds are trouble")
 		}
 	}
-	if tr.add(200, 5) {
+	if tr.add(200, 5, 1) {
 		t.Error("five failures are trouble")
 	}
-	if !tr.add(200, 100) {
+	if !tr.add(200, 100, 1) {
 		t.Error("a hundred failures are none")
 	}
 	for range troubleSeconds - 1 {
-		if !tr.add(200, 1) {
+		if !tr.add(200, 1, 1) {
 			t.Error("it is over at once")
 		}
 	}
-	if tr.add(200, 1) || tr.Lasting != 0 {
+	if tr.add(200, 1, 1) || tr.Lasting != 0 {
 		t.Error("it is not over when it has left the window")
 	}
 	seconds := 0
-	for ; tr.add(200, 50) && seconds < 1000; seconds++ {
+	for ; tr.add(200, 50, 1) && seconds < 1000; seconds++ {
 	}
 	if seconds != troubleNormal-1 {
 		t.Errorf("what lasts is the new normal after %d s, want %d", seconds, troubleNormal-1)

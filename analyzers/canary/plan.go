@@ -47,7 +47,11 @@ func (p *Policy) TimeToFailLatency(t Traffic, ratio float64) time.Duration {
 	if p.Latency == nil {
 		return never
 	}
-	return takes(p.failNeed(checkRank), t.rankGrowth(ratio/p.Latency.MaxRatio)) + p.WarmUp
+	var growth float64
+	for _, tilt := range tiltGrid {
+		growth = max(growth, t.rankGrowth(ratio/p.Latency.MaxRatio, func(z float64) float64 { return tilt.Gain(z, t.Share) }))
+	}
+	return takes(p.failNeed(checkRank), growth) + p.WarmUp
 }
 
 // TimeToPass returns how long it takes to pass a canary that is like the baseline.
@@ -63,7 +67,11 @@ func (p *Policy) TimeToPass(t Traffic) time.Duration {
 		longest = max(longest, takes(need, growth/usualPhi))
 	}
 	if p.Latency != nil {
-		longest = max(longest, takes(need, t.rankGrowth(p.Latency.PassRatio))+p.WarmUp)
+		var growth float64
+		for _, c := range rankGrid {
+			growth = max(growth, t.rankGrowth(p.Latency.PassRatio, func(z float64) float64 { return stats.RankGain(c, z) }))
+		}
+		longest = max(longest, takes(need, growth)+p.WarmUp)
 	}
 	return longest
 }
@@ -84,10 +92,10 @@ func (p *Policy) failNeed(check int) float64 {
 	return -math.Log(p.FalseAlarm) + math.Log(total/checkWeights[check]) - math.Log(1-laterStarts) + mixtureCost
 }
 
-// rankGrowth returns how much the best lane of the rank bet grows a second when the
-// canary's latency is ratio times what the null allows, latencies being lognormal: z of a
-// block is normal with variance 1 about its mean.
-func (t Traffic) rankGrowth(ratio float64) float64 {
+// rankGrowth returns how much a lane of a rank bet grows a second when the canary's latency
+// is ratio times what the null allows, latencies being lognormal: z of a block is normal
+// with variance 1 about its mean.
+func (t Traffic) rankGrowth(ratio float64, gain func(z float64) float64) float64 {
 	spread := t.Spread
 	if spread <= 0 {
 		spread = 0.5
@@ -96,16 +104,12 @@ func (t Traffic) rankGrowth(ratio float64) float64 {
 	above := 0.5 * math.Erfc(-math.Log(ratio)/(2*spread)) // of a canary's latency over a baseline's
 	var ranks stats.Ranks
 	ranks.Add(above*n*m, n, m)
-	var best float64
-	for _, c := range rankGrid {
-		var mean float64
-		const step = 0.05
-		for x := -6.0; x <= 6; x += step {
-			mean += step * math.Exp(-x*x/2) / math.Sqrt(2*math.Pi) * stats.RankGain(c, ranks.Z()+x)
-		}
-		best = max(best, mean)
+	var mean float64
+	const step = 0.05
+	for x := -6.0; x <= 6; x += step {
+		mean += step * math.Exp(-x*x/2) / math.Sqrt(2*math.Pi) * gain(ranks.Z()+x)
 	}
-	return best / oneBlock
+	return mean / oneBlock
 }
 
 // takes returns how long evidence that grows by so much a second needs.

@@ -65,7 +65,7 @@ func (s *state) damaged() string {
 		return "its lists"
 	case s.Errors.damaged():
 		return "the errors check"
-	case s.Alone[aloneErrors].damaged() || s.Alone[aloneSlow].damaged() || s.AloneSeen > maxCount:
+	case s.Alone[aloneErrors].damaged() || s.Alone[aloneSlow].damaged() || s.AloneSeen > maxCount || s.AloneMany < 0 || s.AloneMany > enoughClients:
 		return "the checks of a canary alone"
 	case s.Rank.damaged() || s.Tail.damaged():
 		return "the latency checks"
@@ -106,7 +106,7 @@ func (c *cell) damaged() bool {
 			return true
 		}
 	}
-	if c.Added > maxCount || len(c.Good) > maxEpisodes || len(c.Served) > enoughClients {
+	if c.Added > maxCount || c.InRun > maxCount || len(c.Good) > maxEpisodes || len(c.Served) > enoughClients {
 		return true
 	}
 	for _, clients := range [2]map[uint64]uint64{c.Good, c.Served} {
@@ -175,7 +175,7 @@ func (t *tuning) damaged() bool {
 			return true
 		}
 	}
-	return !length(t.Errors) || !length(t.Rank) || !length(t.Tail) || t.Phi < 1 || !amount(t.Phi) || !bin(t.TailBin) ||
+	return !length(t.Errors) || !length(t.Rank) || !length(t.Tail) || t.Phi < 1 || !amount(t.Phi) || !bin(t.TailBin) || !bin(t.PassBin) ||
 		t.History < 0 || t.History > maxSecond
 }
 
@@ -209,7 +209,7 @@ func (e *errorCheck) damaged() bool {
 }
 
 func (r *rankCheck) damaged() bool {
-	bad := !r.Block.valid() || len(r.Block.Strata) > maxStrata || !r.Fail.Valid(len(rankGrid)) || r.Pass.damaged(len(rankGrid)) || r.Closed < 0
+	bad := !r.Block.valid() || len(r.Block.Strata) > maxStrata || !r.Fail.Valid(len(tiltGrid)) || r.Pass.damaged(len(rankGrid)) || r.Closed < 0
 	for i := range r.Block.Strata {
 		bad = bad || !r.Block.Strata[i][0].valid() || !r.Block.Strata[i][1].valid()
 	}

@@ -5,6 +5,11 @@ import "math"
 // Trouble of the baseline itself. In an outage that hits both tracks the canary fails as
 // often as the baseline, so it looks well within any ratio: such seconds are no evidence
 // for passing. Fails need no such care, as their bets compare shares.
+//
+// Where bad events come in crowds, so many at once are nothing out of the ordinary: that
+// one of the instances stalls now and then is how such a service is, and not an outage. To
+// leave out the seconds in which an instance of the baseline stalled would leave in those
+// in which the canary did.
 const (
 	troubleSeconds = 10
 	troubleOdds    = 3 // times the odds of the long run
@@ -23,8 +28,9 @@ type trouble struct {
 	Lasting int                       `json:"lasting"` // seconds of trouble up to now
 }
 
-// add takes a second and reports whether the baseline is in trouble.
-func (t *trouble) add(requests, events uint64) bool {
+// add takes a second and reports whether the baseline is in trouble. crowd is how many
+// events come at once in ordinary times, at least 1.
+func (t *trouble) add(requests, events uint64, crowd float64) bool {
 	t.Ring[t.At] = [2]uint64{requests, events}
 	t.At = (t.At + 1) % troubleSeconds
 	var n, x float64
@@ -40,7 +46,7 @@ func (t *trouble) add(requests, events uint64) bool {
 	if requests > 0 {
 		t.Seconds++
 	}
-	bad := t.Seconds > troubleLearn && x*(1-p) > troubleOdds*p*(n-x) && x > troubleEvents+mean+troubleSigmas*math.Sqrt(mean)
+	bad := t.Seconds > troubleLearn && x*(1-p) > troubleOdds*p*(n-x) && x > troubleEvents*crowd+mean+troubleSigmas*math.Sqrt(crowd*mean)
 	if bad {
 		if t.Lasting++; t.Lasting < troubleNormal {
 			return true
