@@ -209,6 +209,12 @@ func (j *Journal) All(ctx context.Context, t gatewarden.EventType) iter.Seq2[gat
 	return j.history(ctx, Query{Type: t})
 }
 
+// After yields every event after a position that is there now, in order. Beyond what memory
+// holds it reads the log as it goes: it needs no memory for the journal.
+func (j *Journal) After(ctx context.Context, position uint64) iter.Seq2[gatewarden.Event, error] {
+	return j.history(ctx, Query{After: position})
+}
+
 // history yields what q selects of what is there now, its limit left aside: from
 // memory when that has enough of it, otherwise from the log.
 func (j *Journal) history(ctx context.Context, q Query) iter.Seq2[gatewarden.Event, error] {
