@@ -234,15 +234,30 @@ func refused(err error) error {
 	if !errors.As(err, &answer) {
 		return e
 	}
+	e.Message += rootCause(answer.Details)
 	switch answer.Status {
 	case http.StatusUnauthorized:
 		return e.WithHint("give user and password_file, or api_key_file")
 	case http.StatusForbidden:
 		return e.WithHint("the user needs the privileges read and view_index_metadata on the index")
 	case http.StatusNotFound:
-		return gatewarden.Errorf(gatewarden.NotFound, "asking Elasticsearch: %w", err).WithHint("index names what there is not; is the path prefix in url right?")
+		e.Code = gatewarden.NotFound
+		return e.WithHint("index names what there is not; is the path prefix in url right?")
 	case http.StatusBadRequest:
-		return gatewarden.Errorf(gatewarden.Invalid, "asking Elasticsearch: %w", err)
+		e.Code = gatewarden.Invalid
 	}
 	return e
+}
+
+// rootCause returns what the shards said, which the client's own error leaves out.
+func rootCause(d *elastic.ErrorDetails) string {
+	if d == nil {
+		return ""
+	}
+	for _, cause := range d.RootCause {
+		if cause != nil && cause.Reason != "" && cause.Reason != d.Reason {
+			return ": " + cause.Reason
+		}
+	}
+	return ""
 }

@@ -147,7 +147,9 @@ func (f *filler) fillDocuments(ctx context.Context) error {
 		for i := range hits {
 			covered.add(hits[i].at, hits[i].at+1)
 		}
-		return f.done(ctx, f.decode(d, f.layout, hits).Records, interval{last.From, upTo}, &covered)
+		of := interval{last.From, upTo}
+		last.From = upTo
+		return f.done(ctx, f.decode(d, f.layout, hits).Records, of, &covered)
 	})
 }
 
