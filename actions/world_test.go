@@ -260,6 +260,7 @@ func (w *world) boot(ctx context.Context) error {
 	for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare, gatewarden.StepJenkins, gatewarden.StepWebhook} {
 		cfg.Executors[kind] = x
 	}
+	maps.Copy(cfg.Executors, w.config.Executors)
 	cfg.Failpoint = func(name string) {
 		if w.onFailpoint != nil {
 			w.onFailpoint(name)
