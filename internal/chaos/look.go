@@ -64,11 +64,11 @@ func InOrder(list []gatewarden.Action) []gatewarden.Action {
 	return list
 }
 
-// LeaseRanOut reports whether an event is the intent to take something back whose lease
-// has run out, and how much later that was. The lease's end is told to the second.
-func LeaseRanOut(e *gatewarden.Event) (late time.Duration, ran bool) {
+// LeaseRanOut reports whether an event is the intent to take something back because its
+// lease has run out, and when that was, to the second.
+func LeaseRanOut(e *gatewarden.Event) (end time.Time, ran bool) {
 	_, rest, ok := strings.Cut(e.Reason, "its lease ran out at ")
 	text, _, _ := strings.Cut(rest, " ")
 	end, err := time.Parse(time.RFC3339, text)
-	return e.At.Sub(end), ok && err == nil
+	return end, ok && err == nil
 }
