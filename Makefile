@@ -3,7 +3,10 @@ GO   ?= go
 LINT  = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test lint bench canary-table demo shop story fuzz golden jenkins-test tidy clean
+RUNS ?= 200
+SEED ?= 1
+
+.PHONY: help build test lint bench canary-table chaos demo shop story fuzz golden jenkins-test tidy clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +20,7 @@ test: ## everything, with the race detector
 	cd test/prometheus && $(GO) test -timeout 10m ./...
 	cd test/compose && $(GO) test -timeout 10m ./...
 	cd test/helm && $(GO) test -timeout 10m ./...
+	cd test/jaeger && $(GO) test -timeout 10m ./...
 
 lint: ## the pinned linters (the first run builds them)
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-clean:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -27,6 +31,9 @@ bench: ## the tables: decode, ingest, detection, replay, weight, judge
 	$(GO) test -run "^$$" -bench "Tick" -benchtime 300x -cpu 1 ./app
 	$(GO) test ./analyzers/burnrate -run "Month|LowTrafficPages|OutageIsFound|Ramp|PageComes" -table -v -timeout 30m
 	$(GO) run ./internal/bench
+
+chaos: ## the real program through RUNS (200) runs of random faults, from SEED (1) on; KONG=URL of the Admin API for a real Kong
+	GATEWARDEN_CHAOS_KONG=$(KONG) $(GO) test ./cmd/gatewarden -count 1 -run '^TestChaos$$' -seed $(SEED) -runs $(RUNS) -parallel 8 -timeout 4h -v
 
 canary-table: ## the canary judge beside oracles and today's tools, simulated
 	$(GO) run ./internal/canarysim
@@ -59,6 +66,8 @@ tidy: ## go.mod as it should be
 	cd test/prometheus && $(GO) mod tidy
 	cd test/compose && $(GO) mod tidy
 	cd test/helm && $(GO) mod tidy
+	cd test/jaeger && $(GO) mod tidy
+	cd test/jaeger/server && $(GO) mod tidy
 
 clean: ## remove what was built
 	rm -rf bin
