@@ -19,9 +19,10 @@ type binary struct {
 	end         func()
 }
 
-// startBinary builds the program and runs it with the given rules.
-func startBinary(ctx context.Context, rules string) (*binary, error) {
-	dir, config, err := writeGuard("", rules)
+// startBinary builds the program and runs it with the given rules and sources: httplog,
+// unless there are others.
+func startBinary(ctx context.Context, rules string, sources ...string) (*binary, error) {
+	dir, config, err := writeGuard("", rules, sources...)
 	if err != nil {
 		return nil, err
 	}

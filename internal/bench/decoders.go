@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"strconv"
@@ -60,19 +61,28 @@ type kongTry struct {
 
 // decodeStructs decodes into structs with the given library.
 func decodeStructs(unmarshal func([]byte, any) error) decode {
-	var logs []kongLog
 	var records []gatewarden.Record
 	return func(body []byte) ([]gatewarden.Record, error) {
-		clear(logs)
-		logs, records = logs[:0], records[:0]
-		if err := unmarshal(body, &logs); err != nil {
+		logs, err := kongLogs(body, unmarshal)
+		if err != nil {
 			return nil, err
 		}
+		records = records[:0]
 		for i := range logs {
 			records = append(records, logs[i].record())
 		}
 		return records, nil
 	}
+}
+
+// kongLogs decodes a body: an object, or an array of them.
+func kongLogs(body []byte, unmarshal func([]byte, any) error) ([]kongLog, error) {
+	if bytes.HasPrefix(body, []byte("{")) {
+		var one [1]kongLog
+		return one[:], unmarshal(body, &one[0])
+	}
+	var logs []kongLog
+	return logs, unmarshal(body, &logs)
 }
 
 func (l *kongLog) record() gatewarden.Record {
@@ -97,9 +107,9 @@ func decodeFastjson() decode {
 		if err != nil {
 			return nil, err
 		}
-		list, err := v.Array()
-		if err != nil {
-			return nil, err
+		list := []*fastjson.Value{v}
+		if v.Type() == fastjson.TypeArray {
+			list, _ = v.Array() // it is one
 		}
 		records = records[:0]
 		for _, e := range list {

@@ -46,12 +46,18 @@ func start(ctx context.Context, admin, rules string) (*guard, error) {
 }
 
 // writeGuard writes a guard's files into a new folder.
-func writeGuard(admin, rules string) (dir, config string, err error) {
+func writeGuard(admin, rules string, sources ...string) (dir, config string, err error) {
 	if dir, err = os.MkdirTemp("", "gatewarden-bench-"); err != nil {
 		return "", "", err
 	}
 	config = filepath.Join(dir, "gatewarden.yaml")
 	text := "listen: {api: '127.0.0.1:0', ingest: '127.0.0.1:0'}\nrules: [rules.yaml]\nlog: {level: info, format: json}\n"
+	for i, s := range sources {
+		if i == 0 {
+			text += "sources:\n"
+		}
+		text += "  - " + s + "\n"
+	}
 	if admin != "" {
 		text += "kong: {admin_url: '" + admin + "'}\n"
 	}

@@ -1,198 +1,246 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"runtime"
-	"strconv"
-	"strings"
-	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/gatewarden/gatewarden/internal/loglines"
-	"github.com/gatewarden/gatewarden/store"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 )
 
+// What the tables of ingest feed.
 const (
-	ingestBatch       = 100
 	ingestConnections = 4
-	ingestBatches     = 3000 // for each decoder: 300,000 records
 	ingestServices    = 20
 )
 
-// ingest prints how many records a CPU-second takes in over HTTP: the product, and
-// the same server and store behind other decoders.
+// batches are how many records a body has, 1 being Kong's default, and how many records
+// are fed for a figure: enough for a second of the guard's processor.
+var batches = []struct{ size, records int }{{1, 60_000}, {10, 200_000}, {100, 600_000}, {200, 600_000}}
+
+// slowly is how much less a server is fed that needs ten times as long.
+const slowly = 10
+
+// contender is a server that takes Kong's log in over HTTP.
+type contender struct {
+	name  string
+	slow  bool
+	lines bool // a line a record, because it can't split Kong's arrays
+	start func(context.Context) (*server, error)
+}
+
+// server is a contender that runs in a process of its own.
+type server struct {
+	pid int
+	url string
+	end func()
+}
+
+// ingest prints what a record costs by every way in, beside others.
 func ingest(ctx context.Context) error {
 	heading("Taking in Kong's log over HTTP", fmt.Sprintf(
-		"Batches of %d, %d connections, %d services, decoded and folded into the store. CPU of the server process alone.",
-		ingestBatch, ingestConnections, ingestServices))
-	product, err := ingestProduct(ctx)
-	if err != nil {
-		return err
+		"Processor time of the server process for a record, %d keep-alive connections with one request in flight each, %d services.\n"+
+			"The peers get the same records, a line each where they can't split Kong's arrays.", ingestConnections, ingestServices))
+	fmt.Printf("  %-52s", "µs of a processor a record, at a batch of")
+	for _, b := range batches {
+		fmt.Printf("  %8d", b.size)
 	}
-	fmt.Printf("  %-46s %8.0f records per CPU-second  %5.2f µs each\n", "gatewarden run: the whole guard", product, 1e6/product)
-	for _, name := range []string{"gatewarden", "fastjson", "goccy/go-json", "encoding/json"} {
-		rate, err := ingestWith(ctx, name)
-		if err != nil {
-			return fmt.Errorf("with %s: %w", name, err)
+	fmt.Printf("  %9s\n", "peak")
+	for _, c := range contenders() {
+		if err := c.print(ctx); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		fmt.Printf("  %-46s %8.0f records per CPU-second  %5.2f µs each\n", "net/http + "+name+" + the store", rate, 1e6/rate)
 	}
 	return nil
 }
 
-// ingestProduct measures the real binary.
-func ingestProduct(ctx context.Context) (float64, error) {
-	g, err := startBinary(ctx, "slos: [{name: all, service: service-00, objective: 99.9, window: 30d, sli: {availability: {}}}]\n")
-	if err != nil {
-		return 0, err
+func contenders() []contender {
+	return []contender{
+		{name: "net/http that only reads the body: the limit", start: startSelf("bare")},
+		{name: "gatewarden run: the whole guard, 100 SLOs", start: startGuard},
+		{name: "net/http + gatewarden's decoder + its store", start: startSelf("gatewarden")},
+		{name: "net/http + goccy/go-json + the store", start: startSelf("goccy/go-json")},
+		{name: "net/http + fastjson + the store", start: startSelf("fastjson")},
+		{name: "net/http + encoding/json + the store", start: startSelf("encoding/json")},
+		{name: "net/http + encoding/json + client_golang: the naive way", start: startSelf("naive")},
+		{name: "OpenTelemetry Collector: ParseJSON, signal_to_metrics", slow: true, lines: true, start: startCollector},
 	}
-	defer g.end()
-	return feedAndMeasure(ctx, g.process.Pid, "http://"+g.ingest+"/ingest/kong")
 }
 
-// ingestWith measures this program as a server with the named decoder.
-func ingestWith(ctx context.Context, name string) (float64, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return 0, err
+// print prints the contender's line. It is started anew for each batch, so that its peak
+// is of the worst.
+func (c *contender) print(ctx context.Context) error {
+	fmt.Printf("  %-52s", c.name)
+	peak := 0
+	for _, b := range batches {
+		records := b.records
+		if c.slow {
+			records /= slowly
+		}
+		cost, memory, err := c.measure(ctx, b.size, records)
+		if err != nil {
+			return err
+		}
+		peak = max(peak, memory)
+		fmt.Printf("  %8.2f", cost.Seconds()*1e6/float64(records))
 	}
-	cmd := exec.CommandContext(ctx, self, "-serve", name)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return 0, err
-	}
-	if err := cmd.Start(); err != nil {
-		return 0, err
-	}
-	defer func() {
-		_ = cmd.Process.Kill() // it has nothing to lose
-		_ = cmd.Wait()
-	}()
-	address := make([]byte, 64)
-	n, err := out.Read(address)
-	if err != nil {
-		return 0, err
-	}
-	return feedAndMeasure(ctx, cmd.Process.Pid, "http://"+strings.TrimSpace(string(address[:n])))
+	fmt.Printf("  %6d MB\n", peak>>10)
+	return nil
 }
 
-// serve takes in bodies with the named decoder until the process is killed. It
-// prints its address first.
-func serve(ctx context.Context, name string) error {
-	build, ok := decoders[name]
-	if !ok {
-		return fmt.Errorf("there is no decoder %q", name)
+// measure feeds a new server, a tenth more to warm it up, and returns the processor time
+// of the rest and its peak of resident memory in kB.
+func (c *contender) measure(ctx context.Context, batch, records int) (cost time.Duration, peak int, err error) {
+	s, err := c.start(ctx)
+	if err != nil {
+		return 0, 0, err
 	}
-	s := store.New(store.Config{KeepDeltas: true}, prometheus.NewRegistry())
-	pool := sync.Pool{New: func() any { return build() }}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	defer s.end()
+	f := feeder{url: s.url, batch: batch, connections: ingestConnections, lines: c.lines}
+	warm := records / 10 / batch
+	if err := f.run(ctx, 0, warm); err != nil {
+		return 0, 0, err
+	}
+	before, err := cpuOf(s.pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := f.run(ctx, warm, warm+records/batch); err != nil {
+		return 0, 0, err
+	}
+	after, err := cpuOf(s.pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	peak, err = memory(s.pid, "VmHWM")
+	return after - before, peak, err
+}
+
+// exactly prints what the guard counted of what it accepted, when bodies are cut on their
+// way and when answers get lost, so that Kong sends again.
+func exactly(ctx context.Context) error {
+	heading("Counted minus accepted", "The real binary; one body in seven is cut and sent again, one in eleven is sent twice.")
+	for _, connections := range []int{1, 4, 16} {
+		g, err := startBinary(ctx, guardRules())
+		if err != nil {
+			return err
+		}
+		f := feeder{url: "http://" + g.ingest + "/ingest/kong", batch: 50, connections: connections, cut: 7, twice: 11}
+		const bodies = 4_000
+		err = f.run(ctx, 0, bodies)
+		counted, duplicates, countErr := countedBy(ctx, g.api)
+		g.end()
+		if err := firstError(err, countErr); err != nil {
+			return err
+		}
+		fmt.Printf("  %2d connections: %d accepted, %d counted, %d repeats dropped: %+d\n",
+			connections, bodies*f.batch, counted, duplicates, counted-bodies*f.batch)
+	}
+	return nil
+}
+
+// countedBy asks the guard how many records it counted, and how many were repeats.
+func countedBy(ctx context.Context, api string) (counted, duplicates int, err error) {
+	family, err := scrape(ctx, "http://"+api+"/metrics", "gatewarden_app_records_total")
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, m := range family.GetMetric() {
+		for _, l := range m.GetLabel() {
+			switch l.GetValue() {
+			case "counted":
+				counted += int(m.GetCounter().GetValue())
+			case "duplicate":
+				duplicates += int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return counted, duplicates, nil
+}
+
+// scrape returns a family of metrics.
+func scrape(ctx context.Context, url, name string) (*dto.MetricFamily, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", url, err)
+	}
+	return families[name], nil
+}
+
+const (
+	steadyBatch = 100
+	steadyEach  = 5_000_000
+)
+
+// steady prints how much memory the guard has after millions of records.
+func steady(ctx context.Context) error {
+	heading("Memory over 20 million records", "The real binary with 100 SLOs and 120 series, batches of 100 as fast as they are taken.")
+	g, err := startBinary(ctx, guardRules())
 	if err != nil {
 		return err
 	}
-	fmt.Println(l.Addr())
-	go func() {
-		for range time.Tick(time.Second) {
-			s.Drain() // as the keeper does
+	defer g.end()
+	f := feeder{url: "http://" + g.ingest + "/ingest/kong", batch: steadyBatch, connections: ingestConnections, services: 60}
+	for i := range 4 {
+		first := i * steadyEach / steadyBatch
+		if err := f.run(ctx, first, first+steadyEach/steadyBatch); err != nil {
+			return err
 		}
-	}()
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body := make([]byte, r.ContentLength)
-		if _, err := io.ReadFull(r.Body, body); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		d := pool.Get().(decode)
-		defer pool.Put(d)
-		records, err := d(body)
+		resident, err := memory(g.process.Pid, "VmRSS")
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
+			return err
 		}
-		s.Add(records, time.Now(), nil)
-	})}
-	return server.Serve(l)
-}
-
-// feedAndMeasure posts the batches and returns records per CPU-second of the process.
-func feedAndMeasure(ctx context.Context, pid int, url string) (float64, error) {
-	if err := feedBatches(ctx, url, 0, ingestBatches/10); err != nil { // warm up
-		return 0, err
-	}
-	before, err := cpuOf(pid)
-	if err != nil {
-		return 0, err
-	}
-	if err := feedBatches(ctx, url, ingestBatches/10, ingestBatches); err != nil {
-		return 0, err
-	}
-	after, err := cpuOf(pid)
-	if err != nil {
-		return 0, err
-	}
-	return float64(ingestBatch*(ingestBatches-ingestBatches/10)) / (after - before).Seconds(), nil
-}
-
-// feedBatches posts the batches numbered from first up to end.
-func feedBatches(ctx context.Context, url string, first, end int) error {
-	var wg sync.WaitGroup
-	errs := make([]error, ingestConnections)
-	for c := range ingestConnections {
-		wg.Go(func() {
-			lines, client := loglines.NewWriter(), &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
-			var body []byte
-			for b := first + c; b < end; b += ingestConnections {
-				body = append(body[:0], '[')
-				for i := range ingestBatch {
-					if i > 0 {
-						body = append(body, ',')
-					}
-					id := b*ingestBatch + i
-					body = lines.Append(body, loglines.Line{
-						ID: uint64(id), At: time.Now(), Service: service(id % ingestServices), Status: 200, Millis: 2 + id%300,
-					})
-				}
-				if errs[c] = post(ctx, client, url, append(body, ']')); errs[c] != nil {
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-// cpuOf returns the processor time that another process has used.
-func cpuOf(pid int) (time.Duration, error) {
-	if runtime.GOOS != "linux" {
-		return 0, errors.New("the processor time of another process is read from /proc, which only Linux has")
-	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, after, _ := strings.Cut(string(text), ") ") // the command's name may hold spaces
-	fields := strings.Fields(after)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat is not as expected: %s", pid, text)
-	}
-	var ticks int64
-	for _, f := range fields[11:13] { // utime and stime, in hundredths of a second
-		n, err := strconv.ParseInt(f, 10, 64)
+		peak, err := memory(g.process.Pid, "VmHWM")
 		if err != nil {
-			return 0, err
+			return err
 		}
-		ticks += n
+		fmt.Printf("  %2d million: %d MB resident, %d MB at the peak\n", (i+1)*steadyEach/1_000_000, resident>>10, peak>>10)
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
+	return nil
+}
+
+// guardRules are 100 SLOs.
+func guardRules() string {
+	var b bytes.Buffer
+	b.WriteString("slos:\n")
+	for i := range 50 {
+		fmt.Fprintf(&b, "  - {name: a-%d, service: %s, objective: 99.9, sli: {availability: {}}}\n", i, service(i))
+		fmt.Fprintf(&b, "  - {name: l-%d, service: %s, objective: 99, sli: {latency: {threshold: 300ms}}}\n", i, service(i))
+	}
+	return b.String()
+}
+
+// startGuard starts the real binary.
+func startGuard(ctx context.Context) (*server, error) {
+	g, err := startBinary(ctx, guardRules())
+	if err != nil {
+		return nil, err
+	}
+	return &server{pid: g.process.Pid, url: "http://" + g.ingest + "/ingest/kong", end: g.end}, nil
+}
+
+// startSelf starts this program as a server of its own.
+func startSelf(name string) func(context.Context) (*server, error) {
+	return func(ctx context.Context) (*server, error) {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		return startServer(ctx, self, "-serve", name)
+	}
 }

@@ -20,14 +20,18 @@ var tables = []struct {
 	print func(context.Context) error
 }{
 	{"ingest", ingest},
+	{"files", files},
+	{"exactly", exactly},
+	{"steady", steady},
 	{"detection", detection},
+	{"enforced", enforced},
 	{"replay", replayHour},
 	{"weight", weight},
 }
 
 func main() {
-	only := flag.String("table", "", "print only this table: ingest, detection, replay or weight")
-	server := flag.String("serve", "", "take in bodies with this decoder; the ingest table starts itself with it")
+	only := flag.String("table", "", "print only this table: "+names())
+	server := flag.String("serve", "", "be this server of the ingest table, which starts itself with it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	var err error
@@ -41,6 +45,15 @@ func main() {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
+}
+
+// names are those of the tables.
+func names() string {
+	var all []string
+	for _, t := range tables {
+		all = append(all, t.name)
+	}
+	return strings.Join(all, ", ")
 }
 
 // printTables prints the table of that name, or all for "".
