@@ -132,12 +132,11 @@ func (b *rankBlock) ranks(shifts []int, into []stats.Ranks) {
 		if base.Total == 0 || canary.Total == 0 {
 			continue
 		}
-		below := b.cumulate(base)
+		first, below := b.cumulate(base)
+		canary.know()
 		b.used = b.used[:0]
-		for j, n := range canary.Counts {
-			if n > 0 {
-				b.used = append(b.used, usedBin{canary.First + j - base.First, float64(n)})
-			}
+		for _, bin := range canary.used {
+			b.used = append(b.used, usedBin{int(bin) - first, float64(canary.Counts[int(bin)-canary.First])})
 		}
 		for k, shift := range shifts {
 			var w float64
@@ -150,15 +149,20 @@ func (b *rankBlock) ranks(shifts []int, into []stats.Ranks) {
 	}
 }
 
-// cumulate returns c with c[i] = number of values below bin i of h's span.
-func (b *rankBlock) cumulate(h *histogram) []float64 {
+// cumulate returns h's first bin that is not empty, and c with c[i] = number of values
+// below the i-th bin from that one on, up to the last one.
+func (b *rankBlock) cumulate(h *histogram) (first int, below []float64) {
 	if cap(b.scratch) < bins+1 {
 		b.scratch = make([]float64, bins+1)
 	}
-	below := b.scratch[:len(h.Counts)+1]
+	first, last := h.ends()
+	counts := h.Counts[first-h.First : last-h.First+1]
+	below = b.scratch[:len(counts)+1]
+	sum := 0.0
 	below[0] = 0
-	for i, n := range h.Counts {
-		below[i+1] = below[i] + float64(n)
+	for i, n := range counts {
+		sum += float64(n)
+		below[i+1] = sum
 	}
-	return below
+	return first, below
 }

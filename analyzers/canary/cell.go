@@ -54,30 +54,67 @@ func binLatency(bin int) time.Duration {
 func shiftAtLeast(ratio float64) int { return int(math.Ceil(math.Log(ratio)/binWidth - 1e-6)) }
 func shiftAtMost(ratio float64) int  { return int(math.Floor(math.Log(ratio)/binWidth + 1e-6)) }
 
-// histogram counts latencies by bin, over the span of bins in use.
+// histogram counts latencies by bin, over the span of bins in use. It knows which bins are
+// not empty: a second of a quiet service, or of a small canary, has few.
 type histogram struct {
 	First  int      `json:"first"`
 	Counts []uint64 `json:"counts,omitempty"`
 	Total  uint64   `json:"total"`
+
+	used []uint16 // the bins that are not empty, in no order; nil with a Total: not known since a restart
 }
 
 func (h *histogram) add(bin int, n uint64) {
+	h.know()
 	if i := bin - h.First; i < 0 || i >= len(h.Counts) {
 		h.span(bin, bin)
 	}
-	h.Counts[bin-h.First] += n
+	h.count(bin, n)
+}
+
+// count adds n, which is positive, to a bin within the span.
+func (h *histogram) count(bin int, n uint64) {
+	at := &h.Counts[bin-h.First]
+	if *at == 0 {
+		h.used = append(h.used, uint16(bin))
+	}
+	*at += n
 	h.Total += n
+}
+
+// know finds the bins that are not empty when a restart has forgotten them.
+func (h *histogram) know() {
+	if h.Total == 0 || len(h.used) > 0 {
+		return
+	}
+	for i, n := range h.Counts {
+		if n > 0 {
+			h.used = append(h.used, uint16(h.First+i))
+		}
+	}
 }
 
 func (h *histogram) merge(o *histogram) {
 	if o.Total == 0 {
 		return
 	}
-	h.span(o.First, o.First+len(o.Counts)-1)
-	for i, n := range o.Counts {
-		h.Counts[o.First-h.First+i] += n
+	h.know()
+	lo, hi := o.ends()
+	h.span(lo, hi)
+	for _, bin := range o.used {
+		h.count(int(bin), o.Counts[int(bin)-o.First])
 	}
-	h.Total += o.Total
+}
+
+// ends returns the first and the last bin that are not empty, of a histogram that is not
+// empty.
+func (h *histogram) ends() (lo, hi int) {
+	h.know()
+	first, last := h.used[0], h.used[0]
+	for _, bin := range h.used {
+		first, last = min(first, bin), max(last, bin)
+	}
+	return int(first), int(last)
 }
 
 // span makes the bins from lo to hi addressable; room to spare is left on both sides,
@@ -101,15 +138,24 @@ func (h *histogram) span(lo, hi int) {
 
 // clear empties h and keeps its memory.
 func (h *histogram) clear() {
-	clear(h.Counts)
-	h.Total = 0
+	if h.Total == 0 {
+		return
+	}
+	h.know()
+	for _, bin := range h.used {
+		h.Counts[int(bin)-h.First] = 0
+	}
+	h.Total, h.used = 0, h.used[:0]
 }
 
 // from returns how many values are in the given bin or above.
 func (h *histogram) from(bin int) uint64 {
+	h.know()
 	var sum uint64
-	for i := len(h.Counts) - 1; i >= max(bin-h.First, 0); i-- {
-		sum += h.Counts[i]
+	for _, at := range h.used {
+		if int(at) >= bin {
+			sum += h.Counts[int(at)-h.First]
+		}
 	}
 	return sum
 }

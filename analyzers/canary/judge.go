@@ -347,7 +347,10 @@ func (c *cell) events(j *Judge, second int64, into *shareBlock) *cell {
 	if c == nil {
 		return nil
 	}
-	clients := slices.Sorted(maps.Keys(c.Failed)) // in an order, as the table of episodes may be full
+	var clients []uint64
+	if len(c.Failed) > 0 {
+		clients = slices.Sorted(maps.Keys(c.Failed)) // in an order, as the table of episodes may be full
+	}
 	for _, client := range clients {
 		f := c.Failed[client]
 		if !j.Episodes.counts(client, second, len(clients)) {
@@ -496,13 +499,22 @@ func (j *Judge) gatherLatency(second int64, c *cell, trouble [2]bool) {
 	}
 }
 
-// gatherLatencies adds one route's latencies of a second to the blocks.
+// gatherLatencies adds one route's latencies of a second to the blocks, and may take them
+// away from the second.
 func (j *Judge) gatherLatencies(stratum int, latency *[2]histogram) {
+	j.gatherTail(stratum, latency)
 	rank := j.Rank.Block.stratum(stratum)
 	for t := range latency {
-		rank[t].merge(&latency[t])
 		j.Rank.Block.N[t] += latency[t].Total
+		if rank[t].Total == 0 {
+			rank[t], latency[t] = latency[t], rank[t]
+		} else {
+			rank[t].merge(&latency[t])
+		}
 	}
+}
+
+func (j *Judge) gatherTail(stratum int, latency *[2]histogram) {
 	tail := j.Tuning.TailBin
 	if tail == 0 {
 		return

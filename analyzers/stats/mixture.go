@@ -73,12 +73,16 @@ func (m *Mixture) Next(gains []float64, weight float64) {
 		}
 		return
 	}
+	if m.Since == nil {
+		for g := range m.First {
+			m.First[g] += gains[g]
+		}
+		return
+	}
 	logWeight := math.Log(weight)
 	for g := range m.First {
 		m.First[g] += gains[g]
-		if m.Since != nil {
-			m.Since[g] = addLogs(m.Since[g], logWeight+m.prior(g)) + gains[g]
-		}
+		m.Since[g] = addLogs(m.Since[g], logWeight+m.prior(g)) + gains[g]
 	}
 }
 

@@ -35,10 +35,13 @@ func NewRatioSequence() RatioSequence {
 	}
 }
 
-// nullRatio returns null ratio i.
-func nullRatio(i int) float64 {
-	return sequenceLow * math.Pow(sequenceHigh/sequenceLow, float64(i)/(sequenceNulls-1))
-}
+// nullRatios are the null ratios.
+var nullRatios = func() (ratios [sequenceNulls]float64) {
+	for i := range ratios {
+		ratios[i] = sequenceLow * math.Pow(sequenceHigh/sequenceLow, float64(i)/(sequenceNulls-1))
+	}
+	return ratios
+}()
 
 // Next takes a block of m bad events with the canary's share u, m positive. nullShare
 // says what q0 is at an odds ratio (ShareNull, weighted over strata). miss is the
@@ -48,7 +51,7 @@ func (r *RatioSequence) Next(m, u, miss float64, nullShare func(ratio float64) f
 	need := math.Log(2/miss) + math.Log(float64(len(sequenceGrid)))
 	lo, hi := r.Lo, r.Hi
 	for i := r.Lo; i <= r.Hi; i++ {
-		q0 := nullShare(nullRatio(i))
+		q0 := nullShare(nullRatios[i])
 		for g, ratio := range sequenceGrid {
 			r.Above[i][g] += ShareGain(q0, ratio, m, u)
 			r.Below[i][g] += ShareGain(1-q0, ratio, m, 1-u)
@@ -69,10 +72,10 @@ func (r *RatioSequence) Next(m, u, miss float64, nullShare func(ratio float64) f
 func (r *RatioSequence) Bounds() (low, high float64) {
 	low, high = 0, math.Inf(1)
 	if r.Lo > 0 {
-		low = nullRatio(r.Lo - 1)
+		low = nullRatios[r.Lo-1]
 	}
 	if r.Hi < sequenceNulls-1 {
-		high = nullRatio(r.Hi + 1)
+		high = nullRatios[r.Hi+1]
 	}
 	return low, high
 }
