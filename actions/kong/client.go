@@ -32,6 +32,9 @@ type client struct {
 	kong *gokong.Client
 	url  string // of the Admin API, without a password, for people
 	auth bool   // a token is sent
+
+	dbless    bool          // writes are made by way of the whole configuration
+	declaring chan struct{} // who has written into it holds the only right to do so
 }
 
 func newClient(c Config, m *metrics) (*client, error) {
@@ -64,7 +67,7 @@ func newClient(c Config, m *metrics) (*client, error) {
 	if c.Workspace != "" {
 		shown += "/" + c.Workspace
 	}
-	return &client{kong: k, url: redacted(shown), auth: c.Token != ""}, nil
+	return &client{kong: k, url: redacted(shown), auth: c.Token != "", dbless: c.DBLess, declaring: make(chan struct{}, 1)}, nil
 }
 
 // redacted takes the password out of a URL.
@@ -107,6 +110,14 @@ func (t *transportOf) RoundTrip(req *http.Request) (*http.Response, error) {
 // do sends a request and returns the answer's JSON, nil when it has none. The path
 // must be escaped.
 func (c *client) do(ctx context.Context, method, path string, query any, body any) (json.RawMessage, error) {
+	if c.dbless && (method == http.MethodPut || method == http.MethodPatch || method == http.MethodDelete) {
+		return nil, c.redeclare(ctx, method, path, body)
+	}
+	return c.send(ctx, method, path, query, body)
+}
+
+// send sends a request of do.
+func (c *client) send(ctx context.Context, method, path string, query any, body any) (json.RawMessage, error) {
 	req, err := c.kong.NewRequest(method, path, query, body)
 	if err != nil {
 		return nil, gatewarden.Errorf(gatewarden.Internal, "%s %s: %w", method, path, err)
@@ -185,7 +196,7 @@ func hintFor(status int) string {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return "set kong.token_file to a token that may change plugins and targets"
 	case status == http.StatusMethodNotAllowed:
-		return "a Kong without a database takes no changes by its Admin API; the guard needs one with a database"
+		return "a Kong without a database takes no single changes; with kong.dbless the guard rewrites its whole configuration"
 	case status >= 300 && status < 400:
 		return "kong.admin_url must be the Admin API itself"
 	case status == http.StatusInternalServerError:
@@ -238,13 +249,21 @@ func (c *client) get(ctx context.Context, path string) (json.RawMessage, error) 
 
 // curl returns a command that a person can paste.
 func (c *client) curl(method, path string, body []byte) string {
-	var b strings.Builder
-	b.WriteString("curl -X " + method)
-	if c.auth {
-		b.WriteString(` -H "Kong-Admin-Token: $KONG_ADMIN_TOKEN"`)
+	if c.dbless {
+		return c.byHand(method, path, body)
 	}
+	var b strings.Builder
+	b.WriteString("curl -X " + method + c.tokenFlag())
 	if body != nil {
 		b.WriteString(" -H 'Content-Type: application/json' -d '" + strings.ReplaceAll(string(body), "'", `'\''`) + "'")
 	}
 	return b.String() + " '" + c.url + path + "'"
+}
+
+// tokenFlag is what curl needs to be let in.
+func (c *client) tokenFlag() string {
+	if !c.auth {
+		return ""
+	}
+	return ` -H "Kong-Admin-Token: $KONG_ADMIN_TOKEN"`
 }

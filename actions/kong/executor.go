@@ -24,6 +24,7 @@ type Config struct {
 	AdminURL   string
 	Token      string            // sent as Kong-Admin-Token; "" sends none
 	Workspace  string            // of an enterprise Kong
+	DBLess     bool              // it has no database: changes are made by way of its whole configuration
 	Timeout    time.Duration     // of one request, 5 s unless set
 	Transport  http.RoundTripper // http.DefaultTransport's settings unless set
 	Logger     *slog.Logger      // discarded when nil

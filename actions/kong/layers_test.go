@@ -94,23 +94,23 @@ func newRig(ctx context.Context, t tb) *rig {
 		return gatewarden.ActionPolicy{Name: name, Steps: []gatewarden.Step{step}, Lease: time.Hour, Revert: gatewarden.RevertPolicy{After: time.Second}, Mode: gatewarden.ModeEnforce}
 	}
 	drain := gatewarden.Step{Kind: gatewarden.StepDrain, Weight: &gatewarden.WeightStep{Upstream: "orders-up", TargetTag: "version:v2"}}
-	return newRigOf(ctx, t, []gatewarden.ActionPolicy{
+	return newRigOf(ctx, t, false, []gatewarden.ActionPolicy{
 		policy("on-a", drain),
 		policy("on-b", gatewarden.Step{Kind: gatewarden.StepWeight, Weight: &gatewarden.WeightStep{Upstream: "orders-up", Target: "10.0.0.8:8080", Weight: 3}}),
 		policy("on-fail", drain),
 	}, []gatewarden.SLO{{Name: "a", OnOutage: []string{"on-a"}}, {Name: "b", OnOutage: []string{"on-b"}}})
 }
 
-func newRigOf(ctx context.Context, t tb, policies []gatewarden.ActionPolicy, slos []gatewarden.SLO) *rig {
+func newRigOf(ctx context.Context, t tb, dbless bool, policies []gatewarden.ActionPolicy, slos []gatewarden.SLO) *rig {
 	r := &rig{
-		t: t, ctx: ctx, kong: fakekong.New(fakekong.Config{Seed: 1}), ledger: &ledger{}, leases: actions.NewMemoryLeases(),
+		t: t, ctx: ctx, kong: fakekong.New(fakekong.Config{Seed: 1, DBLess: dbless}), ledger: &ledger{}, leases: actions.NewMemoryLeases(),
 		burning: map[string]bool{}, begun: time.Now(), policies: policies, slos: slos,
 	}
 	if err := r.kong.Load(shop()); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	if r.exec, err = New(Config{AdminURL: "http://kong", Transport: handler{r.kong.Admin()}}); err != nil {
+	if r.exec, err = New(Config{AdminURL: "http://kong", Transport: handler{r.kong.Admin()}, DBLess: dbless}); err != nil {
 		t.Fatal(err)
 	}
 	r.boot()

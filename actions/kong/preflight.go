@@ -72,8 +72,12 @@ func (e *Executor) Preflight(ctx context.Context, step gatewarden.Step) error {
 	if err != nil {
 		return err
 	}
-	if info.DBLess {
-		return gatewarden.Errorf(gatewarden.Invalid, "the Kong at %s runs without a database, so its Admin API takes no changes", e.client.url).WithHint("the guard can act only on a Kong with a database; use mode: observe with this one")
+	switch {
+	case info.DBLess && !e.client.dbless:
+		return gatewarden.Errorf(gatewarden.Invalid, "the Kong at %s runs without a database, so its Admin API takes no single changes", e.client.url).
+			WithHint("kong: {dbless: true} lets the guard rewrite its whole configuration; or use mode: observe with this one")
+	case !info.DBLess && e.client.dbless:
+		return gatewarden.Errorf(gatewarden.Invalid, "kong.dbless is set, but the Kong at %s has a database", e.client.url).WithHint("leave kong.dbless out")
 	}
 	a := gatewarden.Action{ID: "preflight", Spec: step}
 	if step.Kind == gatewarden.StepAdaptive {
