@@ -28,8 +28,11 @@ func kongExecutor(cfg rules.Kong, logger *slog.Logger, reg prometheus.Registerer
 	if err != nil {
 		return nil, err
 	}
+	if err := showCertificate(t, cfg.CertFile, cfg.KeyFile); err != nil {
+		return nil, err
+	}
 	return kong.New(kong.Config{
-		AdminURL: cfg.AdminURL, Token: token, Timeout: cfg.Timeout,
+		AdminURL: cfg.AdminURL, Token: token, Timeout: cfg.Timeout, Workspace: cfg.Workspace, DBLess: cfg.DBLess,
 		Transport: traced{next: headers{cfg.Headers, t}}, Logger: logger, Registerer: reg,
 	})
 }
@@ -103,4 +106,27 @@ func transport(caFile string) (*http.Transport, error) {
 	}
 	t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	return t, nil
+}
+
+// showCertificate lets a transport show a certificate to servers that ask for one. It is
+// read anew for each connection, so that one that is renewed is taken up.
+func showCertificate(t *http.Transport, certFile, keyFile string) error {
+	if certFile == "" {
+		return nil
+	}
+	load := func() (*tls.Certificate, error) {
+		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+		if err != nil {
+			return nil, gatewarden.Errorf(gatewarden.Invalid, "cert_file %s with key_file %s: %w", certFile, keyFile, err)
+		}
+		return &cert, nil
+	}
+	if _, err := load(); err != nil {
+		return err
+	}
+	if t.TLSClientConfig == nil {
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	t.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	return nil
 }

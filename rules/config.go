@@ -59,6 +59,10 @@ type Kong struct {
 	Token     gatewarden.Secret            `yaml:"token"`      // sent as Kong-Admin-Token
 	TokenFile string                       `yaml:"token_file"` // the same from a file, read once at start
 	CAFile    string                       `yaml:"ca_file"`    // PEM; the system's roots when ""
+	CertFile  string                       `yaml:"cert_file"`  // PEM; shown to an Admin API that asks clients for a certificate
+	KeyFile   string                       `yaml:"key_file"`   // PEM; its key
+	Workspace string                       `yaml:"workspace"`  // of an enterprise Kong
+	DBLess    bool                         `yaml:"dbless"`     // it has no database: the guard rewrites its whole configuration
 	Timeout   time.Duration                `yaml:"timeout"`    // of one call; default 5 s
 	// Nodes are the Admin APIs of single nodes, asked for what they run and nothing else;
 	// AdminURL may be a balancer before them.

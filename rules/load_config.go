@@ -55,7 +55,7 @@ func loadConfig(d *document) (*Config, Problems) {
 // absolve turns every path into one that is ready to open.
 func (c *Config) absolve() {
 	for _, p := range []*string{
-		&c.State.Dir, &c.Kong.TokenFile, &c.Kong.CAFile, &c.Web.ConfigFile, &c.PauseFile, &c.Tracing.CAFile,
+		&c.State.Dir, &c.Kong.TokenFile, &c.Kong.CAFile, &c.Kong.CertFile, &c.Kong.KeyFile, &c.Web.ConfigFile, &c.PauseFile, &c.Tracing.CAFile,
 		&c.Jenkins.TokenFile, &c.Jenkins.PasswordFile, &c.Jenkins.CAFile,
 	} {
 		*p = siblingPath(c.File, *p)
@@ -149,6 +149,9 @@ func checkKong(d *document, k *Kong) {
 	}
 	if d.find(&k.Token) != nil && k.TokenFile != "" {
 		d.errorf(d.find(&k.TokenFile), "remove one of them", "kong has both token and token_file")
+	}
+	if (k.CertFile == "") != (k.KeyFile == "") {
+		d.errorf(d.find(&k.CertFile, &k.KeyFile, k), "a certificate and its key belong together", "kong has only one of cert_file and key_file")
 	}
 	checkTimeout(d, d.find(&k.Timeout), k.Timeout)
 }

@@ -292,7 +292,7 @@ func TestConfigDefaultsAndPaths(t *testing.T) {
 state: {nats: {url: "nats://nats:4222", credentials_file: n.creds}}
 rules: [rules/, /etc/rules]
 sources: []
-kong: {admin_url: "https://kong:8444", headers: {A: "Bearer ${TOKEN}"}, token: "${TOKEN}", ca_file: ca.pem}
+kong: {admin_url: "https://kong:8444", headers: {A: "Bearer ${TOKEN}"}, token: "${TOKEN}", ca_file: ca.pem, cert_file: me.pem, key_file: me.key, workspace: shop, dbless: true}
 jenkins: {url: "http://j", user: "a$${b}", password_file: /run/pw}
 web: {config_file: web.yaml}
 tracing: {endpoint: "https://otel:4318", headers: {A: "Bearer ${TOKEN}"}, ca_file: otel.pem, batches: 0}
@@ -321,7 +321,7 @@ listen: {api: ":${PORT}"}
 		Rules:   []string{in("rules"), "/etc/rules"},
 		Sources: []Source{},
 		Kong: Kong{
-			AdminURL: "https://kong:8444", CAFile: in("ca.pem"), Timeout: 5 * time.Second,
+			AdminURL: "https://kong:8444", CAFile: in("ca.pem"), CertFile: in("me.pem"), KeyFile: in("me.key"), Workspace: "shop", DBLess: true, Timeout: 5 * time.Second,
 			Headers: map[string]gatewarden.Secret{"A": gatewarden.NewSecret("Bearer hunter22")}, Token: gatewarden.NewSecret("hunter22"),
 		},
 		Jenkins: Jenkins{URL: "http://j", User: "a${b}", PasswordFile: "/run/pw", Timeout: 10 * time.Second},
