@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -133,8 +134,16 @@ func concerns(a *gatewarden.Action, c *Call) bool {
 // for, which the guard says only once it is done.
 func (a *Audit) orphan(c *Call) bool {
 	id := c.Path[strings.LastIndex(c.Path, "/")+1:]
-	return c.Method == "DELETE" && slices.ContainsFunc(a.Events, func(e gatewarden.Event) bool {
+	return c.Method == http.MethodDelete && slices.ContainsFunc(a.Events, func(e gatewarden.Event) bool {
 		return e.Type == gatewarden.EventAction && e.Action == nil && strings.Contains(e.Reason, id)
+	})
+}
+
+// Left reports whether the guard says that it has left alone what is at a path of the
+// Admin API.
+func (a *Audit) Left(path string) bool {
+	return slices.ContainsFunc(a.Events, func(e gatewarden.Event) bool {
+		return e.Action != nil && e.Action.Status == gatewarden.ActionLeft && concerns(e.Action, &Call{Path: path})
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -87,9 +88,9 @@ func (g *Gateway) guards(now Snapshot) string {
 }
 
 func (g *Gateway) write(ctx context.Context, f *Foreign) error {
-	body := any(f.Value)
-	for i := len(f.Field) - 1; i >= 0; i-- {
-		body = map[string]any{f.Field[i]: body}
+	body := f.Value
+	for _, name := range slices.Backward(f.Field) {
+		body = map[string]any{name: body}
 	}
 	_, err := g.Ask(ctx, http.MethodPatch, f.Path, body)
 	if err != nil && strings.Contains(err.Error(), "404") {
@@ -117,6 +118,26 @@ func (f *Foreign) Survived(now Snapshot, calls []Call) error {
 	default:
 		return fmt.Errorf("%s at %s: %s %v was set to %v and is %v", f.Edit, f.At.Format(clockFormat), f.Path, f.Field, f.Value, value)
 	}
+}
+
+// Beside says how the edited entity differs from before in what the edit did not set: the
+// guard's own change of it, which stays only when the guard has left it alone and says so.
+func (f *Foreign) Beside(before, now Snapshot) []string {
+	was, is := before[f.Path], now[f.Path]
+	if was == nil && is == nil {
+		return nil
+	}
+	if was != nil && is != nil {
+		is = clone(is)
+		set, old := map[string]any(is), map[string]any(was)
+		for _, name := range f.Field[:len(f.Field)-1] {
+			set, _ = set[name].(map[string]any)
+			old, _ = old[name].(map[string]any)
+		}
+		last := f.Field[len(f.Field)-1]
+		set[last] = old[last]
+	}
+	return differences(f.Path, was, is)
 }
 
 const clockFormat = "15:04:05.000"

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,6 +110,34 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestWhatIsLeftBesideAnEditIsSeen(t *testing.T) {
+	t.Parallel()
+	g, before := openGateway(t)
+	f, err := g.Make(t.Context(), EditOwn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := g.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.Beside(before, now); len(got) > 0 {
+		t.Errorf("nobody else has changed it, and yet: %q", got)
+	}
+	if _, err := g.Ask(t.Context(), http.MethodPatch, g.own, Entity{"config": Entity{"second": 50}}); err != nil {
+		t.Fatal(err)
+	}
+	if now, err = g.Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.Beside(before, now); len(got) == 0 {
+		t.Error("the guard's change beside it is not seen")
+	}
+	if left := happened("drain left"); !(&Audit{Events: left}).Left("/upstreams/x/targets/"+targetID) || (&Audit{Events: left}).Left(f.Path) {
+		t.Error("what was left is not known by its path")
+	}
+}
+
 func TestEditsAreSeenToSurvive(t *testing.T) {
 	t.Parallel()
 	for _, edit := range []Edit{EditOwn, EditWeight, EditRoute, EditService, EditBeside, EditChange, EditDelete} {
@@ -192,9 +221,9 @@ func TestProxy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			asked := 0
+			var count atomic.Int64
 			peer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				asked++
+				count.Add(1)
 				fmt.Fprint(w, "the peer's")
 			}))
 			defer peer.Close()
@@ -217,6 +246,7 @@ func TestProxy(t *testing.T) {
 					status, body = resp.StatusCode, string(text)
 				}
 			}
+			asked := int(count.Load())
 			if status != c.status || body != c.body || asked != c.asked {
 				t.Errorf("answered with %d %q after the peer was asked %d times, want %d %q after %d", status, body, asked, c.status, c.body, c.asked)
 			}
@@ -230,14 +260,14 @@ func TestProxy(t *testing.T) {
 func TestAStrikeKillsAtTheChange(t *testing.T) {
 	t.Parallel()
 	for _, handled := range []bool{false, true} {
-		asked, killed := 0, 0
-		peer := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+		var asked, killed atomic.Int64
+		peer := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
 		p, err := NewProxy(peer.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
 		front := httptest.NewServer(p)
-		p.StrikeAt(2, handled, func() { killed++ })
+		p.StrikeAt(2, handled, func() { killed.Add(1) })
 		for _, method := range []string{"GET", "PATCH", "GET", "PATCH", "PATCH"} {
 			req, err := http.NewRequestWithContext(t.Context(), method, front.URL+"/plugins/x", nil)
 			if err != nil {
@@ -247,12 +277,12 @@ func TestAStrikeKillsAtTheChange(t *testing.T) {
 				resp.Body.Close()
 			}
 		}
-		want := 4
+		want := int64(4)
 		if handled {
 			want = 5
 		}
-		if killed != 1 || asked != want {
-			t.Errorf("handled %t: killed %d times, the peer was asked %d times, want once and %d", handled, killed, asked, want)
+		if killed.Load() != 1 || asked.Load() != want {
+			t.Errorf("handled %t: killed %d times, the peer was asked %d times, want once and %d", handled, killed.Load(), asked.Load(), want)
 		}
 		front.Close()
 		p.Close()

@@ -55,6 +55,7 @@ func (i *Incident) String() string {
 		if i.Handled {
 			text += " once that is made"
 		}
+	default: // says it by itself
 	}
 	return fmt.Sprintf("%5.1fs  %s, for %.1fs", i.At.Seconds(), text, i.For.Seconds())
 }
@@ -118,6 +119,7 @@ func drawFault(r *rand.Rand, of ...Trouble) Fault {
 		f.Changes = f.Handled || r.IntN(2) == 0
 	case LostItem, Duplicate:
 		f.Times = 1
+	default: // has nothing to draw
 	}
 	if r.IntN(3) == 0 {
 		f.Times = 1

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -162,6 +163,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, body []byte, n int
 		return
 	case Duplicate:
 		p.ask(r, body, n)
+	default: // Cut comes with the answer
 	}
 	a := p.ask(r, body, n)
 	if a == nil {
@@ -209,7 +211,7 @@ func (p *Proxy) ask(r *http.Request, body []byte, n int) *peersAnswer {
 	to := *p.peer
 	to.Path, to.RawPath = p.peer.Path+r.URL.Path, p.peer.EscapedPath()+r.URL.EscapedPath()
 	to.RawQuery = r.URL.RawQuery
-	req, err := http.NewRequest(r.Method, to.String(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, to.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil
 	}
