@@ -84,11 +84,11 @@ func listFiles(paths []string) ([]string, Problems) {
 	return slices.Compact(files), Join(problems...)
 }
 
-// isRulesFile leaves out hidden files, which editors and Kubernetes' mounts make, and
-// folders. A link counts as what it points to.
+// isRulesFile leaves out hidden files, which editors and Kubernetes' mounts make, tests of
+// rules, and folders. A link counts as what it points to.
 func isRulesFile(folder string, e fs.DirEntry) bool {
 	name := e.Name()
-	if ext := filepath.Ext(name); strings.HasPrefix(name, ".") || ext != ".yaml" && ext != ".yml" {
+	if ext := filepath.Ext(name); strings.HasPrefix(name, ".") || ext != ".yaml" && ext != ".yml" || strings.HasSuffix(name, "_test"+ext) {
 		return false
 	}
 	info, err := os.Stat(filepath.Join(folder, name))

@@ -30,6 +30,16 @@ func TestDoctor(t *testing.T) {
 	})
 }
 
+// TestRuleVerbs runs the sessions of testdata/rules: rules that are tested, exported and
+// imported.
+func TestRuleVerbs(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/rules", UpdateScripts: *update, RequireUniqueNames: true, Setup: setUpScript,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"jsonlines": jsonLines},
+	})
+}
+
 // paste carries out a command of the doctor's. GUARD in it is this machine.
 func paste(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
