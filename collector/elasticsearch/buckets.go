@@ -149,14 +149,23 @@ func (l *layout) composite(sh *shape, width time.Duration, size int, after map[s
 		in := elastic.NewRangeAggregation().Field(l.latency[part].name)
 		low := 0.0
 		for _, cut := range cuts {
-			// A range ends before its upper bound; a latency at the threshold is good.
-			high := math.Nextafter(float64(cut)/float64(time.Millisecond), math.Inf(1))
+			high := l.latency[part].above(cut)
 			in.Between(low, high)
 			low = high
 		}
 		rows.SubAggregation("p"+strconv.Itoa(part), in.Gt(low))
 	}
 	return rows
+}
+
+// above returns the end of the range whose last latency is cut, in milliseconds: a range
+// ends before its upper bound.
+func (f field) above(cut time.Duration) float64 {
+	ms := float64(cut) / float64(time.Millisecond)
+	if f.whole {
+		return math.Floor(ms) + 1
+	}
+	return math.Nextafter(ms, math.Inf(1))
 }
 
 // sources returns what rows are told apart by.

@@ -42,6 +42,9 @@ type names []field
 type field struct {
 	name string
 	kind string // date, date_nanos, long and so on
+	// whole says that an index keeps it as a whole number, and takes no other in an
+	// aggregation.
+	whole bool
 }
 
 // format returns the member of a range query that says that bounds are Unix milliseconds.
@@ -63,10 +66,10 @@ func (f field) perMilli() int64 {
 }
 
 // wholeNumbers are the types of numbers that times and statuses have.
-var wholeNumbers = []string{"long", "integer", "short", "unsigned_long"}
+var wholeNumbers = []string{"long", "integer", "short", "unsigned_long", "byte"}
 
 // numbers are the types that latencies have.
-var numbers = append(slices.Clone(wholeNumbers), "byte", "double", "float", "half_float", "scaled_float")
+var numbers = append(slices.Clone(wholeNumbers), "double", "float", "half_float", "scaled_float")
 
 // look finds out how the documents of the index are made.
 func (x *index) look(ctx context.Context, s *Settings) (*layout, error) {
@@ -175,6 +178,7 @@ func (c capabilities) one(name string, types ...string) (field, bool) {
 			return field{}, false
 		}
 		f.kind = kind
+		f.whole = f.whole || slices.Contains(wholeNumbers, kind)
 	}
 	return f, f.kind != ""
 }
