@@ -25,7 +25,10 @@ const (
 	doubtShare = 0.75
 	doubtAfter = 10 * time.Second
 
-	caution = 0.95 // of what was borne at best
+	// Of what was borne at best, which is as much too high as the counts of some seconds vary.
+	caution      = 0.97 // at the beginning
+	moreCaution  = 0.93 // from when a limit hurt
+	leastCaution = 0.98 // from some more seconds
 
 	// What hurts lowers what is known by a lesson, and by twice that each time that what was
 	// known had not stood for standsAfter.
@@ -33,11 +36,12 @@ const (
 	mostLesson  = 0.20
 	standsAfter = time.Minute
 
-	// Each raise that is borne doubles the next. A little too much shows late, because the
+	// Each raise that is borne doubles the next, unless it is near what was borne at best. A little too much shows late, because the
 	// queue grows by the little each second; so it is looked whether what was let through
 	// more has come back more.
 	firstRaise = 0.05
 	mostRaise  = 0.12
+	near       = 0.10
 	raiseEvery = 9 * time.Second // after Settle
 	idleFor    = 2 * time.Minute // after a raise that brought nothing
 
@@ -60,6 +64,7 @@ const (
 // memory is what the law knows beyond the limit itself.
 type memory struct {
 	Known   float64   `json:"known"`            // what the service is known to bear, requests a second
+	Best    float64   `json:"best"`             // what it was seen to bear for a few seconds
 	Cut     bool      `json:"cut,omitempty"`    // it was hurt, and has not been seen well since
 	Hurt    float64   `json:"hurt,omitempty"`   // the limit that hurt last
 	HurtAt  time.Time `json:"hurt_at,omitzero"` // and when
@@ -140,7 +145,7 @@ func within(share, least, most float64) float64 { return min(max(share, least), 
 // less a cut by which the queue of what has come meanwhile drains.
 func begin(b *bounds, borne, badRatio float64, at time.Time) (limit float64, m memory) {
 	m = memory{
-		Known: b.clamp(borne), Cut: true, Raise: firstRaise, Lesson: firstLesson,
+		Known: b.clamp(caution * borne), Best: borne, Cut: true, Raise: firstRaise, Lesson: firstLesson,
 		Since: at, Changes: bucket - 1, Filled: at,
 	}
 	return b.clamp(m.Known * (1 - within(badRatio, 0, deepestCut))), m
@@ -219,7 +224,8 @@ func (p *place) learn(b *bounds, s *sight, at time.Time) {
 	if at.Sub(p.Since) >= standsAfter {
 		p.Lesson = firstLesson
 	}
-	known := min(p.limit*(1-p.Lesson), caution*s.borne())
+	p.Best = s.borne()
+	known := min(p.limit*(1-p.Lesson), moreCaution*p.Best)
 	if p.Raised {
 		known = min(known, math.Sqrt(p.before*p.limit))
 	}
@@ -255,10 +261,14 @@ func (p place) raise(b *bounds, s *sight, at time.Time) (place, move) {
 	if !s.binds() || at.Before(settled.Add(raiseEvery)) || p.Changes < leftForRaise {
 		return p, stay
 	}
-	if p.Raised && s.through(settled) < (p.before+p.limit)/2 {
-		p.limit, p.Raised, p.Raise, p.Rest = p.before, false, firstRaise, at.Add(idleFor)
+	if through := s.through(settled); p.Raised && through < (p.before+p.limit)/2 {
+		p.limit = b.clamp(min(p.before, leastCaution*through))
+		p.Raised, p.Raise, p.Rest = false, firstRaise, at.Add(idleFor)
 		p.Changes--
 		return p, giveUp
+	}
+	if math.Abs(p.limit-p.Best) < near*p.Best {
+		p.Raise = firstRaise
 	}
 	to := b.clamp(max(p.limit*(1+p.Raise), p.limit+1))
 	if p.Hurt > 0 && at.Sub(p.HurtAt) < awayFor {
