@@ -70,19 +70,20 @@ func (s *Source) cut(ctx context.Context, r reading, hits []hit) (upTo int64, ke
 
 // page returns the first documents of [from, to).
 func (s *Source) page(ctx context.Context, r reading, from, to int64) ([]hit, error) {
-	answer, err := s.index.search(ctx, s.body(r, from, to))
+	answer, err := s.index.search(ctx, s.body(r, from, to).TrackTotalHits(false))
 	if err != nil {
 		return nil, err
 	}
 	return hitsOf(answer, r)
 }
 
-// body returns the search for documents of [from, to).
+// body returns the search for documents of [from, to). A scroll may not be told to leave
+// their number out.
 func (s *Source) body(r reading, from, to int64) *elastic.SearchSource {
 	body := elastic.NewSearchSource().
 		Query(s.index.where(append([]elastic.Query{between(r.by, from, to)}, r.filter...)...)).
 		SortBy(elastic.NewFieldSort(r.by.name).Asc().UnmappedType(r.by.kind)).
-		Size(s.settings.Page).TrackTotalHits(false).SeqNoAndPrimaryTerm(true).
+		Size(s.settings.Page).SeqNoAndPrimaryTerm(true).
 		FetchSourceIncludeExclude(s.includes(r.layout), nil)
 	format := ""
 	if r.layout.time.isDate() {

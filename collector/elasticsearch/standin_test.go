@@ -25,7 +25,6 @@ type standin struct {
 	docs    []document
 	asked   []string                                    // bodies of searches, in order
 	trouble func(*http.Request) (*http.Response, error) // what it answers instead; nil answers go on
-	scrolls map[string][]byte
 }
 
 type document struct {
@@ -97,7 +96,9 @@ func (s *standin) RoundTrip(r *http.Request) (*http.Response, error) {
 	case strings.HasSuffix(r.URL.Path, "/_search/scroll"):
 		return answer(http.StatusOK, `{"_scroll_id":"1","_shards":{"total":1,"successful":1,"failed":0},"hits":{"hits":[]}}`), nil
 	case strings.HasSuffix(r.URL.Path, "/_search"):
-		s.asked = append(s.asked, string(body))
+		if r.URL.Query().Has("scroll") && bytes.Contains(body, []byte("track_total_hits")) {
+			return answer(http.StatusBadRequest, `{"error":{"type":"action_request_validation_exception","reason":"disabling [track_total_hits] is not allowed in a scroll context"},"status":400}`), nil
+		}
 		return answer(http.StatusOK, s.search(body, r.URL.Query().Has("scroll"))), nil
 	}
 	return answer(http.StatusNotFound, `{"error":"no handler found"}`), nil
