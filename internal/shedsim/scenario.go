@@ -14,6 +14,7 @@ type scenario struct {
 	nodes     int
 	strict    bool
 	settle    time.Duration
+	steps     []gatewarden.Step              // of the action; an adaptive limit unless set
 	queued    int                            // places in the service's queue
 	load      func(at time.Duration) float64 // originals, as a share of the nominal capacity
 	left      func(at time.Duration) float64 // share of the workers that is there; nil is all
@@ -57,11 +58,15 @@ func (s *scenario) slo() gatewarden.SLO {
 }
 
 func (s *scenario) policies() []gatewarden.ActionPolicy {
-	return []gatewarden.ActionPolicy{{
-		Name: policy, Mode: gatewarden.ModeEnforce, Lease: 15 * time.Minute, Revert: gatewarden.RevertPolicy{After: time.Minute, Stepwise: true},
-		Steps: []gatewarden.Step{{Kind: gatewarden.StepAdaptive, Adaptive: &gatewarden.AdaptiveStep{
+	steps := s.steps
+	if steps == nil {
+		steps = []gatewarden.Step{{Kind: gatewarden.StepAdaptive, Adaptive: &gatewarden.AdaptiveStep{
 			SLO: objective, Service: shop, Floor: 5, Ceiling: 1000, Nodes: s.nodes, Settle: gatewarden.Duration(s.settle),
-		}}},
+		}}}
+	}
+	return []gatewarden.ActionPolicy{{
+		Name: policy, Mode: gatewarden.ModeEnforce, Lease: 15 * time.Minute, Steps: steps,
+		Revert: gatewarden.RevertPolicy{After: time.Minute, Stepwise: true},
 	}}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -12,11 +13,14 @@ import (
 type figures struct {
 	first     float64       // goodput in the first 30 s of the overload, share of the capacity
 	rest      float64       // from then on to its end
-	converged time.Duration // until 10 s on end have at least 90 % of the capacity
+	converged time.Duration // until the next 10 s, and all that follows of the overload, have enough
 	bad       float64       // share of bad events from 30 s on
 	freed     time.Duration // from the end of the overload to the limit being taken away
 	writes    int
 }
+
+// enough is the share of the capacity from which on a limit has found it.
+const enough = 0.9
 
 func mean(list []float64) (sum float64) {
 	for _, v := range list {
@@ -34,9 +38,9 @@ func figuresOf(s *scenario, o *outcome) figures {
 		first: mean(o.goodput[from : from+30]), rest: mean(o.goodput[from+30 : to]), bad: mean(o.bad[from+30 : to]),
 		converged: never, freed: never, writes: o.writes,
 	}
-	for i := from + 10; i <= to; i++ {
-		if mean(o.goodput[i-10:i]) >= 0.9 {
-			f.converged = time.Duration(i-10-from) * time.Second
+	for i := from; i+10 <= to; i++ {
+		if mean(o.goodput[i:i+10]) >= enough && mean(o.goodput[i:to]) >= enough {
+			f.converged = time.Duration(i-from) * time.Second
 			break
 		}
 	}
@@ -51,20 +55,16 @@ func find(only string) []*scenario {
 }
 
 func printTable(ctx context.Context, w io.Writer, only, kind string, seed uint64, runs int) error {
-	fmt.Fprintln(w, "| scenario | limit | first 30 s | after that | converged | bad | freed | writes |")
+	fmt.Fprintln(w, "| overload | limit | goodput in the first 30 s | goodput after that | good at 90 % from | bad after 30 s | let go after | writes to Kong |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|")
 	for _, s := range find(only) {
 		for _, how := range strategies() {
 			if kind != "" && how.name != kind {
 				continue
 			}
-			all := make([]figures, runs)
-			for i := range all {
-				o, err := simulate(ctx, s, how, seed+uint64(i))
-				if err != nil {
-					return fmt.Errorf("%s, %s: %w", s.key, how.name, err)
-				}
-				all[i] = figuresOf(s, o)
+			all, err := repeat(ctx, s, how, seed, runs)
+			if err != nil {
+				return err
 			}
 			row(w, s, how, all)
 		}
@@ -72,16 +72,48 @@ func printTable(ctx context.Context, w io.Writer, only, kind string, seed uint64
 	return nil
 }
 
-// row prints the worst of some runs.
-func row(w io.Writer, s *scenario, how strategy, all []figures) {
-	worst := all[0]
-	for _, f := range all[1:] {
-		worst.first, worst.rest = min(worst.first, f.first), min(worst.rest, f.rest)
-		worst.converged, worst.freed = max(worst.converged, f.converged), max(worst.freed, f.freed)
-		worst.bad, worst.writes = max(worst.bad, f.bad), max(worst.writes, f.writes)
+// repeat simulates with some seeds.
+func repeat(ctx context.Context, s *scenario, how strategy, seed uint64, runs int) ([]figures, error) {
+	all := make([]figures, runs)
+	for i := range all {
+		o, err := simulate(ctx, s, how, seed+uint64(i))
+		if err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", s.key, how.name, err)
+		}
+		all[i] = figuresOf(s, o)
 	}
-	fmt.Fprintf(w, "| %s | %s | %.0f %% | %.0f %% | %s | %.1f %% | %s | %d |\n", s.name, how.name,
-		100*worst.first, 100*worst.rest, span(worst.converged), 100*worst.bad, span(worst.freed), worst.writes)
+	return all, nil
+}
+
+// column returns one figure of some runs, in order.
+func column[T cmp.Ordered](all []figures, of func(*figures) T) []T {
+	list := make([]T, len(all))
+	for i := range all {
+		list[i] = of(&all[i])
+	}
+	slices.Sort(list)
+	return list
+}
+
+// row prints the mean of what has one, with the worst of the runs in brackets, and the
+// median of the times.
+func row(w io.Writer, s *scenario, how strategy, all []figures) {
+	first := column(all, func(f *figures) float64 { return f.first })
+	rest := column(all, func(f *figures) float64 { return f.rest })
+	bad := column(all, func(f *figures) float64 { return f.bad })
+	converged := column(all, func(f *figures) time.Duration { return f.converged })
+	freed := column(all, func(f *figures) time.Duration { return f.freed })
+	writes := column(all, func(f *figures) int { return f.writes })
+	last := len(all) - 1
+	spoilt, limits := "-", "- | -"
+	if how.fixed == 0 { // the 429s of a limit that is not the guard's are no failures to the SLI
+		spoilt = fmt.Sprintf("%.1f %% (%.1f %%)", 100*mean(bad), 100*bad[last])
+	}
+	if how.adaptive {
+		limits = fmt.Sprintf("%s (%s) | %d (%d)", span(freed[last/2]), span(freed[last]), writes[last/2], writes[last])
+	}
+	fmt.Fprintf(w, "| %s | %s | %.0f %% (%.0f %%) | %.0f %% (%.0f %%) | %s (%s) | %s | %s |\n", s.name, how.name,
+		100*mean(first), 100*first[0], 100*mean(rest), 100*rest[0], span(converged[last/2]), span(converged[last]), spoilt, limits)
 }
 
 func span(d time.Duration) string {

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// short cuts a scenario's overload, and what follows, to what the claims need.
+func short(key string) *scenario {
+	s := find(key)[0]
+	load := s.load
+	s.to, s.length = s.from+150*time.Second, s.from+250*time.Second
+	s.load = func(at time.Duration) float64 {
+		if at >= s.to {
+			return 0.5
+		}
+		return load(at)
+	}
+	return s
+}
+
+// The claims of the table in docs/adaptive.md, on seeds of their own.
+func TestAnAdaptiveLimitFindsTheCapacityWhereOthersCollapse(t *testing.T) {
+	const seed, runs = 101, 3
+	s := short("sale")
+	for _, how := range strategies() {
+		all, err := repeat(t.Context(), s, how, seed, runs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rest := column(all, func(f *figures) float64 { return f.rest })
+		converged := column(all, func(f *figures) time.Duration { return f.converged })
+		switch how.name {
+		case "none", "fixed at 150 %":
+			if rest[runs-1] > 0.1 {
+				t.Errorf("%s: goodput %.0f %% at best, it should collapse", how.name, 100*rest[runs-1])
+			}
+			continue
+		case "fixed at 90 %": // an oracle
+			continue
+		}
+		if mean(rest) < 0.9 || rest[0] < 0.85 {
+			t.Errorf("goodput after 30 s: %.0f %% of the capacity in the mean, %.0f %% at worst", 100*mean(rest), 100*rest[0])
+		}
+		if converged[runs/2] > 30*time.Second {
+			t.Errorf("it finds the capacity within %s (median)", converged[runs/2])
+		}
+		for _, f := range all {
+			// A minute of health, after the SLO's outage is over and nothing is kept back.
+			if f.freed > 90*time.Second {
+				t.Errorf("it lets go %s after the overload", f.freed)
+			}
+			if f.writes > 30 {
+				t.Errorf("%d writes to the Admin API in %s", f.writes, s.length)
+			}
+		}
+	}
+}
+
+func TestAnAdaptiveLimitFollowsACapacityThatAFixedOneKnowsNothingOf(t *testing.T) {
+	s := find("half")[0]
+	s.length = s.to
+	fixed, err := repeat(t.Context(), s, strategy{fixed: 0.9}, 101, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	adaptive, err := repeat(t.Context(), s, strategy{adaptive: true}, 101, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fixed[0].rest > 0.1 {
+		t.Errorf("goodput of a limit at 90 %% of what there was: %.0f %%, it should collapse", 100*fixed[0].rest)
+	}
+	if adaptive[0].rest < 0.75 {
+		t.Errorf("goodput of an adaptive one: %.0f %%", 100*adaptive[0].rest)
+	}
+}
+
+// The remedy must not feed the alarm: neither a 429 nor a 503 of the guard's own is a bad
+// event, however many there are and whatever the SLI says of them.
+func TestTheGuardsOwnRefusalsNeverRaiseABurnRate(t *testing.T) {
+	for name, steps := range map[string][]gatewarden.Step{
+		"429 of an adaptive limit": {{Kind: gatewarden.StepAdaptive, Adaptive: &gatewarden.AdaptiveStep{SLO: objective, Service: shop, Floor: 1, Ceiling: 5}}},
+		"503 of a plugin": {{Kind: gatewarden.StepPlugin, Plugin: &gatewarden.PluginStep{
+			Name: "request-termination", Service: shop, Config: map[string]any{"status_code": 503}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &scenario{length: 100 * time.Second, nodes: 1, queued: 400, load: func(time.Duration) float64 { return 0.5 }, steps: steps}
+			w, err := newWorld(s, strategy{adaptive: true}, 101)
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused, last := w.refusals(t, 20*time.Second, 40*time.Second)
+			if refused < 1000 {
+				t.Errorf("only %d requests were refused", refused)
+			}
+			if last > 0 {
+				t.Errorf("%d bad events after the failures had ended", last)
+			}
+		})
+	}
+}
+
+// refusals lets the service fail from an instant to another, and returns how many requests
+// the guard refused until the end, and how many bad events there were from 15 s after the
+// failures on: what is on its way has arrived by then.
+func (w *world) refusals(t *testing.T, from, to time.Duration) (refused int, bad uint64) {
+	t.Helper()
+	slo := w.slo()
+	burn := -1.0
+	for at := tickEvery; at <= w.length; at += tickEvery {
+		w.clients.broken = at > from && at <= to
+		w.clock.run(w.start.Add(at))
+		if err := w.guard.tick(context.Background(), w.clock.now); err != nil {
+			t.Fatal(err)
+		}
+		if at <= to+15*time.Second {
+			continue
+		}
+		alert := &w.guard.verdicts[0].SLO.Alerts[0]
+		if burn >= 0 && alert.LongBurn > burn+1e-9 {
+			t.Errorf("at %s the burn rate rises from %v to %v", at, burn, alert.LongBurn)
+		}
+		burn = alert.LongBurn
+	}
+	window := w.guard.store.Window(slo.Series, w.start, w.clock.now)
+	return int(window.Shed), w.guard.store.Count(slo.Series, &slo.SLI, w.start.Add(to+15*time.Second), w.clock.now).Bad
+}
+
+func TestTheTableIsPrintedWhole(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), []string{"-only", "strict", "-limit", "none", "-runs", "1"}, &out, &out); err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); len(lines) != 3 || !strings.Contains(lines[2], "| 0 %") {
+		t.Errorf("it prints\n%s", out.String())
+	}
+	out.Reset()
+	if err := run(t.Context(), []string{"-only", "strict", "-trace"}, &out, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"60 s  goodput", "goes from", "reverted: the plugin is removed"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the trace does not say %q", want)
+		}
+	}
+}
