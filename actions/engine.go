@@ -205,6 +205,7 @@ func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.V
 			e.climb(ctx, l, at),
 			e.descend(ctx, l, at),
 			e.finish(ctx, l, at))
+		e.inspect(l, at)
 	}
 	e.measure(at)
 	return errors.Join(errs...)
