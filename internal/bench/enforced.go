@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	enforcedRounds   = 3 // for each delay of the log
-	enforcedAtOnce   = 5 // services, each of which breaks at an instant of its own
-	enforcedBroken   = 10 * time.Second
+	enforcedRounds   = 3               // for each delay of the log
+	enforcedAtOnce   = 5               // services, each of which breaks at an instant of its own
+	enforcedBroken   = 5 * time.Second // over before the guard tries v2 again
 	enforcedRevert   = 5 * time.Second // revert.after
 	enforcedPatience = time.Minute
 )
@@ -31,7 +31,7 @@ func enforced(ctx context.Context) error {
 	heading("From a failure to traffic that has left, and back", fmt.Sprintf(
 		"%d services at %d requests/s through the stand-in's proxy, with a real Kong's delays: weights at once, plugins at the\n"+
 			"workers' next look, every 5s. Half of the requests go to v2, which begins to fail at a random instant; it is drained, and a\n"+
-			"spare service is shed by a plugin. v2 is mended %s later. revert: {after: %s}.", enforcedRounds*enforcedAtOnce, requestsASecond, enforcedBroken, enforcedRevert))
+			"spare service is shed by a plugin. v2 is mended %s later. revert: {after: %s, stepwise: false}.", enforcedRounds*enforcedAtOnce, requestsASecond, enforcedBroken, enforcedRevert))
 	for _, delay := range []time.Duration{coalescing, coalescing / 5} {
 		seen := &enforcedTimes{}
 		for range enforcedRounds {
@@ -180,7 +180,7 @@ func enforcedRules() string {
 	var slos, policies strings.Builder
 	for i := range enforcedAtOnce {
 		fmt.Fprintf(&slos, "  - {name: %s, service: %s, objective: 99.9, window: 30d, sli: {availability: {}}, on_outage: [answer-%s]}\n", service(i), service(i), service(i))
-		fmt.Fprintf(&policies, "  - {name: answer-%s, mode: enforce, revert: {after: %s}, steps: [{drain: {upstream: %s, target_tag: 'version:v2'}}, "+
+		fmt.Fprintf(&policies, "  - {name: answer-%s, mode: enforce, revert: {after: %s, stepwise: false}, steps: [{drain: {upstream: %s, target_tag: 'version:v2'}}, "+
 			"{plugin: {name: request-termination, service: spare-%s, config: {status_code: 503}}}]}\n", service(i), enforcedRevert, service(i), service(i))
 	}
 	return "slos:\n" + slos.String() + "actions:\n" + policies.String()
@@ -271,11 +271,13 @@ func (s *enforcedService) measure(events []gatewarden.Event, seen *enforcedTimes
 	seen.left = append(seen.left, s.v2.last.Sub(s.v2.first))
 	seen.shed = append(seen.shed, s.shed.Sub(s.v2.first))
 	var over time.Time
+	applied := false
 	for _, e := range events {
 		switch {
 		case e.Type == gatewarden.EventSLO && e.Name == s.name && e.Severity == gatewarden.SeverityOutage.String() && e.State == gatewarden.Healthy.String():
 			over = e.At
-		case e.Action != nil && e.Action.Trigger.Name == s.name && e.Action.Step == 1 && e.State == string(gatewarden.ActionApplied):
+		case e.Action != nil && e.Action.Trigger.Name == s.name && e.Action.Step == 1 && !applied && e.State == string(gatewarden.ActionApplied):
+			applied = true // said again when its effect shows
 			seen.applied = append(seen.applied, e.At.Sub(s.v2.first))
 		}
 	}
