@@ -180,7 +180,7 @@ func TestInfo(t *testing.T) {
 		t.Errorf("plugins %v", info.Plugins)
 	}
 	info.Plugins = nil
-	want := Info{Version: "3.9.1", Consistency: "strict", Tick: 3 * time.Second, Configured: []string{"prometheus"}}
+	want := Info{Version: "3.9.1", Consistency: "strict", Role: "traditional", Tick: 3 * time.Second, Configured: []string{"prometheus"}}
 	if diff := cmp.Diff(want, info); diff != "" {
 		t.Error(diff)
 	}

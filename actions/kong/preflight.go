@@ -22,11 +22,27 @@ type Info struct {
 	Configured  []string      // that are configured somewhere
 }
 
-// Info asks Kong about itself.
+// defaultTick is how often workers and nodes take up changes unless Kong says otherwise.
+const defaultTick = 5 * time.Second
+
+// root returns what Kong says of itself, nil when it says nothing: a token that belongs to a
+// workspace may see it only there, and a Konnect's API, which lies below a path of its own,
+// has no root.
+func (c *client) root(ctx context.Context) (raw json.RawMessage, err error) {
+	for _, path := range []string{"/", "/kong"} {
+		if raw, err = c.get(ctx, path); err != nil || raw != nil {
+			return raw, err
+		}
+	}
+	return nil, nil
+}
+
+// Info asks Kong about itself. Of one that does not say what it is, only Tick is set, to
+// Kong's default.
 func (e *Executor) Info(ctx context.Context) (Info, error) {
-	raw, err := e.client.do(ctx, http.MethodGet, "/", nil, nil)
-	if err != nil {
-		return Info{}, err
+	raw, err := e.client.root(ctx)
+	if err != nil || raw == nil {
+		return Info{Tick: defaultTick}, err
 	}
 	var root struct {
 		Version       string `json:"version"`
@@ -76,7 +92,7 @@ func (e *Executor) Preflight(ctx context.Context, step gatewarden.Step) error {
 	case info.DBLess && !e.client.dbless:
 		return gatewarden.Errorf(gatewarden.Invalid, "the Kong at %s runs without a database, so its Admin API takes no single changes", e.client.url).
 			WithHint("kong: {dbless: true} lets the guard rewrite its whole configuration; or use mode: observe with this one")
-	case !info.DBLess && e.client.dbless:
+	case info.Version != "" && !info.DBLess && e.client.dbless:
 		return gatewarden.Errorf(gatewarden.Invalid, "kong.dbless is set, but the Kong at %s has a database", e.client.url).WithHint("leave kong.dbless out")
 	}
 	a := gatewarden.Action{ID: "preflight", Spec: step}
@@ -96,7 +112,7 @@ func (e *Executor) Preflight(ctx context.Context, step gatewarden.Step) error {
 		_, err = e.prepareWeight(ctx, a)
 		return err
 	}
-	if !slices.Contains(info.Plugins, step.Plugin.Name) {
+	if info.Version != "" && !slices.Contains(info.Plugins, step.Plugin.Name) {
 		return gatewarden.Errorf(gatewarden.Invalid, "Kong has no plugin %q", step.Plugin.Name).WithHint("add it to plugins in kong.conf; %s", suggest(step.Plugin.Name, info.Plugins))
 	}
 	s, err := e.client.resolve(ctx, step.Plugin)
@@ -108,6 +124,9 @@ func (e *Executor) Preflight(ctx context.Context, step gatewarden.Step) error {
 		return err
 	}
 	_, err = e.client.do(ctx, http.MethodPost, "/schemas/plugins/validate", nil, ownBody(a, s, config))
+	if info.Version == "" && gatewarden.ErrorCode(err) == gatewarden.NotFound {
+		return nil // it has no such endpoint; the write will tell
+	}
 	if gatewarden.ErrorCode(err) == gatewarden.Invalid {
 		return gatewarden.Errorf(gatewarden.Invalid, "plugin %s %s: %w", step.Plugin.Name, where(step.Plugin), err)
 	}
