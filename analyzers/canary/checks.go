@@ -28,7 +28,7 @@ var checkWeights = [checkCount]float64{0.55, 0.25, 0.1, 0.1}
 // effects are sought; small ones are the rank bet's.
 var (
 	shareGrid  = [...]float64{1.7, 2.7, 5, 12, 100} // times the odds of the null
-	errorPrior = [len(shareGrid)]float64{5, 2, 1, 1, 1}
+	errorPrior = [len(shareGrid)]float64{9, 3, 2, 3, 3}
 	tailPrior  = [len(shareGrid)]float64{1, 1, 2, 3, 3}
 	tiltGrid   = [...]stats.Tilt{{Slope: 0.3, Lift: 1}, {Slope: 0.6, Lift: 1}, {Slope: 1.2, Lift: 1.06}, {Slope: 3, Lift: 5.5}}
 	tiltPrior  = [len(tiltGrid)]float64{5, 10, 3, 2}
