@@ -41,7 +41,6 @@ type Settings struct {
 	Timeout     gatewarden.Duration `yaml:"timeout"`  // of one question
 	Concurrency int                 `yaml:"concurrency"`
 	MaxBody     collector.ByteSize  `yaml:"max_body"` // of an answer
-	KongHistory KongHistory         `yaml:"kong_history"`
 
 	Tenant       string                       `yaml:"tenant"` // sent as X-Scope-OrgID
 	User         string                       `yaml:"user"`
@@ -53,13 +52,6 @@ type Settings struct {
 	CAFile       string                       `yaml:"ca_file"`
 	CertFile     string                       `yaml:"cert_file"`
 	KeyFile      string                       `yaml:"key_file"`
-}
-
-// KongHistory says whether the SLOs of Kong's log are to begin with what Kong's own
-// counters, scraped by this Prometheus, say of the time before the guard's first start.
-type KongHistory struct {
-	Backfill gatewarden.Duration `yaml:"backfill"` // how far back; 0 switches it off
-	Selector string              `yaml:"selector"` // label matchers, such as job="kong"
 }
 
 // DefaultSettings returns what holds where the configuration is silent.
@@ -95,7 +87,7 @@ func (s *Settings) Validate() error {
 			WithHint("rate() needs two scrapes in it and is better with four: 1m for a scrape interval of 15s")
 	case s.Delay < 0 || s.Delay > gatewarden.Duration(time.Hour):
 		return wrong("delay must be between 0s and 1h")
-	case s.Backfill > longestBackfill || s.KongHistory.Backfill > longestBackfill:
+	case s.Backfill < 0 || s.Backfill > longestBackfill:
 		return wrong("backfill must be at most 92d, which is how long counts are kept")
 	case s.Timeout <= 0 || s.Timeout > gatewarden.Duration(5*time.Minute):
 		return wrong("timeout must be above zero and at most 5m")

@@ -23,6 +23,7 @@ sources:
   - filelog: {paths: ["*.json"]}
   - syslog: {tcp: "127.0.0.1:0", udp: "127.0.0.1:0"}
   - kongmetrics: {targets: ["http://127.0.0.1:1/metrics"]}
+  - prometheus: {url: "http://127.0.0.1:1"}
 kong: {admin_url: "http://127.0.0.1:1"}
 jenkins: {url: "http://127.0.0.1:1"}
 `
