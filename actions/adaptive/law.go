@@ -131,8 +131,12 @@ func divergence(p, q float64) float64 {
 	return term(p, q) + term(1-p, 1-q)
 }
 
-// binds reports whether the limit keeps requests back: more than 1 in 200.
-func (s *sight) binds() bool { return s.shed*200 > s.shed+s.passed }
+// binds reports whether the limit keeps requests back: more than 1 in 50. With fewer it
+// could as well be away.
+func (s *sight) binds() bool { return s.shed*50 > s.shed+s.passed }
+
+// presses reports whether as much is asked for as the limit lets through, in all seconds.
+func (s *sight) presses() bool { return s.shed*10 > s.shed+s.passed }
 
 func (s *sight) badRatio() float64 {
 	return float64(s.bad) / math.Max(float64(s.good+s.bad), 1)
@@ -261,7 +265,7 @@ func (p place) raise(b *bounds, s *sight, at time.Time) (place, move) {
 	if !s.binds() || at.Before(settled.Add(raiseEvery)) || p.Changes < leftForRaise {
 		return p, stay
 	}
-	if through := s.through(settled); p.Raised && through < (p.before+p.limit)/2 {
+	if through := s.through(settled); p.Raised && s.presses() && through < (p.before+p.limit)/2 {
 		p.limit = b.clamp(min(p.before, leastCaution*through))
 		p.Raised, p.Raise, p.Rest = false, firstRaise, at.Add(idleFor)
 		p.Changes--

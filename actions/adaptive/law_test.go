@@ -65,7 +65,7 @@ func TestTheLaw(t *testing.T) {
 		moved  move
 	}{
 		"what is well and keeps requests back is raised": {nil, seen(300, 0), 105, 100, raise},
-		"what keeps none back stays":                     {func(_ *place, s *sight) { s.shed = 1 }, seen(300, 0), 100, 100, stay},
+		"what keeps none back stays":                     {func(_ *place, s *sight) { s.shed = 6 }, seen(300, 0), 100, 100, stay},
 		"what cannot be told stays":                      {nil, seen(3, 3), 100, 100, stay},
 		"what hurts is cut, and remembered as too much":  {nil, seen(270, 30), 70, 93, cut},
 		"what hurts much is cut by half":                 {nil, seen(0, 300), 50, 93, cut},
@@ -96,6 +96,11 @@ func TestTheLaw(t *testing.T) {
 		},
 		"a raise that brought what it let through is followed by the next": {
 			func(p *place, s *sight) { p.Raised, s.through = true, func(time.Time) float64 { return 99 } }, seen(300, 0), 105, 100, raise,
+		},
+		"when little is kept back it cannot be told what a raise brought": {
+			func(p *place, s *sight) {
+				p.Raised, s.shed, s.through = true, 30, func(time.Time) float64 { return 50 }
+			}, seen(300, 0), 105, 100, raise,
 		},
 		"raises leave changes for cuts": {func(p *place, _ *sight) { p.Changes = leftForRaise - 1 }, seen(300, 0), 100, 100, stay},
 		"a cut takes the last change":   {func(p *place, _ *sight) { p.Changes = 1 }, seen(0, 300), 50, 93, cut},

@@ -48,8 +48,8 @@ func shopOf(policies []gatewarden.ActionPolicy) fakekong.Setup {
 	services, routes := map[string]bool{}, map[string]bool{}
 	for _, p := range policies {
 		for _, s := range p.Steps {
-			if s.Plugin != nil {
-				services[s.Plugin.Service], routes[s.Plugin.Route] = true, true
+			if plugin := s.Puts(); plugin != nil {
+				services[plugin.Service], routes[plugin.Route] = true, true
 			}
 			if s.Divert != nil {
 				services[s.Divert.To], routes[s.Divert.Route] = true, true

@@ -51,6 +51,7 @@ func newGuard(c *clock, g *gateway, slo gatewarden.SLO, policies []gatewarden.Ac
 	if err := engine.Start(context.Background(), c.now); err != nil {
 		return nil, fmt.Errorf("starting the engine: %w", err)
 	}
+	engine.Quiet()
 	return &guard{
 		gateway: g, store: s, engine: engine, journal: j,
 		evaluator: analyzers.NewEvaluator([]analyzers.Analyzer{burnrate.New(slo, s.Counter(slo.Series, &slo.SLI), nil)}),

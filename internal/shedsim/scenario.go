@@ -14,10 +14,11 @@ type scenario struct {
 	nodes     int
 	strict    bool
 	settle    time.Duration
-	steps     []gatewarden.Step              // of the action; an adaptive limit unless set
-	queued    int                            // places in the service's queue
-	load      func(at time.Duration) float64 // originals, as a share of the nominal capacity
-	left      func(at time.Duration) float64 // share of the workers that is there; nil is all
+	steps     []gatewarden.Step                      // of the action; an adaptive limit unless set
+	good      func(*gatewarden.Record) (bool, error) // of the SLO; holds unless set
+	queued    int                                    // places in the service's queue
+	load      func(at time.Duration) float64         // originals, as a share of the nominal capacity
+	left      func(at time.Duration) float64         // share of the workers that is there; nil is all
 }
 
 // nominal is how many workers there are: at 200 ms a request, 100 requests a second.
@@ -48,10 +49,14 @@ func holds(r *gatewarden.Record) (bool, error) {
 }
 
 func (s *scenario) slo() gatewarden.SLO {
+	good := s.good
+	if good == nil {
+		good = holds
+	}
 	return gatewarden.SLO{
 		Name: objective, Series: gatewarden.Series{Service: shop}, Objective: 0.99,
 		Window: gatewarden.BudgetWindow{Rolling: 30 * 24 * time.Hour},
-		SLI:    gatewarden.SLI{Kind: gatewarden.SLIGood, Expr: goodExpr, Holds: holds},
+		SLI:    gatewarden.SLI{Kind: gatewarden.SLIGood, Expr: goodExpr, Holds: good},
 		Pairs:  gatewarden.WorkbookPairs(30 * 24 * time.Hour), Outage: &gatewarden.OutageLine{},
 		OnOutage: []string{policy},
 	}
