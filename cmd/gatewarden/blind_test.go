@@ -95,6 +95,44 @@ func toFile(f *feeder, id int, now time.Time) error {
 	return err
 }
 
+// spansTo posts five spans of orders, to the source's own address or to the ingest listener.
+func spansTo(path string, own bool, body func(id int, now time.Time) string) say {
+	return func(f *feeder, id int, now time.Time) error {
+		if !own {
+			_, _, err := f.guard.post(path, []byte(body(id, now)), "Content-Type", "application/json")
+			return err
+		}
+		resp, err := http.Post("http://"+f.addr+path, "application/json", strings.NewReader(body(id, now)))
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	}
+}
+
+func fiveSpans(id int, now time.Time, one func(id uint64, at time.Time) string) string {
+	var list []string
+	for i := range 5 {
+		list = append(list, one(uint64(id+i)+1, now.Add(-5*time.Millisecond)))
+	}
+	return "[" + strings.Join(list, ",") + "]"
+}
+
+func asOTLP(id int, now time.Time) string {
+	return `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"orders"}}]},"scopeSpans":[{"spans":` +
+		fiveSpans(id, now, func(id uint64, at time.Time) string {
+			return fmt.Sprintf(`{"traceId":"%032x","spanId":"%016x","name":"GET /","kind":2,"startTimeUnixNano":"%d","endTimeUnixNano":"%d","status":{}}`,
+				id, id, at.UnixNano(), at.UnixNano()+5e6)
+		}) + `}]}]}`
+}
+
+func asZipkin(id int, now time.Time) string {
+	return fiveSpans(id, now, func(id uint64, at time.Time) string {
+		return fmt.Sprintf(`{"traceId":"%032x","id":"%016x","name":"get","kind":"SERVER","timestamp":%d,"duration":5000,"localEndpoint":{"serviceName":"orders"},"tags":{"http.status_code":"200"}}`,
+			id, id, at.UnixMicro())
+	})
+}
+
 // isAsked says nothing by itself.
 func isAsked(*feeder, int, time.Time) error { return nil }
 
@@ -139,6 +177,8 @@ func TestEachSourceInTurnFallsSilent(t *testing.T) {
 		"udplog":    {`udplog: {listen: "ADDR"}`, requests, dial("udp", ofOrders), nil, "udplog, which brings the records of orders"},
 		"syslog":    {`syslog: {udp: "ADDR"}`, requests, dial("udp", asSyslog), nil, "syslog, which brings the records of orders"},
 		"filelog":   {`filelog: {paths: ["FILE"]}`, requests, toFile, nil, "filelog, which brings the records of orders"},
+		"otlp":      {`otlp: {http: "ADDR"}`, "{traces: {}}", spansTo("/v1/traces", true, asOTLP), nil, "no source has delivered a span for"},
+		"zipkin":    {`zipkin: {}`, "{traces: {}}", spansTo("/api/v2/spans", false, asZipkin), nil, "no source has delivered a span for"},
 		"prometheus": {
 			`prometheus: {url: "PEER", step: 1s, window: 1s, delay: 1s, backfill: 1m}`,
 			"{prometheus: {total_query: 'sum(rate(requests_total[{{.window}}]))', error_query: 'sum(rate(errors_total[{{.window}}]))'}}",
