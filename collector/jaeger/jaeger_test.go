@@ -371,7 +371,9 @@ func TestWhatIsSentAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got http.Header
 		j := &jaeger{answers: old(func(url.Values) answer { return answer{body: emptyV1} })}
-		s, _, _ := source(t, j, func(s *Settings) { s.Headers = map[string]gatewarden.Secret{"Authorization": gatewarden.NewSecret("Bearer x")} })
+		s, _, _ := source(t, j, func(s *Settings) {
+			s.Headers = map[string]gatewarden.Secret{"Authorization": gatewarden.NewSecret("Bearer x")}
+		})
 		s.client.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 			got = r.Header
 			return j.RoundTrip(r)

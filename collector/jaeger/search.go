@@ -36,19 +36,19 @@ var errUnknown = errors.New("the answer is not that of a Jaeger")
 func (s *Source) learn(ctx context.Context) (dialect, error) {
 	var errs []error
 	for _, d := range []dialect{v3{}, v1{}} {
-		body, status, err := s.get(ctx, d.services(), nil)
+		resp, err := s.get(ctx, d.services(), nil)
 		if err != nil {
 			return nil, err
 		}
-		known, err := status == http.StatusOK, error(nil)
+		known := resp.StatusCode == http.StatusOK
 		if known {
-			known, err = d.known(collector.NewWalker(body))
+			known, err = d.known(collector.NewWalker(resp.Body))
 		}
-		_ = body.Close()
+		_ = resp.Body.Close()
 		if err == nil && known {
 			return d, nil
 		}
-		errs = append(errs, fmt.Errorf("%s answers with %d and no list of services", d.services(), status))
+		errs = append(errs, fmt.Errorf("%s answers with %d and no list of services", d.services(), resp.StatusCode))
 	}
 	return nil, gatewarden.Errorf(gatewarden.Unavailable, "%s: %w", s.settings.URL, errors.Join(append(errs, errUnknown)...)).
 		WithHint("url is the address of Jaeger's page, with its base path if it has one")
@@ -56,19 +56,19 @@ func (s *Source) learn(ctx context.Context) (dialect, error) {
 
 // search asks for the traces of a window.
 func (s *Source) search(ctx context.Context, b *collector.SpanBatch, service string, from, to time.Time) (traces int, err error) {
-	body, status, err := s.get(ctx, s.dialect.search(), s.dialect.query(service, from, to, s.settings.Limit))
+	resp, err := s.get(ctx, s.dialect.search(), s.dialect.query(service, from, to, s.settings.Limit))
 	if err != nil {
 		return 0, err
 	}
-	defer body.Close()
-	if status != http.StatusOK {
-		text, err := io.ReadAll(io.LimitReader(body, 4<<10))
-		if err == nil && s.dialect.nothing(status, string(text)) {
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+		if err == nil && s.dialect.nothing(resp.StatusCode, string(text)) {
 			return 0, nil
 		}
-		return 0, gatewarden.Errorf(gatewarden.Unavailable, "Jaeger answers a search with %d: %s", status, collector.Name(strings.TrimSpace(string(text))))
+		return 0, gatewarden.Errorf(gatewarden.Unavailable, "Jaeger answers a search with %d: %s", resp.StatusCode, collector.Name(strings.TrimSpace(string(text))))
 	}
-	traces, err = s.dialect.read(b, collector.NewWalker(body))
+	traces, err = s.dialect.read(b, collector.NewWalker(resp.Body))
 	if err != nil {
 		err = fmt.Errorf("reading Jaeger's answer: %w", err)
 	}
@@ -76,16 +76,16 @@ func (s *Source) search(ctx context.Context, b *collector.SpanBatch, service str
 }
 
 // get asks for a path below the URL. The body is within the limit.
-func (s *Source) get(ctx context.Context, path string, query url.Values) (io.ReadCloser, int, error) {
+func (s *Source) get(ctx context.Context, path string, query url.Values) (*http.Response, error) {
 	u, err := url.Parse(s.settings.URL)
 	if err != nil {
-		return nil, 0, fmt.Errorf("the url of Jaeger: %w", err)
+		return nil, fmt.Errorf("the url of Jaeger: %w", err)
 	}
 	u = u.JoinPath(path)
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, 0, fmt.Errorf("asking Jaeger: %w", err)
+		return nil, fmt.Errorf("asking Jaeger: %w", err)
 	}
 	for name, value := range s.settings.Headers {
 		if strings.EqualFold(name, "Host") {
@@ -95,9 +95,10 @@ func (s *Source) get(ctx context.Context, path string, query url.Values) (io.Rea
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return &limited{resp.Body, int64(s.settings.MaxBody)}, resp.StatusCode, nil
+	resp.Body = &limited{resp.Body, int64(s.settings.MaxBody)}
+	return resp, nil
 }
 
 // limited is a body that ends with an error when it is longer than the limit.
