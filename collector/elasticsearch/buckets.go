@@ -119,15 +119,15 @@ func (s *Source) rowsAtOnce(sh *shape) int {
 // others, so that each document is in one set.
 func (l *layout) tagged(query *elastic.BoolQuery, tags []string, set uint8) {
 	for i, tag := range tags {
-		any := elastic.NewBoolQuery()
+		tagged := elastic.NewBoolQuery()
 		for _, f := range l.tags {
-			any.Should(elastic.NewTermQuery(f.name, tag))
+			tagged.Should(elastic.NewTermQuery(f.name, tag))
 		}
-		any.MinimumNumberShouldMatch(1)
+		tagged.MinimumNumberShouldMatch(1)
 		if set>>i&1 == 1 {
-			query.Filter(any)
+			query.Filter(tagged)
 		} else {
-			query.MustNot(any)
+			query.MustNot(tagged)
 		}
 	}
 }

@@ -16,13 +16,13 @@ type shape struct {
 	Tags       []string                    `json:"tags,omitempty"`
 }
 
-func (s *shape) equal(o *shape) bool {
-	for i := range s.Cuts {
-		if !slices.Equal(s.Cuts[i], o.Cuts[i]) {
+func (sh *shape) equal(o *shape) bool {
+	for i := range sh.Cuts {
+		if !slices.Equal(sh.Cuts[i], o.Cuts[i]) {
 			return false
 		}
 	}
-	return s.Consumers == o.Consumers && s.Workspaces == o.Workspaces && slices.Equal(s.Tags, o.Tags)
+	return sh.Consumers == o.Consumers && sh.Workspaces == o.Workspaces && slices.Equal(sh.Tags, o.Tags)
 }
 
 // mostTags bounds how many tags rows are told apart by: each doubles the searches.
@@ -55,6 +55,7 @@ func shapeOf(slos []gatewarden.SLO, distribution bool) (*shape, error) {
 			sh.Tags = append(sh.Tags, tag)
 		}
 		switch slo.SLI.Kind {
+		case gatewarden.SLIAvailability: // the status tells
 		case gatewarden.SLIGood:
 			return nil, gatewarden.Errorf(gatewarden.Invalid, "the SLO %s judges single records (good:), which buckets are not", slo.Name)
 		case gatewarden.SLILatency:

@@ -23,7 +23,6 @@ type standin struct {
 	mu      sync.Mutex
 	caps    string // the answer to _field_caps
 	docs    []document
-	asked   []string                                    // bodies of searches, in order
 	trouble func(*http.Request) (*http.Response, error) // what it answers instead; nil answers go on
 }
 
@@ -81,13 +80,13 @@ func (s *standin) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.trouble != nil {
 		if response, err := s.trouble(r); response != nil || err != nil {
 			return response, err
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/_field_caps"):
 		return answer(http.StatusOK, s.caps), nil

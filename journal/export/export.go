@@ -104,13 +104,9 @@ const (
 func (e *Exporter) Run(ctx context.Context) error {
 	var pause time.Duration
 	for {
-		err := e.step(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err == nil:
+		if err := e.step(ctx); err == nil {
 			pause = 0
-		default:
+		} else if ctx.Err() == nil {
 			e.known = false // what it has of the last batch only the target can say
 			if pause == 0 {
 				e.cfg.Logger.Warn("what the journal says cannot be exported; it is tried again", "target", e.cfg.Name, "error", err)
