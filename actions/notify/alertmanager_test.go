@@ -34,7 +34,9 @@ func TestAnAlertIsPostedRenewedAndResolved(t *testing.T) {
 	}
 	want := gatewarden.Outcome{
 		Status: gatewarden.ActionApplied, Reason: "the Alertmanager at http://am.test answered 200",
-		Change: "called the Alertmanager at http://am.test", Undo: "gatewarden actions revert tell-team-5f3a9c21-1",
+		Change: "called the Alertmanager at http://am.test",
+		Undo: `curl -X POST -H 'Content-Type: application/json' -d '[{"labels":{"alertname":"tell-team","severity":"critical","team":"shop"},` +
+			`"startsAt":"2026-11-21T12:00:00Z","endsAt":"2026-11-21T12:00:01Z"}]' 'http://am.test/prefix/api/v2/alerts'`,
 	}
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

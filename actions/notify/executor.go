@@ -221,7 +221,7 @@ func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, _ func(json.R
 		return e.slack(ctx, a)
 	case gatewarden.StepAlertmanager:
 		out, err := e.alertmanager(ctx, a, a.LeaseUntil)
-		out.Undo = "gatewarden actions revert " + a.ID
+		out.Undo = e.endByHand(a)
 		return out, err
 	default:
 		message, err := body(a)

@@ -71,8 +71,23 @@ func tellAction(w io.Writer, a *gatewarden.Action, history []gatewarden.Event) {
 			fmt.Fprintf(w, "  %s\n", clean(strings.TrimSpace(line)))
 		}
 	}
+	if a.Undo == "" && a.AppliedAt != nil {
+		fmt.Fprintf(w, "\nBy hand. %s.\n", undoneBy(&a.Spec))
+	}
 	if a.Details != "" {
 		fmt.Fprintf(w, "\n%s\n", clean(a.Details))
+	}
+}
+
+// undoneBy says what can be done by hand about a step that no command undoes.
+func undoneBy(s *gatewarden.Step) string {
+	switch s.Kind {
+	case gatewarden.StepJenkins:
+		return "No command undoes a job that ran; what it did, another job must undo"
+	case gatewarden.StepWebhook, gatewarden.StepSlack:
+		return "There is nothing to undo: somebody was told"
+	default:
+		return "There is nothing that a command could undo: what it had changed is set by others now"
 	}
 }
 
@@ -124,12 +139,18 @@ func standing(a *gatewarden.Action) string {
 		return "It is under way." + lease
 	case gatewarden.ActionApplied:
 		if a.Spec.Kind.Reversible() {
-			return "It is in place, and is taken back when all has been well for long enough." + lease
+			shows := ""
+			if a.VerifiedAt != nil {
+				shows = " The traffic shows it."
+			}
+			return "It is in place, and is taken back when all has been well for long enough." + shows + lease
 		}
 		if a.VerifiedAt != nil {
 			return "It is done and verified. It cannot be taken back."
 		}
 		return "It is done, and cannot be taken back."
+	case gatewarden.ActionUnverified:
+		return "It is in place, as its own peer says, but the traffic does not show it; the next step took over. It is taken back like any other." + lease
 	case gatewarden.ActionIneffective:
 		return "It was done and did not help; the next step took over" + ended + "."
 	case gatewarden.ActionReverting:
