@@ -98,7 +98,7 @@ export function step(spec) {
 }
 
 export const reversible = (spec) => ["plugin", "weight", "drain", "share", "divert", "service", "alertmanager"].includes(spec.kind);
-export const inPlace = (a) => ["started", "applied", "reverting"].includes(a.status) && reversible(a.spec);
+export const inPlace = (a) => ["started", "applied", "unverified", "reverting"].includes(a.status) && reversible(a.spec);
 
 /** forecast says when the budget ends. */
 export function forecast(evidence, now) {
