@@ -151,10 +151,10 @@ func (e *Engine) brought(a *action, limit *gatewarden.Limit) {
 
 // notBrought notes that a limit could not be changed, and says so once for each trouble.
 func (e *Engine) notBrought(ctx context.Context, a *action, note func(), c change) {
-	said := false
 	e.mu.Lock()
 	note()
-	said, a.trouble = a.trouble != nil && a.trouble.Error() == c.reason, errors.New(c.reason)
+	said := a.trouble != nil && a.trouble.Error() == c.reason
+	a.trouble = errors.New(c.reason)
 	e.mu.Unlock()
 	if !said || c.limit != nil {
 		applied := func() bool { return a.Status == gatewarden.ActionApplied }

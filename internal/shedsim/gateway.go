@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -141,7 +142,7 @@ func (g *gateway) write(status int, origin gatewarden.Origin, took time.Duration
 }
 
 // look takes in what was changed by the Admin API since the last look.
-func (g *gateway) look() error {
+func (g *gateway) look(ctx context.Context) error {
 	calls := g.admin.Calls()
 	changed := false
 	for _, c := range calls[g.calls:] {
@@ -154,7 +155,7 @@ func (g *gateway) look() error {
 	if !changed {
 		return nil
 	}
-	s, err := g.read()
+	s, err := g.read(ctx)
 	if err == nil {
 		g.states = append(g.states, s)
 		g.calls = len(g.admin.Calls())
@@ -163,8 +164,8 @@ func (g *gateway) look() error {
 }
 
 // read asks the Admin API what is configured.
-func (g *gateway) read() (state, error) {
-	req, err := http.NewRequest(http.MethodGet, adminURL+"/plugins", http.NoBody)
+func (g *gateway) read(ctx context.Context) (state, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, adminURL+"/plugins", http.NoBody)
 	if err != nil {
 		return state{}, err
 	}
@@ -172,6 +173,7 @@ func (g *gateway) read() (state, error) {
 	if err != nil {
 		return state{}, err
 	}
+	defer func() { _ = resp.Body.Close() }() // there is nothing behind it
 	var list struct {
 		Data []struct {
 			Name    string

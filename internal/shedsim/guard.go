@@ -65,7 +65,7 @@ func (g *guard) tick(ctx context.Context, at time.Time) error {
 	err := g.engine.Tick(ctx, at, g.verdicts)
 	g.engine.Quiet()
 	g.store.SetSheds(g.engine.Sheds())
-	return errors.Join(err, g.gateway.look())
+	return errors.Join(err, g.gateway.look(ctx))
 }
 
 // journal keeps events in memory.

@@ -92,15 +92,15 @@ func step(from, to time.Duration, before, during, after float64) func(time.Durat
 func scenarios() []*scenario {
 	const from, to, length = time.Minute, 6 * time.Minute, 9 * time.Minute
 	base := scenario{length: length, from: from, to: to, nodes: 1, queued: 400, load: step(from, to, 0.6, 3, 0.5)}
-	make := func(key, name string, change func(*scenario)) *scenario {
+	vary := func(key, name string, change func(*scenario)) *scenario {
 		s := base
 		s.key, s.name = key, name
 		change(&s)
 		return &s
 	}
 	return []*scenario{
-		make("sale", "a flash sale: 3 times what it can do, at once", func(*scenario) {}),
-		make("ramp", "the same, reached within a minute", func(s *scenario) {
+		vary("sale", "a flash sale: 3 times what it can do, at once", func(*scenario) {}),
+		vary("ramp", "the same, reached within a minute", func(s *scenario) {
 			s.load = func(at time.Duration) float64 {
 				if at >= from && at < from+time.Minute {
 					return 0.6 + 2.4*float64(at-from)/float64(time.Minute)
@@ -108,14 +108,14 @@ func scenarios() []*scenario {
 				return base.load(at)
 			}
 		}),
-		make("quiet", "from a quiet night", func(s *scenario) { s.load = step(from, to, 0.1, 3, 0.1) }),
-		make("deep", "a queue of 10 s of work", func(s *scenario) { s.queued = 1000 }),
-		make("half", "half of the service dies at 90 % load", func(s *scenario) {
+		vary("quiet", "from a quiet night", func(s *scenario) { s.load = step(from, to, 0.1, 3, 0.1) }),
+		vary("deep", "a queue of 10 s of work", func(s *scenario) { s.queued = 1000 }),
+		vary("half", "half of the service dies at 90 % load", func(s *scenario) {
 			s.load = step(from, to, 0.9, 0.9, 0.4)
 			s.left = step(from, to, 1, 0.5, 1)
 		}),
-		make("strict", "Kong with worker_consistency=strict, settle: 2s", func(s *scenario) { s.strict, s.settle = true, 2*time.Second }),
-		make("nodes", "3 nodes of Kong, settle: 11s", func(s *scenario) { s.nodes, s.settle = 3, 11*time.Second }),
+		vary("strict", "Kong with worker_consistency=strict, settle: 2s", func(s *scenario) { s.strict, s.settle = true, 2*time.Second }),
+		vary("nodes", "3 nodes of Kong, settle: 11s", func(s *scenario) { s.nodes, s.settle = 3, 11*time.Second }),
 	}
 }
 
@@ -123,7 +123,7 @@ func strategies() []strategy {
 	return []strategy{
 		{name: "none"},
 		{name: "fixed at 150 %", fixed: 1.5},
-		{name: "fixed at 90 %", fixed: 0.9},
+		{name: "fixed at 95 %", fixed: 0.95},
 		{name: "adaptive", adaptive: true},
 	}
 }

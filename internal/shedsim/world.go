@@ -38,15 +38,14 @@ type outcome struct {
 // world is one simulation.
 type world struct {
 	*scenario
-	clock    *clock
-	gateway  *gateway
-	service  *service
-	clients  *clients
-	guard    *guard
-	start    time.Time
-	good     []int
-	capacity []float64
-	out      outcome
+	clock   *clock
+	gateway *gateway
+	service *service
+	clients *clients
+	guard   *guard
+	start   time.Time
+	good    []int
+	out     outcome
 }
 
 func simulate(ctx context.Context, s *scenario, how strategy, seed uint64) (*outcome, error) {
