@@ -24,6 +24,9 @@ sources:
   - syslog: {tcp: "127.0.0.1:0", udp: "127.0.0.1:0"}
   - kongmetrics: {targets: ["http://127.0.0.1:1/metrics"]}
   - prometheus: {url: "http://127.0.0.1:1"}
+  - otlp: {grpc: "127.0.0.1:0", http: "127.0.0.1:0"}
+  - zipkin: {}
+  - jaeger: {url: "http://127.0.0.1:1"}
 kong: {admin_url: "http://127.0.0.1:1"}
 jenkins: {url: "http://127.0.0.1:1"}
 `
