@@ -125,6 +125,9 @@ func showAction(w io.Writer, a gatewarden.Action) error {
 	line("because", becauseText(&a.Trigger))
 	line("planned", a.PlannedAt.Local().Format(time.DateTime))
 	line("applied", at(a.AppliedAt))
+	if l := a.Limit; l != nil {
+		line("limit", fmt.Sprintf("%d requests a second, since %s", l.Value, at(&l.Since)))
+	}
 	line("lease", at(a.LeaseUntil))
 	line("ended", at(a.EndedAt))
 	line("by", a.By)
