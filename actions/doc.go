@@ -16,5 +16,9 @@
 // (Release). And the weights that a run moves by itself (Move) are held by a ladder of
 // their own, one action a move.
 //
+// What is done at the gateway is looked for in the traffic (Watch), and looked at now and
+// then (Inspector): a step that does not show hastens the next one, and one that somebody
+// else has undone is told, and not done again.
+//
 // The subpackages kong, jenkins and notify are the executors.
 package actions

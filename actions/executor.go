@@ -69,8 +69,9 @@ type Renewer interface {
 	Renew(ctx context.Context, a gatewarden.Action) error
 }
 
-// Layered is an Executor whose changes may lie on top of one another, as weights of
-// targets do. Calls for changes of the same upstream, route or service never overlap.
+// Layered is an Executor whose changes may lie on top of one another. Calls for changes of
+// the same upstream, plugin, route or service never overlap, and no two changes of it begin
+// at the same instant.
 type Layered interface {
 	Executor
 	// Among returns an executor for one call that knows the other changes of the same

@@ -1,8 +1,10 @@
 // Package kong carries out the steps that change a Kong gateway: a plugin put into
-// a scope, a route led to another service, a service disabled, the weight of targets set or taken to 0, the requests of an upstream divided
-// between a canary and its baseline. It is one of the executors that
-// package actions calls, after the intent is in the journal and before the outcome
-// is; it talks to the Admin API through go-kong.
+// a scope, a route led to another service, a service disabled, the weight of targets set or
+// taken to 0, the requests of an upstream divided between a canary and its baseline. It is
+// one of the executors that package actions calls, after the intent is in the journal and
+// before the outcome is; it talks to the Admin API through go-kong. Afterwards it says how
+// a change shows in the traffic (sign.go), and whether it is still as it was made
+// (inspect.go).
 //
 // Every change is written so that it can be recognised and taken back, also after
 // a crash between any two calls:
@@ -20,9 +22,12 @@
 // compare-and-set: between the read that finds things unchanged and the write that
 // follows lies one round trip in which somebody else's change would be lost.
 //
-// Two actions never stack on one plugin: the second finds the first's mark and is
-// refused with a conflict that names it. Weights carry no mark, but the engine knows
-// them all: they lie on top of one another in layers (layers.go), which come off in any
-// order. Those of ladders lie above those of a run's moves, so that what answers a
-// breach goes before what a run wants.
+// Several actions may change the same thing: they lie on top of one another in layers
+// (layers.go for weights and fields, stack.go for plugins), which come off in any order.
+// Those of ladders lie above those of a run's moves, so that what answers a breach goes
+// before what a run wants. The engine knows them all, and lets only one call for a thing
+// be made at a time.
+//
+// A Kong without a database takes no single writes; there each is made of its whole
+// configuration (dbless.go), and everything else is the same.
 package kong
