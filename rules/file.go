@@ -73,3 +73,8 @@ func (w *Words) decodeNode(d *document, n *yaml.Node, name string) {
 	d.decode(n, &word, name)
 	*w = Words{word}
 }
+
+// ParseRules is LoadRules of one text that is at hand.
+func ParseRules(name string, text []byte) (*Rules, Problems) {
+	return loadRules([]*document{parseDocument(name, text, nil)})
+}

@@ -82,7 +82,7 @@ well, and with 1 when it is not.`,
 	root.Flags().Bool("version", false, "say which build this is")
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	addVerbs(root, "Verbs:", newDemo(), newRun(), newCheck(), newDoctor(), newTest(), newReplay())
+	addVerbs(root, "Verbs:", newDemo(), newRun(), newCheck(), newDoctor(), newTest(), newReplay(), newRules())
 	addVerbs(root, "Verbs that ask a running guard:", newGate(), newCanary(), newSLO(), newActions(), newEvents(), newHealthcheck())
 	root.AddCommand(newVersion())
 	return root
