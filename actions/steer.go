@@ -22,7 +22,7 @@ type Steerer interface {
 type Steering struct {
 	To     *gatewarden.Limit // where it is to go, nil when it is to stay
 	Reason string            // one plain sentence, when it is to go
-	Binds  bool              // it keeps requests back, or may: its ladder is not to descend
+	Binds  bool              // it keeps requests back: its ladder is not to descend
 }
 
 // Adjuster is an Executor of adaptive steps.

@@ -99,7 +99,7 @@ func (s *Steerer) Steer(step *gatewarden.AdaptiveStep, limit gatewarden.Limit, a
 	}
 	b := boundsOf(step, slo)
 	recent := s.count(step, slo, at.Add(-bindTime), after(at))
-	steering := actions.Steering{Binds: p.Cut || recent.binds()}
+	steering := actions.Steering{Binds: recent.binds()}
 	settled := limit.Since.Add(b.settle)
 	if at.Before(settled) {
 		return steering
