@@ -20,5 +20,8 @@
 // then (Inspector): a step that does not show hastens the next one, and one that somebody
 // else has undone is told, and not done again.
 //
+// The limit of an adaptive step moves while it is in place (steer.go): a Steerer, which is
+// package adaptive, says where to; each change is in the journal before the call.
+//
 // The subpackages kong, jenkins and notify are the executors.
 package actions

@@ -13,6 +13,8 @@
 //     twice is putting it once. It is deleted on revert.
 //   - A plugin of that name that was in that scope before is the user's. Its whole
 //     body is in the memo before it is changed, and is given back as it was.
+//   - An adaptive step is such a plugin whose limit moves. That is not in the memo: the
+//     limit that Kong has is the action's, or the one before it.
 //   - A route that is diverted, and a service that is disabled, lose one field to the step;
 //     what that held is in the memo.
 //   - A target's weight from before is in the memo. For a move of a canary's run that is
