@@ -381,20 +381,51 @@ func TestACallThatIsRefusedSaysWhetherToComeAgain(t *testing.T) {
 	if err := <-first; err != nil {
 		t.Error(err)
 	}
+	// A call's slot is free again a moment after its answer.
+	code := func(request *collectortrace.ExportTraceServiceRequest) (code codes.Code) {
+		sourcetest.Until(t, "a slot", func() bool {
+			_, err := c.Export(t.Context(), request)
+			code = status.Code(err)
+			return code != codes.Unavailable
+		})
+		return code
+	}
 	many := proto.CloneOf(request)
 	list := &many.ResourceSpans[0].ScopeSpans[0].Spans
 	*list = slices.Repeat(*list, 20)
-	if _, err := c.Export(t.Context(), many); status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("too many spans: %v", err)
+	if got := code(many); got != codes.ResourceExhausted {
+		t.Errorf("too many spans: %v", got)
 	}
 	many.ResourceSpans[0].ScopeSpans[0].Spans = slices.Repeat(*list, 20)
-	if _, err := c.Export(t.Context(), many); status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("too large: %v", err)
+	if got := code(many); got != codes.ResourceExhausted {
+		t.Errorf("too large: %v", got)
 	}
 	request.ResourceSpans[0].ScopeSpans[0].Spans[0].TraceId = []byte{1, 2}
-	if _, err := c.Export(t.Context(), request); status.Code(err) != codes.InvalidArgument {
-		t.Errorf("a bad id: %v", err)
+	if got := code(request); got != codes.InvalidArgument {
+		t.Errorf("a bad id: %v", got)
 	}
+}
+
+// A sender that begins a call and never ends it must not keep its slot.
+func TestACallThatNeverEndsIsEnded(t *testing.T) {
+	limited := settings()
+	limited.MaxRequests, limited.Timeout = 1, gatewarden.Duration(50*time.Millisecond)
+	var spans sourcetest.Spans
+	s, _ := start(t, &spans, limited)
+	conn, err := grpc.NewClient(s.Addr("grpc").String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_, err = conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, "/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, request := client(t, s), kongsRequest(t)
+	sourcetest.Until(t, "the slot to be free", func() bool {
+		_, err := c.Export(t.Context(), request)
+		return err == nil
+	})
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
