@@ -1,7 +1,9 @@
 package doctest
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,10 +12,43 @@ import (
 
 	"github.com/gatewarden/gatewarden/app"
 	"github.com/gatewarden/gatewarden/rules"
+	"github.com/gatewarden/gatewarden/rules/unit"
 )
 
 // marked is the first line of a block that is a whole file.
 var marked = regexp.MustCompile(`^# (?:(rules/[\w-]+\.yaml)|gatewarden\.yaml)\b`)
+
+// test is the first line of a block that is a file of tests of rules.
+var test = regexp.MustCompile(`^# tests/[\w-]+_test\.yaml\b`)
+
+// testedRules stand beside a file of tests.
+const testedRules = `
+slos: [{name: orders, service: orders, objective: 99.9, sli: {availability: {}}, on_outage: [protect-orders]}]
+actions: [{name: protect-orders, steps: [{drain: {upstream: orders, target_tag: v2}}]}]`
+
+// testProblems loads a block as a file of tests, and runs it: a test that fails is a
+// problem.
+func testProblems(dir string, b block) (rules.Problems, bool, error) {
+	file := filepath.Join(dir, "x_test.yaml")
+	if err := os.MkdirAll(filepath.Join(dir, "rules"), 0o755); err != nil {
+		return nil, true, err
+	}
+	for path, text := range map[string]string{filepath.Join(dir, "rules", "some.yaml"): testedRules, file: b.text} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return nil, true, err
+		}
+	}
+	suite, set, problems := unit.Load(file)
+	if problems.Err() != nil {
+		return problems, true, nil
+	}
+	err := app.TestRules(context.Background(), suite, set, slog.New(slog.DiscardHandler), func(r app.RuleTestResult) {
+		if r.Err != nil || len(r.Failures) > 0 {
+			problems = append(problems, rules.Problem{File: file, Severity: rules.SeverityError, Message: fmt.Sprintf("%s: %v %+v", r.Test.Name, r.Err, r.Failures)})
+		}
+	})
+	return problems, true, err
+}
 
 // someRules stand beside a configuration, which names the folder.
 const someRules = `slos: [{name: all, service: "*", objective: 99, sli: {availability: {}}}]`
@@ -21,6 +56,9 @@ const someRules = `slos: [{name: all, service: "*", objective: 99, sli: {availab
 // problemsOf loads a block as the file that its first line names, and reports false
 // when it names none.
 func problemsOf(dir string, b block) (rules.Problems, bool, error) {
+	if test.MatchString(b.text) {
+		return testProblems(dir, b)
+	}
 	m := marked.FindStringSubmatch(b.text)
 	if m == nil {
 		return nil, false, nil
@@ -76,6 +114,7 @@ func TestWhatIsWrongInABlockIsFound(t *testing.T) {
 	for sentence, text := range map[string]string{
 		"an unknown key of rules":           "# rules/x.yaml\nslos: [{nane: x}]\n",
 		"an unknown key of a configuration": "# gatewarden.yaml\nlisten: {apj: \":1\"}\n",
+		"a test that fails":                 "# tests/x_test.yaml\nrules: [rules/]\ntests: [{name: x, traffic: [{service: orders, rps: 1x5}], expect: [{at: 5s, slos: {orders: outage}}]}]\n",
 		"an unknown setting of a source":    "# gatewarden.yaml\nsources: [{httplog: {pfad: /x}}]\n",
 	} {
 		t.Run(sentence, func(t *testing.T) {
