@@ -6,7 +6,7 @@ FUZZTIME ?= 10s
 RUNS ?= 200
 SEED ?= 1
 
-.PHONY: help build test lint bench canary-table chaos demo shop story fuzz golden jenkins-test tidy clean
+.PHONY: help build test lint bench canary-table chaos demo shop story fuzz golden jenkins-test elastic-test tidy clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,11 +61,15 @@ golden: ## write the golden files anew; look at the diff
 jenkins-test: ## the Jenkins library and its examples, with Jenkins' Groovy (needs Maven and Java 17)
 	cd jenkins && mvn -q -B test
 
+elastic-test: ## the Elasticsearch source and export before real servers (needs Maven and Java 17; minutes)
+	cd test/elasticsearch && $(GO) test -timeout 30m ./...
+
 tidy: ## go.mod as it should be
 	$(GO) mod tidy
 	cd test/prometheus && $(GO) mod tidy
 	cd test/compose && $(GO) mod tidy
 	cd test/helm && $(GO) mod tidy
+	cd test/elasticsearch && $(GO) mod tidy
 	cd test/jaeger && $(GO) mod tidy
 	cd test/jaeger/server && $(GO) mod tidy
 

@@ -15,6 +15,7 @@ import (
 	"github.com/gatewarden/gatewarden/actions"
 	"github.com/gatewarden/gatewarden/actions/notify"
 	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/collector/elasticsearch"
 	"github.com/gatewarden/gatewarden/collector/filelog"
 	"github.com/gatewarden/gatewarden/collector/httplog"
 	"github.com/gatewarden/gatewarden/collector/jaeger"
@@ -38,6 +39,7 @@ func factories() []collector.Factory {
 		filelog.Factory(),
 		syslog.Factory(),
 		stdin.Factory(os.Stdin),
+		elasticsearch.Factory(),
 		kongmetrics.Factory(),
 		promquery.Factory(),
 		otlp.Factory(),

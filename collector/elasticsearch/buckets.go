@@ -76,23 +76,23 @@ var compositePaths = []string{
 }
 
 // aggregate counts the documents of [from, to), in Unix milliseconds, in buckets of the
-// width, which begin at multiples of it. It also returns how many pages that took.
-func (s *Source) aggregate(ctx context.Context, l *layout, sh *shape, width time.Duration, from, to int64, filter ...elastic.Query) (rows []row, pages int, err error) {
+// width, which begin at multiples of it.
+func (s *Source) aggregate(ctx context.Context, l *layout, sh *shape, width time.Duration, from, to int64, filter ...elastic.Query) (rows []row, err error) {
 	for set := range uint8(1) << len(sh.Tags) {
 		query := s.index.where(append([]elastic.Query{between(l.time, from, to)}, filter...)...)
 		l.tagged(query, sh.Tags, set)
 		var after map[string]json.RawMessage
-		for more := true; more; pages++ {
+		for more := true; more; {
 			size := s.rowsAtOnce(sh)
 			body := elastic.NewSearchSource().Query(query).Size(0).TrackTotalHits(false).Aggregation("rows", l.composite(sh, width, size, after))
 			answer, err := s.index.search(ctx, body, compositePaths...)
 			if err != nil {
-				return nil, pages, err
+				return nil, err
 			}
 			var page composite
 			if raw, ok := answer.Aggregations["rows"]; ok {
 				if err := json.Unmarshal(raw, &page); err != nil {
-					return nil, pages, gatewarden.Errorf(gatewarden.Unavailable, "reading what Elasticsearch counted: %w", err)
+					return nil, gatewarden.Errorf(gatewarden.Unavailable, "reading what Elasticsearch counted: %w", err)
 				}
 			}
 			rows = s.append(rows, &page, sh, set)
@@ -100,7 +100,7 @@ func (s *Source) aggregate(ctx context.Context, l *layout, sh *shape, width time
 		}
 	}
 	s.metrics.buckets.Add(float64(len(rows)))
-	return rows, pages, nil
+	return rows, nil
 }
 
 // rowsAtOnce returns how many rows one answer may have, so that all its buckets stay below

@@ -11,7 +11,6 @@ type metrics struct {
 	seconds   prometheus.Histogram
 	documents *prometheus.CounterVec
 	buckets   prometheus.Counter
-	shrunk    prometheus.Counter
 	lag       prometheus.Gauge
 	past      prometheus.Gauge
 	usable    prometheus.Gauge
@@ -46,10 +45,6 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		buckets: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gatewarden_elasticsearch_buckets_total", Help: "Buckets that Elasticsearch counted documents in.",
 		}),
-		shrunk: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "gatewarden_elasticsearch_vanished_documents_total",
-			Help: "Documents that had been counted and are gone from the index; they stay counted.",
-		}),
 		lag: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gatewarden_elasticsearch_lag_seconds", Help: "How far behind now the reading is, the safety lag included.",
 		}),
@@ -67,7 +62,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		m.documents.WithLabelValues(fate)
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.documents, m.buckets, m.shrunk, m.lag, m.past, m.usable} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.documents, m.buckets, m.lag, m.past, m.usable} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)

@@ -32,7 +32,7 @@ func (f *filler) fill(ctx context.Context) {
 			wait = 0
 		} else if ctx.Err() == nil {
 			f.failed("filling in the past", err)
-			f.span = max(f.span/2, time.Minute.Milliseconds())
+			f.span = max(f.span/4, time.Second.Milliseconds())
 			if !sleep(ctx, wait.next()) {
 				return
 			}
@@ -56,7 +56,7 @@ func (f *filler) left() (ms int64) {
 // The most and the first that is asked for at once.
 const (
 	mostPast  = 7 * 24 * time.Hour
-	firstPast = 5 * time.Minute
+	firstPast = time.Minute
 )
 
 // step fills in the newest piece of what is left.
@@ -101,7 +101,7 @@ func (f *filler) fillRows(ctx context.Context, sh *shape) error {
 	from := max(last.From, floor(last.To-1, width.Milliseconds())-max(f.span-width.Milliseconds(), 0))
 	from = max(last.From, floor(from, width.Milliseconds()))
 	began := f.now()
-	rows, pages, err := f.aggregate(ctx, f.layout, sh, width, from, last.To, f.only()...)
+	rows, err := f.aggregate(ctx, f.layout, sh, width, from, last.To, f.only()...)
 	if err != nil {
 		return err
 	}
@@ -114,20 +114,19 @@ func (f *filler) fillRows(ctx context.Context, sh *shape) error {
 	if err := f.done(ctx, records, interval{from, last.To}, &covered); err != nil {
 		return err
 	}
-	f.pace(pages>>len(sh.Tags), len(rows), f.rowsAtOnce(sh), f.now().Sub(began))
+	f.pace(len(rows)>>len(sh.Tags), f.rowsAtOnce(sh), f.now().Sub(began))
 	return nil
 }
 
-// pace makes the next answer neither many pages, each of which goes through all documents,
-// nor a small part of one, nor so long in coming that it may not come in time.
-func (f *filler) pace(pages, rows, most int, took time.Duration) {
-	timeout := time.Duration(f.settings.Timeout)
-	switch {
-	case pages > 2 || took > timeout/3:
-		f.span = max(f.span/2, time.Minute.Milliseconds())
-	case rows < most/3 && took < timeout/10:
-		f.span = min(f.span*2, mostPast.Milliseconds())
+// pace makes the next answer about one page: each further page goes through all documents
+// anew. It must not take so long that it may not come in time.
+func (f *filler) pace(rows, most int, took time.Duration) {
+	factor := 0.8 * float64(most) / float64(max(rows, 1))
+	if took > 0 {
+		factor = min(factor, float64(f.settings.Timeout)/5/float64(took))
 	}
+	span := float64(f.span) * min(max(factor, 1.0/16), 8)
+	f.span = int64(min(max(span, float64(time.Second.Milliseconds())), float64(mostPast.Milliseconds())))
 }
 
 // documentsAtOnce is how much of the past is read as documents before the next piece.

@@ -277,7 +277,7 @@ func (f *follower) reshape(from int64) error {
 }
 
 func (f *follower) growRowsOf(ctx context.Context, sh *shape, from, to int64) error {
-	rows, _, err := f.aggregate(ctx, f.layout, sh, time.Duration(f.slotWidth())*time.Millisecond, from, to)
+	rows, err := f.aggregate(ctx, f.layout, sh, time.Duration(f.slotWidth())*time.Millisecond, from, to)
 	if err != nil {
 		return err
 	}
