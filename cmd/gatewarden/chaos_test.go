@@ -169,7 +169,7 @@ func runChaos(t *testing.T, seed uint64, realKong string, sum *chaosSum) {
 	})
 	r.open(realKong)
 	r.start()
-	r.shop = openChaosShop(t, r.gateway.Name("orders"), r.guard)
+	r.shop = openChaosShop(t, r.gateway, r.guard)
 	r.untilHealthy()
 	r.unleash()
 	r.untilOver()
@@ -187,7 +187,7 @@ func (r *chaosRun) open(realKong string) {
 		realKong = admin.URL
 	}
 	var err error
-	r.gateway, err = chaos.Open(r.ctx, realKong, fmt.Sprintf("chaos-%d-", r.plan.Seed))
+	r.gateway, err = chaos.Open(r.ctx, realKong, fmt.Sprintf("chaos-%d-%d-", r.plan.Seed, os.Getpid()))
 	r.t.Cleanup(func() {
 		if err := r.gateway.Remove(r.ctx); err != nil {
 			r.t.Errorf("taking the shop away again: %v", err)
@@ -468,7 +468,7 @@ func (r *chaosRun) inPlace() (list []gatewarden.Action, quiet bool) {
 		case a.Status == gatewarden.ActionStarted, a.Status == gatewarden.ActionReverting:
 			r.leases([]gatewarden.Action{a})
 			return nil, false
-		case a.Status == gatewarden.ActionApplied:
+		case a.Status.InPlace(): // applied, whether or not it shows in the traffic
 			list = append(list, a)
 		}
 	}
@@ -497,7 +497,7 @@ func (r *chaosRun) leases(list []gatewarden.Action) {
 		return
 	}
 	for _, a := range list {
-		if a.LeaseUntil == nil || (a.Status != gatewarden.ActionStarted && a.Status != gatewarden.ActionApplied) {
+		if a.LeaseUntil == nil || a.Status == gatewarden.ActionReverting || !a.Status.InPlace() {
 			continue
 		}
 		if late := time.Since(*a.LeaseUntil); late > leaseSlack {

@@ -36,12 +36,13 @@ func (a *Audit) Problems() []string {
 
 // follows says which statuses an action may have after another.
 var follows = map[gatewarden.ActionStatus][]gatewarden.ActionStatus{
-	"":                         {gatewarden.ActionSkipped, gatewarden.ActionWaiting, gatewarden.ActionStarted, gatewarden.ActionFailed},
-	gatewarden.ActionSkipped:   {gatewarden.ActionSkipped, gatewarden.ActionWaiting, gatewarden.ActionStarted, gatewarden.ActionFailed},
-	gatewarden.ActionWaiting:   {gatewarden.ActionWaiting, gatewarden.ActionStarted, gatewarden.ActionSkipped, gatewarden.ActionExpired, gatewarden.ActionFailed},
-	gatewarden.ActionStarted:   {gatewarden.ActionStarted, gatewarden.ActionApplied, gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionLeft, gatewarden.ActionReverting},
-	gatewarden.ActionApplied:   {gatewarden.ActionApplied, gatewarden.ActionIneffective, gatewarden.ActionReverting},
-	gatewarden.ActionReverting: {gatewarden.ActionReverting, gatewarden.ActionReverted, gatewarden.ActionLeft, gatewarden.ActionFailed},
+	"":                          {gatewarden.ActionSkipped, gatewarden.ActionWaiting, gatewarden.ActionStarted, gatewarden.ActionFailed},
+	gatewarden.ActionSkipped:    {gatewarden.ActionSkipped, gatewarden.ActionWaiting, gatewarden.ActionStarted, gatewarden.ActionFailed},
+	gatewarden.ActionWaiting:    {gatewarden.ActionWaiting, gatewarden.ActionStarted, gatewarden.ActionSkipped, gatewarden.ActionExpired, gatewarden.ActionFailed},
+	gatewarden.ActionStarted:    {gatewarden.ActionStarted, gatewarden.ActionApplied, gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionLeft, gatewarden.ActionReverting},
+	gatewarden.ActionApplied:    {gatewarden.ActionApplied, gatewarden.ActionUnverified, gatewarden.ActionIneffective, gatewarden.ActionReverting},
+	gatewarden.ActionUnverified: {gatewarden.ActionUnverified, gatewarden.ActionApplied, gatewarden.ActionIneffective, gatewarden.ActionReverting},
+	gatewarden.ActionReverting:  {gatewarden.ActionReverting, gatewarden.ActionReverted, gatewarden.ActionLeft, gatewarden.ActionFailed},
 }
 
 // lives holds each action's life: it goes through statuses that follow one another, each

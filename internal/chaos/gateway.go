@@ -163,6 +163,19 @@ func (g *Gateway) Snapshot(ctx context.Context) (Snapshot, error) {
 	return s, g.list(ctx, targets, targets, s)
 }
 
+// WeightOf returns the weight of a version of orders.
+func (g *Gateway) WeightOf(ctx context.Context, version string) (float64, error) {
+	s := Snapshot{}
+	if err := g.list(ctx, g.targetsPath(), g.targetsPath(), s); err != nil {
+		return 0, err
+	}
+	w, ok := s[g.targetsPath()+"/"+g.ids["target "+version]]["weight"].(float64)
+	if !ok {
+		return 0, fmt.Errorf("the gateway lists no weight of %s", version)
+	}
+	return w, nil
+}
+
 func (g *Gateway) targetsPath() string { return "/upstreams/" + g.ids["upstream orders"] + "/targets" }
 
 // list adds all entities of a list, whatever its pages.
