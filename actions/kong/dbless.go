@@ -223,11 +223,11 @@ func (d *declaration) put(table, id string, values object) error {
 var foreignKeys = []string{"service", "route", "consumer", "consumer_group"}
 
 func scopeKey(plugin *yaml.Node) string {
-	key := textOf(plugin, "name")
+	key := []string{textOf(plugin, "name")}
 	for _, f := range foreignKeys {
-		key += " " + textOf(plugin, f)
+		key = append(key, textOf(plugin, f))
 	}
-	return key
+	return strings.Join(key, " ")
 }
 
 // valueOf returns the value of a key of a record, nil when it has none.

@@ -245,10 +245,10 @@ func (w *tower) follow() {
 		}
 		for place, sets := range setsOf(&event.Action.Spec) {
 			c := w.cells[place]
-			switch event.Action.Status {
-			case gatewarden.ActionApplied:
+			if event.Action.Status == gatewarden.ActionApplied {
 				c.lay(cellLayer{event.Name, *event.Action.StartedAt, sets})
-			case gatewarden.ActionReverted, gatewarden.ActionLeft:
+			}
+			if s := event.Action.Status; s == gatewarden.ActionReverted || s == gatewarden.ActionLeft {
 				c.remove(event.Name)
 			}
 		}
