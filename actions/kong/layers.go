@@ -207,6 +207,18 @@ func (l *layer[V]) liesUnder(above *layer[V], place string) bool {
 	return sets && l.under(above) && !sameRun
 }
 
+// wasUnder reports whether a value is that of a layer that lay beneath l and was taken away
+// since l was laid. A revert of l that came before that has set it, when nobody heard of it.
+func (all layers[V]) wasUnder(l *layer[V], place string, value V) bool {
+	for i := range all {
+		o := &all[i]
+		if at, gone := o.gone(); gone && !at.Before(l.begun) && o.liesUnder(l, place) && o.places[place].sets == value {
+			return true
+		}
+	}
+	return false
+}
+
 // laid returns when a layer came to be, false when it never did.
 func (l *layer[V]) laid() (time.Time, bool) {
 	switch a := l.action; {
