@@ -256,6 +256,10 @@ func (e *Executor) takeOff(ctx context.Context, a gatewarden.Action, m *pluginMe
 	if !slices.Contains(actionsOf(current), a.ID) {
 		return reverted("nothing of it is there; "+rest+" stays", what+": "+rest), nil
 	}
+	if m.Plugin == pluginID(a.ID) {
+		made := *m
+		made.Maker, m = a.ID, &made
+	}
 	whole, err := composed(a.Spec.Plugin, m, laid)
 	if err != nil {
 		return gatewarden.Outcome{}, err
