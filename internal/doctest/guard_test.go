@@ -22,6 +22,7 @@ sources:
   - udplog: {listen: "127.0.0.1:0"}
   - filelog: {paths: ["*.json"]}
   - syslog: {tcp: "127.0.0.1:0", udp: "127.0.0.1:0"}
+  - elasticsearch: {url: "http://127.0.0.1:1", index: "kong-*"}
   - kongmetrics: {targets: ["http://127.0.0.1:1/metrics"]}
   - prometheus: {url: "http://127.0.0.1:1"}
   - otlp: {grpc: "127.0.0.1:0", http: "127.0.0.1:0"}

@@ -49,7 +49,7 @@ type Target interface {
 
 // Config says what is exported, and how.
 type Config struct {
-	Name  string                 // of the target, for the log and the metrics
+	Name  string                 // of the target, for the log
 	Types []gatewarden.EventType // none for all
 	// Backlog is how old an event may be to be exported when the target has none yet; 0
 	// for all that the journal holds.
@@ -58,7 +58,7 @@ type Config struct {
 	Every   time.Duration // between looks at the journal; 1 s unless set
 
 	Logger     *slog.Logger          // discarded when nil
-	Registerer prometheus.Registerer // not registered when nil
+	Registerer prometheus.Registerer // of this export alone, by a label; not registered when nil
 	Now        func() time.Time      // time.Now when nil
 }
 
@@ -88,10 +88,10 @@ type Exporter struct {
 	known    bool // whether position is that of the target
 }
 
-// New returns an exporter. Several exporters may share a Registerer if their names differ.
+// New returns an exporter.
 func New(cfg Config, journal Journal, target Target) *Exporter {
 	cfg = cfg.withDefaults()
-	return &Exporter{cfg: cfg, journal: journal, target: target, metrics: newMetrics(cfg.Registerer, cfg.Name)}
+	return &Exporter{cfg: cfg, journal: journal, target: target, metrics: newMetrics(cfg.Registerer)}
 }
 
 // The pauses after a failure.

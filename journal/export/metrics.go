@@ -12,10 +12,7 @@ type metrics struct {
 }
 
 // newMetrics registers the metrics of one target with reg; nil registers nothing.
-func newMetrics(reg prometheus.Registerer, target string) *metrics {
-	if reg != nil {
-		reg = prometheus.WrapRegistererWith(prometheus.Labels{"target": target}, reg)
-	}
+func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
 	return &metrics{
 		events: f.NewCounter(prometheus.CounterOpts{
