@@ -147,11 +147,11 @@ func TestADifferenceThatComesAndGoesHasItsGraceEachTime(t *testing.T) {
 	j := drift.New(policy())
 	differ := drift.View{Nodes: []gatewarden.Node{node("a"), node("b", func(n *gatewarden.Node) { n.ConfigHash = "bbbb" })}}
 	alike := drift.View{Nodes: []gatewarden.Node{node("a"), node("b")}}
-	for round := range time.Duration(5) {
-		if d := lasting(j, differ, round*time.Minute, round*time.Minute+50*time.Second); d.State != gatewarden.Healthy {
-			t.Fatalf("round %d: %+v", round, d)
+	for begin := time.Duration(0); begin < 5*time.Minute; begin += time.Minute {
+		if d := lasting(j, differ, begin, begin+50*time.Second); d.State != gatewarden.Healthy {
+			t.Fatalf("at %s: %+v", begin, d)
 		}
-		lasting(j, alike, round*time.Minute+51*time.Second, round*time.Minute+59*time.Second)
+		lasting(j, alike, begin+51*time.Second, begin+59*time.Second)
 	}
 }
 

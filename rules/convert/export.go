@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -138,9 +139,7 @@ func (e *export) id() string { return e.service() + "-" + e.slo.Name }
 // labels are Sloth's three with the SLO's own, and more.
 func (e *export) labels(more ...string) map[string]string {
 	l := map[string]string{}
-	for name, value := range e.slo.Labels {
-		l[name] = value
-	}
+	maps.Copy(l, e.slo.Labels)
 	l["sloth_id"], l["sloth_service"], l["sloth_slo"] = e.id(), e.service(), e.slo.Name
 	for i := 0; i+1 < len(more); i += 2 {
 		l[more[i]] = more[i+1]
