@@ -56,10 +56,10 @@ func (r *RatioSequence) Next(m, u, miss float64, nullShare func(ratio float64) f
 			r.Above[i][g] += ShareGain(q0, ratio, m, u)
 			r.Below[i][g] += ShareGain(1-q0, ratio, m, 1-u)
 		}
-		if logSum(&r.Above[i]) >= need {
+		if reaches(&r.Above[i], need) {
 			lo = max(lo, i+1)
 		}
-		if logSum(&r.Below[i]) >= need {
+		if reaches(&r.Below[i], need) {
 			hi = min(hi, i-1)
 		}
 	}
@@ -93,11 +93,16 @@ func (r *RatioSequence) Valid() bool {
 	return ok
 }
 
-func logSum(logs *[len(sequenceGrid)]float64) float64 {
+// reaches reports whether the sum of numbers that are given by their logarithms is at least
+// as large as one that is given so.
+func reaches(logs *[len(sequenceGrid)]float64, need float64) bool {
 	top := max(logs[0], logs[1], logs[2])
+	if top < need-2 { // their sum is less than e^2 times the largest
+		return false
+	}
 	var sum float64
 	for _, x := range logs {
 		sum += math.Exp(x - top)
 	}
-	return top + math.Log(sum)
+	return top+math.Log(sum) >= need
 }
