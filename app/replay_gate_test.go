@@ -98,7 +98,7 @@ func TestARecordedRolloutIsJudged(t *testing.T) {
 	}{
 		"a bad one by address":       {byAddress, nil, 0.2, 1, "", gatewarden.RunFail, "failed"},
 		"a bad one behind one proxy": {byAddress, nil, 0.2, 1, "10.0.0.9", gatewarden.RunFail, "failed"},
-		"a slow one by header":       {byHeader, nil, 0.002, 2, "", gatewarden.RunFail, "slow"},
+		"a slow one by header":       {byHeader, nil, 0.002, 2, "", gatewarden.RunFail, "latency"},
 		"a bad one by tag":           {byTag, recordedAnswer, 0.2, 1, "", gatewarden.RunFail, "failed"},
 		"a healthy one by address":   {byAddress, nil, 0.002, 1, "", gatewarden.RunPass, ""},
 	} {

@@ -1,6 +1,7 @@
 package gates
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -447,5 +448,27 @@ func TestACanaryShowsWhatWasSeenOfIt(t *testing.T) {
 	}
 	if !v.Known || v.Share != 0.5 || v.Run != nil {
 		t.Errorf("the view is %+v", v)
+	}
+}
+
+func TestWhoWaitsForAnAnswerFindsItInTheTimeline(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	run := w.start("orders", "")
+	got := make(chan gatewarden.Run)
+	told := make(chan int)
+	go func() {
+		r, err := w.book.Wait(context.Background(), run.ID, "")
+		if err != nil {
+			t.Error(err)
+		}
+		told <- len(w.states())
+		got <- r
+	}()
+	w.pass(20*time.Second, "orders", 5, true)
+	if n := <-told; n < 2 {
+		t.Errorf("the answer is told with %d events in the timeline, want that it began and that it failed", n)
+	}
+	if r := <-got; r.State != gatewarden.RunFail {
+		t.Errorf("it is told that the run is %s", r.State)
 	}
 }

@@ -62,6 +62,7 @@ func (b *Book) tell(ctx context.Context, r *run) error {
 		b.mu.Lock()
 		r.todo.Events = slices.Delete(slices.Clone(r.todo.Events), 0, 1)
 		r.dirty = true
+		r.changed()
 		b.mu.Unlock()
 	}
 }

@@ -94,7 +94,7 @@ func (b *Book) Wait(ctx context.Context, id, seen string) (gatewarden.Run, error
 	}
 	for {
 		b.mu.Lock()
-		if r.Over() || seen != string(r.State) && seen != strconv.FormatUint(r.Version, 10) || ctx.Err() != nil {
+		if r.news(seen) || ctx.Err() != nil {
 			r.refresh()
 			defer b.mu.Unlock()
 			return r.view(true), nil
@@ -109,6 +109,15 @@ func (b *Book) Wait(ctx context.Context, id, seen string) (gatewarden.Run, error
 		case <-ctx.Done():
 		}
 	}
+}
+
+// news reports whether there is something else to see than what was seen. That a run is over
+// is news when the timeline has it too: who is told may look there next.
+func (r *run) news(seen string) bool {
+	if r.Over() {
+		return len(r.todo.Events) == 0
+	}
+	return seen != string(r.State) && seen != strconv.FormatUint(r.Version, 10)
 }
 
 // Canaries returns every canary in the order of the rules.
