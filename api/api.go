@@ -121,6 +121,7 @@ type SLO struct {
 	Labels      map[string]string  `json:"labels,omitempty"`
 	Verdict     gatewarden.Verdict `json:"verdict"`
 	BadTraces   []BadTrace         `json:"bad_traces,omitempty"` // of its newest bad events that were traced, the newest first
+	Sources     []string           `json:"sources,omitempty"`    // that bring its events, as far as is known yet
 }
 
 // BadTrace is where a bad event can be looked at.

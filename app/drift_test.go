@@ -160,6 +160,10 @@ func TestDriftStartsWhatAnswersItOnceAndIsOverWhenItIs(t *testing.T) {
 		if got := d.loop.drifts.current().Findings[1]; got.Reason != "the service recommendations is gone, and the action shed relies on it" {
 			t.Errorf("the second finding: %+v", got)
 		}
+		counts := map[gatewarden.DriftKind]int{"configuration": 0, "version": 1, "plugins": 0, "targets": 0, "entities": 1}
+		if diff := cmp.Diff(counts, findings(d.loop.drifts.current())); diff != "" {
+			t.Errorf("what the metric says (-want +got):\n%s", diff)
+		}
 
 		g.versions[1], g.services = "3.9.1", []string{"recommendations"}
 		d.pass(time.Minute)

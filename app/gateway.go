@@ -233,7 +233,7 @@ func (d *deliveries) between(from, to time.Time) (n uint64) {
 }
 
 // newGatewayMetrics returns what is filled in when Prometheus asks.
-func newGatewayMetrics(in *intake, now func() time.Time) prometheus.Collector {
+func newGatewayMetrics(in *intake, drift func() *gatewarden.Drift, now func() time.Time) prometheus.Collector {
 	s := &atScrape{}
 	services := s.gauge(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "gatewarden_app_completeness_ratio", Help: "Share of the requests that Kong counted which the log brought, of each service.",
@@ -241,6 +241,12 @@ func newGatewayMetrics(in *intake, now func() time.Time) prometheus.Collector {
 	sources := s.gauge(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "gatewarden_app_source_completeness_ratio", Help: "Share of the requests that Kong counted which came by this source.",
 	}, []string{"source"}))
+	silent := s.gauge(prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatewarden_app_source_silent", Help: "1 while nothing has come from this source for longer than blind_after.",
+	}, []string{"source"}))
+	differences := s.gauge(prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatewarden_app_drift_findings", Help: "Differences between Kong's nodes, and what actions rely on and is gone, that have lasted for the grace and are not ignored.",
+	}, []string{"kind"}))
 	nodes := s.gauge(prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "gatewarden_app_kong_nodes", Help: "Nodes of Kong's by how they are: ok, unreachable, no_datastore.",
 	}, []string{"state"}))
@@ -260,6 +266,17 @@ func newGatewayMetrics(in *intake, now func() time.Time) prometheus.Collector {
 				sources.WithLabelValues(source).Set(ratio)
 			}
 		}
+		for _, of := range in.views(at) {
+			silent.WithLabelValues(of.Name).Set(0)
+			if of.Silent {
+				silent.WithLabelValues(of.Name).Set(1)
+			}
+		}
+		if d := drift(); d != nil {
+			for kind, n := range findings(d) {
+				differences.WithLabelValues(string(kind)).Set(float64(n))
+			}
+		}
 		health := healthOf(in.gateway.list())
 		for state, n := range health.nodes {
 			nodes.WithLabelValues(state).Set(float64(n))
@@ -272,6 +289,20 @@ func newGatewayMetrics(in *intake, now func() time.Time) prometheus.Collector {
 		}
 	}
 	return s
+}
+
+// findings returns how many of each kind count.
+func findings(d *gatewarden.Drift) map[gatewarden.DriftKind]int {
+	counts := map[gatewarden.DriftKind]int{}
+	for _, kind := range gatewarden.DriftKinds() {
+		counts[kind] = 0
+	}
+	for _, f := range d.Findings {
+		if f.Counts {
+			counts[f.Kind]++
+		}
+	}
+	return counts
 }
 
 // health sums up what the nodes say.

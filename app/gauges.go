@@ -53,7 +53,7 @@ func (a *App) exposeJudgements() {
 		newSLOMetrics(a.store, slos),
 		newCanaryMetrics(a.loop.runs.Canaries),
 		newTrafficMetrics(a.store, &a.intake.failed, a.now),
-		newGatewayMetrics(a.intake, a.now))
+		newGatewayMetrics(a.intake, a.loop.drifts.current, a.now))
 }
 
 // judged returns the verdicts of the last tick, without the reasons of healthy ones.

@@ -201,6 +201,28 @@ func (in *intake) silent(name string, h *sourceHealth, at time.Time) (bool, stri
 	}
 }
 
+// livesOn returns the sources that bring the events of an SLO, as far as is known yet: of
+// requests none, before the first of its service has come.
+func (in *intake) livesOn(slo *gatewarden.SLO) []string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var names []string
+	for name, h := range in.sources {
+		q, service := slo.SLI.Query, slo.Series.Service
+		switch {
+		case q != nil:
+			if h.asker == nil || q.Source != "" && q.Source != name {
+				continue
+			}
+		case h.signal != slo.Series.Signal, h.signal == "" && (h.arrived.IsZero() || service != "" && !h.brings[service]):
+			continue
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
 // allSilent reports whether each query of a source is. in.mu is held.
 func (in *intake) allSilent(h *sourceHealth, at time.Time) (silent bool, why string) {
 	if at.Sub(in.started) <= in.blindAfter {

@@ -162,3 +162,27 @@ func TestWatchingIsOfWhatSpoke(t *testing.T) {
 		}
 	}
 }
+
+func TestAnSLOSaysWhatItLivesOn(t *testing.T) {
+	orders, gateway := sloOn(gatewarden.Series{Service: "orders"}), sloOn(gatewarden.Series{})
+	spans := sloOn(gatewarden.Series{Signal: gatewarden.SignalTraces, Service: "orders"})
+	asked := sloOn(gatewarden.Series{Signal: "prometheus:1"})
+	asked.SLI.Query = &gatewarden.Query{Total: "a", Error: "b"}
+	elsewhere := sloOn(gatewarden.Series{Signal: "prometheus:2"})
+	elsewhere.SLI.Query = &gatewarden.Query{Total: "a", Error: "b", Source: "prometheus-7"}
+
+	s := newSights(t, "httplog", "tcplog", "kongmetrics", "otlp", "prometheus")
+	s.sources["prometheus"].asker = query{}
+	check := func(what string, want map[*gatewarden.SLO][]string) {
+		t.Helper()
+		for slo, names := range want {
+			if diff := cmp.Diff(names, s.livesOn(slo)); diff != "" {
+				t.Errorf("%s: an SLO on %v (-want +got):\n%s", what, slo.Series, diff)
+			}
+		}
+	}
+	check("at first", map[*gatewarden.SLO][]string{orders: nil, gateway: nil, spans: {"otlp"}, asked: {"prometheus"}, elsewhere: nil})
+	s.bring(t, "httplog", gatewarden.Record{Service: "orders"})
+	s.bring(t, "tcplog", gatewarden.Record{Service: "payments"})
+	check("when records have come", map[*gatewarden.SLO][]string{orders: {"httplog"}, gateway: {"httplog", "tcplog"}, spans: {"otlp"}})
+}

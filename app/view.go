@@ -59,6 +59,7 @@ func (v *view) SLOs() []api.SLO {
 			Name: s.Name, Description: s.Description, Series: s.Series, SLI: s.SLI.ID(),
 			Objective: roundPercent(s.Objective), Window: windowText(s.Window),
 			OnOutage: s.OnOutage, OnPage: s.OnPage, OnTicket: s.OnTicket, Labels: s.Labels, Verdict: verdict, BadTraces: v.intake.bad.of(s.Name),
+			Sources: v.intake.livesOn(&s),
 		}
 	}
 	return list
