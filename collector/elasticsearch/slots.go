@@ -288,8 +288,7 @@ func (f *follower) growRowsOf(ctx context.Context, sh *shape, from, to int64) er
 	}
 	own := map[int64]bool{} // the slots whose rows are no longer those of the mark
 	var records []gatewarden.Record
-	for i := range rows {
-		r := &rows[i]
+	for _, r := range merge(rows) {
 		grown, now := r.count.since(next.Slots[r.at].Rows[r.kind])
 		if grown.n == 0 {
 			continue
@@ -312,6 +311,41 @@ func (f *follower) growRowsOf(ctx context.Context, sh *shape, from, to int64) er
 	}
 	f.mark = next
 	return nil
+}
+
+// merge adds up rows of one bucket and kind. Elasticsearch tells apart what has another id,
+// such as a route that was made anew, and the rules only names.
+func merge(rows []row) []*row {
+	type place struct {
+		at   int64
+		kind kind
+	}
+	var list []*row
+	known := make(map[place]*row, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		of := place{r.at, r.kind}
+		if first := known[of]; first != nil {
+			first.count.add(&r.count)
+			continue
+		}
+		known[of], list = r, append(list, r)
+	}
+	return list
+}
+
+// add adds o, of the same shape, to c.
+func (c *counts) add(o *counts) {
+	c.n += o.n
+	for part := range o.parts {
+		if c.parts[part] == nil {
+			c.parts[part] = o.parts[part]
+			continue
+		}
+		for i, n := range o.parts[part] {
+			c.parts[part][i] += n
+		}
+	}
 }
 
 // since returns what c has more than was counted, and what is counted then. Documents that

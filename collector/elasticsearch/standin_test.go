@@ -41,6 +41,7 @@ const flatCaps = `{"indices":["kong-1"],"fields":{
 	"service.name":{"keyword":{"type":"keyword","searchable":true,"aggregatable":true}},
 	"service.host":{"keyword":{"type":"keyword","searchable":true,"aggregatable":true}},
 	"service.tags":{"keyword":{"type":"keyword","searchable":true,"aggregatable":true}},
+	"route.id":{"keyword":{"type":"keyword","searchable":true,"aggregatable":true}},
 	"route.name":{"keyword":{"type":"keyword","searchable":true,"aggregatable":true}},
 	"consumer.username":{"keyword":{"type":"keyword","searchable":true,"aggregatable":true}},
 	"workspace_name":{"keyword":{"type":"keyword","searchable":true,"aggregatable":true}},
@@ -63,6 +64,8 @@ func (s *standin) add(at, ingested time.Time, change func(map[string]any)) {
 		"@timestamp": at.UTC().Format("2006-01-02T15:04:05.000Z07:00"), "event": map[string]any{"ingested": ingested.UTC().Format("2006-01-02T15:04:05.000Z07:00")},
 		"started_at": at.UnixMilli() - 20, "latencies": map[string]any{"request": 20, "proxy": 18, "kong": 2}, "response": map[string]any{"status": 200},
 		"request": map[string]any{"id": id, "method": "GET", "uri": "/"}, "service": map[string]any{"name": "orders"}, "source": "upstream",
+		// As after a route was made anew: rows of one name.
+		"route": map[string]any{"name": "list", "id": strconv.Itoa(len(s.docs) % 3)},
 	}
 	if change != nil {
 		change(source)
