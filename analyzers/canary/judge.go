@@ -52,7 +52,7 @@ type state struct {
 
 	Alone     [aloneCount]aloneCheck `json:"alone"`
 	AloneSeen uint64                 `json:"alone_seen"` // episodes of the canary that are in its blocks
-	AloneMany int                    `json:"alone_many"` // seconds in which it failed nearly everybody whom it serves, up to enoughClients
+	AloneMany int                    `json:"alone_many"` // seconds with failures in which clients that fail make most of its requests, up to enoughClients
 
 	Totals   [2]totals            `json:"totals"`
 	Suspects []gatewarden.Suspect `json:"suspects,omitempty"`
