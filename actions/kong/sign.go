@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,6 +98,8 @@ func (e *Executor) drainSign(ctx context.Context, a gatewarden.Action) (sign gat
 			sign.Targets = append(sign.Targets, list...)
 		}
 	}
+	slices.Sort(sign.Targets) // Kong lists targets in the order of their random ids
+	slices.Sort(sign.Others)
 	return sign, len(sign.Targets) > 0 && disjoint(sign.Targets, sign.Others), nil
 }
 
