@@ -149,6 +149,10 @@ func openLogs(names []string, stdin io.Reader) ([]app.ReplayInput, func(), error
 			return nil, nil, fmt.Errorf("can't read the log: %w", err)
 		}
 		open = append(open, f)
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			closeAll()
+			return nil, nil, fmt.Errorf("can't read the log: %s is a directory; name the files in it", name)
+		}
 		inputs = append(inputs, app.ReplayInput{Name: name, R: f})
 	}
 	return inputs, closeAll, nil
@@ -170,7 +174,8 @@ func replay(cmd *cobra.Command, opts app.ReplayOptions, output outputFormat) err
 	progress := isTerminal(complain) && !isTerminal(out)
 	opts.Event = printer.print
 	opts.Logger = slog.New(slog.NewTextHandler(complain, &slog.HandlerOptions{Level: slog.LevelError}))
-	opts.Broken = func(err error) { fmt.Fprintf(complain, "gatewarden: %v\n", err) }
+	broken := &brokenPlaces{w: complain}
+	opts.Broken = broken.tell
 	if progress {
 		opts.Progress = func(at time.Time, records int) {
 			fmt.Fprintf(complain, "\r%s  %d records", at.Format(time.DateTime), records)
@@ -180,16 +185,39 @@ func replay(cmd *cobra.Command, opts app.ReplayOptions, output outputFormat) err
 	if progress {
 		fmt.Fprintln(complain)
 	}
+	broken.rest()
 	if summary.Records == 0 && err != nil {
 		return err
 	}
 	if summary.Records == 0 {
-		return fmt.Errorf("there is no record of Kong's in the input (%d places could not be read, %d were other JSON)", summary.Broken, summary.Rejected)
+		return fmt.Errorf("there is no record of Kong's in the input (%d places could not be read, %d were other JSON); "+
+			"give it what Kong's file-log, http-log or tcp-log wrote, a record a line", summary.Broken, summary.Rejected)
 	}
 	if output == outputJSON {
 		return errors.Join(err, printJSON(out, summaryLine(set, summary)))
 	}
 	return errors.Join(err, printSummary(out, set, summary))
+}
+
+// maxBrokenTold bounds what is told of a file that is no log at all, line by line.
+const maxBrokenTold = 20
+
+// brokenPlaces tells the first places that can't be read, and how many more there are.
+type brokenPlaces struct {
+	w io.Writer
+	n int
+}
+
+func (b *brokenPlaces) tell(err error) {
+	if b.n++; b.n <= maxBrokenTold {
+		fmt.Fprintf(b.w, "gatewarden: %v\n", err)
+	}
+}
+
+func (b *brokenPlaces) rest() {
+	if more := b.n - maxBrokenTold; more > 0 {
+		fmt.Fprintf(b.w, "gatewarden: and %s more that can't be read\n", count(more, "place"))
+	}
 }
 
 // replaySummary is the last line of a replay's JSON: it has what every event has.
