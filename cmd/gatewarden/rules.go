@@ -71,6 +71,9 @@ on stderr, with its line. Ends with 1 when an SLO is left out.`,
 				files = append(files, convert.Source{Name: name, Text: text})
 			}
 			text, lost := convert.Import(files)
+			if text == nil && len(lost) == 0 {
+				return fmt.Errorf("there is no SLO of Sloth or OpenSLO in %s", strings.Join(args, ", "))
+			}
 			if _, err := cmd.OutOrStdout().Write(text); err != nil {
 				return err
 			}
