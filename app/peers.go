@@ -81,7 +81,8 @@ func secret(value gatewarden.Secret, file string) (string, error) {
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("reading a secret: %w", err)
+		return "", gatewarden.Errorf(gatewarden.Invalid, "reading a secret: %w", err).
+			WithHint("put it there, readable for this user, or name where it is by the *_file key")
 	}
 	return strings.TrimSpace(string(b)), nil
 }
