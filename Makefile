@@ -41,7 +41,8 @@ canary-table: ## the canary judge beside oracles and today's tools, simulated
 demo: ## the whole story on this machine
 	$(GO) run ./cmd/gatewarden demo
 
-shop: build ## shop, customers and guard without Docker; ARGS=--story breaks v2, follows it and ends
+shop: ## shop, customers and guard without Docker; ARGS=--story breaks v2, follows it and ends
+	$(GO) build -o bin/gatewarden ./cmd/gatewarden
 	$(GO) run ./examples/shop local --gatewarden bin/gatewarden $(ARGS)
 
 story: ## the same story on the containers of docker-compose.yml
