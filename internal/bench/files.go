@@ -151,9 +151,12 @@ histogram latency buckets 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000 by serv
 // mtail measures mtail, where it is installed.
 func mtail(ctx context.Context, dir string) error {
 	path, err := exec.LookPath("mtail")
-	if err != nil {
+	if errors.Is(err, exec.ErrNotFound) {
 		fmt.Printf("  %-52s  not measured: it is not installed\n", "mtail, one-shot over the file")
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	log, program := filepath.Join(dir, "part.log"), filepath.Join(dir, "kong.mtail")
 	if err := firstError(writeLog(log, fileLines/mtailPart), os.WriteFile(program, []byte(mtailProgram), 0o600)); err != nil {

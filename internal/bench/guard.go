@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/gatewarden/gatewarden"
@@ -52,11 +53,8 @@ func writeGuard(admin, rules string, sources ...string) (dir, config string, err
 	}
 	config = filepath.Join(dir, "gatewarden.yaml")
 	text := "listen: {api: '127.0.0.1:0', ingest: '127.0.0.1:0'}\nrules: [rules.yaml]\nlog: {level: info, format: json}\n"
-	for i, s := range sources {
-		if i == 0 {
-			text += "sources:\n"
-		}
-		text += "  - " + s + "\n"
+	if len(sources) > 0 {
+		text += "sources:\n  - " + strings.Join(sources, "\n  - ") + "\n"
 	}
 	if admin != "" {
 		text += "kong: {admin_url: '" + admin + "'}\n"

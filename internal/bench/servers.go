@@ -86,8 +86,8 @@ func storing(build func() decode) http.Handler {
 
 // naive is what one would write in an afternoon: structs and two metrics.
 func naive() http.Handler {
-	requests := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "requests_total"}, []string{"service", "route", "code"})
-	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "latency_seconds"}, []string{"service", "route"})
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "requests_total", Help: "Requests."}, []string{"service", "route", "code"})
+	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "latency_seconds", Help: "How long they took."}, []string{"service", "route"})
 	return reading(func(body []byte) error {
 		logs, err := kongLogs(body, json.Unmarshal)
 		for i := range logs {
