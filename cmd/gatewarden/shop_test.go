@@ -386,7 +386,10 @@ func (c *customers) run(ctx context.Context) {
 }
 
 func (c *customers) batch(w *loglines.Writer) []byte {
-	failing := c.shop.failing()
+	failing, second := c.shop.failing(), targetV2
+	if c.shop.weight(targetV2) == 0 {
+		second = targetV1 // what v2 broke goes on failing there, until it is repaired
+	}
 	body := []byte("[")
 	for i := range perTick {
 		if i > 0 {
@@ -394,7 +397,7 @@ func (c *customers) batch(w *loglines.Writer) []byte {
 		}
 		l := loglines.Line{ID: c.shop.orders, At: time.Now(), Service: "orders", Target: targetV1, Status: http.StatusOK, Millis: 5}
 		if c.shop.orders%2 == 1 {
-			l.Target = targetV2
+			l.Target = second
 			if failing {
 				l.Status = http.StatusInternalServerError
 			}
