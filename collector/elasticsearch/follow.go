@@ -11,7 +11,7 @@ type follower struct {
 	*Source
 	layout *layout
 	mark   followMark
-	seen   map[int64]map[uint64]struct{} // documents that were counted, by slot
+	seen   map[int64]map[uint32]struct{} // documents that were counted, by slot
 	looked time.Time                     // when the layout was found out
 }
 
@@ -100,7 +100,7 @@ func (f *follower) adopt(l *layout) {
 		f.log.Warn("the index is followed in another way from now on; of the last minutes something may be missing or counted twice", "how", l.String())
 		f.mark = followMark{Until: floor(f.reached(), f.slotWidth())}
 	}
-	f.mark.Of, f.seen = of, map[int64]map[uint64]struct{}{}
+	f.mark.Of, f.seen = of, map[int64]map[uint32]struct{}{}
 }
 
 // shape returns what buckets are to tell apart.

@@ -3,6 +3,7 @@ package elasticsearch
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"hash/fnv"
 	"maps"
@@ -23,7 +24,8 @@ type slots map[int64]slot
 
 // slot is what was counted of a stretch.
 type slot struct {
-	N    uint64     `json:"n,omitempty"` // documents, when these are read
+	N    uint64     `json:"n,omitempty"`   // documents, when these are read
+	IDs  []byte     `json:"ids,omitempty"` // their keys, 4 bytes each; fewer than N when there are too many to keep
 	Rows keptCounts `json:"rows,omitempty"`
 }
 
@@ -96,7 +98,7 @@ func (f *follower) settle(before int64) {
 		}
 	}
 	f.mark.Slots = kept
-	maps.DeleteFunc(f.seen, func(at int64, _ map[uint64]struct{}) bool { return at < before })
+	maps.DeleteFunc(f.seen, func(at int64, _ map[uint32]struct{}) bool { return at < before })
 	for len(f.mark.Shapes) > 1 && f.mark.Shapes[1].From <= before {
 		f.mark.Shapes = f.mark.Shapes[1:]
 	}
@@ -181,7 +183,8 @@ func (f *follower) readSlots(ctx context.Context, from, to int64) error {
 }
 
 // recount reads a slot of which it is not known which documents were counted: as many as
-// there are more now, those that were indexed last.
+// there are more now, those that were indexed last. The order of indexing is that of a
+// shard, so which ones they are is a guess where there are several.
 func (f *follower) recount(ctx context.Context, at int64) error {
 	var all []hit
 	err := f.read(ctx, reading{layout: f.layout, by: f.layout.time}, at, at+f.slotWidth(), func(hits []hit, _ int64) error {
@@ -207,8 +210,9 @@ func (f *follower) countHits(ctx context.Context, hits, before []hit) error {
 	}
 	for i := range hits {
 		at := floor(hits[i].at, f.slotWidth())
-		next.Slots[at] = slot{N: next.Slots[at].N + 1}
+		next.Slots[at] = next.Slots[at].with(hits[i].key())
 	}
+	next.Slots.bound()
 	if err := f.count(ctx, f.decode(d, f.layout, hits).Records, followed, &next); err != nil {
 		return err
 	}
@@ -224,18 +228,62 @@ func (f *follower) countHits(ctx context.Context, hits, before []hit) error {
 func (f *follower) remember(h *hit) {
 	at := floor(h.at, f.slotWidth())
 	if f.seen[at] == nil {
-		f.seen[at] = map[uint64]struct{}{}
+		f.seen[at] = map[uint32]struct{}{}
 	}
 	f.seen[at][h.key()] = struct{}{}
 }
 
-// key tells a document from others.
-func (h *hit) key() uint64 {
+// with returns the slot with one document more.
+func (s slot) with(key uint32) slot {
+	if s.complete() {
+		s.IDs = binary.BigEndian.AppendUint32(s.IDs, key)
+	}
+	s.N++
+	return s
+}
+
+// complete reports whether it is known which documents were counted.
+func (s slot) complete() bool { return uint64(len(s.IDs)) == keySize*s.N }
+
+const (
+	keySize = 4
+	// mostKeys bounds how many keys are kept in a mark, which is written with each count.
+	mostKeys = 20_000
+)
+
+// bound forgets keys beyond mostKeys, those of the oldest slots first.
+func (s slots) bound() {
+	kept := 0
+	for _, at := range slices.Backward(slices.Sorted(maps.Keys(s))) {
+		one := s[at]
+		if kept += len(one.IDs) / keySize; kept > mostKeys && len(one.IDs) > 0 {
+			one.IDs = nil
+			s[at] = one
+		}
+	}
+}
+
+// recall remembers the documents that a mark has kept the keys of.
+func (f *follower) recall() {
+	for at, s := range f.mark.Slots {
+		if s.N == 0 || !s.complete() {
+			continue
+		}
+		f.seen[at] = make(map[uint32]struct{}, s.N)
+		for key := range slices.Chunk(s.IDs, keySize) {
+			f.seen[at][binary.BigEndian.Uint32(key)] = struct{}{}
+		}
+	}
+}
+
+// key tells a document from others of its slot.
+func (h *hit) key() uint32 {
 	sum := fnv.New64a()
 	_, _ = sum.Write([]byte(h.index)) // it never fails
 	_, _ = sum.Write([]byte{0})
 	_, _ = sum.Write([]byte(h.id))
-	return sum.Sum64()
+	all := sum.Sum64()
+	return uint32(all ^ all>>32)
 }
 
 // growRows aggregates [from, to) anew and counts what rows have grown by.

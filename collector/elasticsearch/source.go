@@ -91,11 +91,12 @@ func (s *Source) layout(ctx context.Context) (*layout, bool) {
 // begin takes up reading where it ended, or decides where it begins: what is indexed, or
 // happens, from then on is followed, and what was before is the past.
 func (s *Source) begin(ctx context.Context, l *layout) (*follower, *filler, error) {
-	follow := &follower{Source: s, seen: map[int64]map[uint64]struct{}{}}
+	follow := &follower{Source: s, seen: map[int64]map[uint32]struct{}{}}
 	fill := &filler{Source: s, layout: l}
 	known := s.load(followed, &follow.mark)
 	follow.adopt(l)
 	if known {
+		follow.recall()
 		s.load(filled, &fill.mark)
 		return follow, fill, nil
 	}

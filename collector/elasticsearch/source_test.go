@@ -209,6 +209,20 @@ func killAndRestart(t *testing.T, caps string, change func(*Settings)) {
 	}
 }
 
+func TestSlotsForgetTheOldestKeysOnly(t *testing.T) {
+	s := slots{}
+	for i := range mostKeys + 10 {
+		at := int64(i / 100)
+		s[at] = s[at].with(uint32(i))
+	}
+	s.bound()
+	for at, one := range s {
+		if one.complete() != (at > 0) {
+			t.Errorf("slot %d has %d keys of %d documents", at, len(one.IDs)/keySize, one.N)
+		}
+	}
+}
+
 func TestTheBucketsAreThoseOfTheSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g := &standin{caps: flatCaps}, newGuard()
