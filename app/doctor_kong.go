@@ -150,19 +150,33 @@ func (d *doctor) kongWrites(ctx context.Context, e *kong.Executor, info kong.Inf
 	acting := slices.DeleteFunc(d.kongActions(), func(s policyStep) bool { return s.observes() })
 	moving := slices.ContainsFunc(d.set.rules.Canaries, func(c gatewarden.Canary) bool { return len(c.Steps) > 0 && c.Mode != gatewarden.ModeObserve })
 	if len(acting) == 0 && !moving {
-		if info.DBLess {
-			d.doubt("write", "", "Kong runs without a database, so the guard could not change it; nothing in the rules would")
+		if info.DBLess && !d.set.config.Kong.DBLess {
+			d.doubt("write", "kong: {dbless: true}   # in "+d.set.config.File+", if the guard may rewrite its whole configuration",
+				"Kong runs without a database, so the guard could not change it; nothing in the rules would")
 		}
 		return
 	}
 	err := e.MayWrite(ctx)
 	switch gatewarden.ErrorCode(err) {
 	case "":
+		if info.DBLess {
+			d.wholeWrites()
+			return
+		}
 		d.fine("write", "plugins and targets may be changed")
 	case gatewarden.Unavailable:
 		d.doubtful("write", err)
 	default:
 		d.failed("write", err)
+	}
+}
+
+// wholeWrites tells how a Kong without a database is changed, and what can't be known of it.
+func (d *doctor) wholeWrites() {
+	d.fine("write", "Kong runs without a database: its configuration can be read, and changes are made by writing it as a whole (POST /config)")
+	if n := len(d.set.config.Kong.Nodes); n > 1 {
+		d.doubt("write", "push the changes from one place to all nodes: a webhook or a Jenkins job instead of steps at Kong",
+			"each of %d nodes without a database has a configuration of its own, and only that behind kong.admin_url would be changed", n)
 	}
 }
 

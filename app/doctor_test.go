@@ -128,7 +128,13 @@ canaries: [{name: orders, service: orders, upstream: orders, baseline: {target_t
 		"kong/names warn: no target of the upstream orders is the canary of the canary orders (target_tag: v2) [curl -X PATCH",
 		"kong/steps ok: step 1 (plugin) of the action a would be done", "kong/nodes ok: the node 127.0.0.1:", "kong/nodes fail: the node 127.0.0.1:1: Kong did not answer")
 	admin, _ = startKong(t, fakekong.Config{Seed: 1, DBLess: true})
-	wants(t, examine(t, "kong: {admin_url: \""+admin+"\"}", acting), "kong/write fail: the Kong at", "kong/steps fail: step 1 (plugin) of the action a: the Kong at")
+	wants(t, examine(t, "kong: {admin_url: \""+admin+"\"}", acting), "kong/write fail: the Kong at", "[kong: {dbless: true} lets the guard", "kong/steps fail: step 1 (plugin) of the action a: the Kong at")
+	wants(t, examine(t, "kong: {admin_url: \""+admin+"\", dbless: true}", acting),
+		"kong/write ok: Kong runs without a database: its configuration can be read", "kong/steps ok: step 1 (plugin) of the action a would be done")
+	wants(t, examine(t, "kong: {admin_url: \""+admin+"\", dbless: true, nodes: [\""+admin+"\", \"http://127.0.0.1:1\"]}", acting),
+		"kong/write warn: each of 2 nodes without a database has a configuration of its own")
+	admin, _ = startKong(t, fakekong.Config{Seed: 1})
+	wants(t, examine(t, "kong: {admin_url: \""+admin+"\", dbless: true}", acting), "kong/write fail: kong.dbless is set, but the Kong at")
 	wants(t, examine(t, "kong: {admin_url: \"http://127.0.0.1:1\"}", rulesOfOrders), "kong/admin-api fail: Kong did not answer")
 	html := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>Kong Manager</html>") }))
 	t.Cleanup(html.Close)

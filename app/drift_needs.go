@@ -92,6 +92,9 @@ func (w *drifts) needsOfStep(s *gatewarden.Step) []need {
 		}
 	}
 	switch {
+	case s.Adaptive != nil:
+		add("services", s.Adaptive.Service) // of a limit on a route too: its requests are steered by
+		add("routes", s.Adaptive.Route)
 	case s.Puts() != nil:
 		add("services", s.Puts().Service)
 		add("routes", s.Puts().Route)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -252,4 +253,22 @@ func TestNodesBehindABalancerAreToldApartAndForgotten(t *testing.T) {
 			t.Errorf("%d nodes, want the one that answers", n)
 		}
 	})
+}
+
+func TestWhatAnAdaptiveStepNamesIsLookedFor(t *testing.T) {
+	w := newDrifts(nil, time.Now, slog.New(slog.DiscardHandler))
+	w.kong = &gatewayOfTwo{}
+	var got []string
+	for _, n := range w.needsOf(loadText(t, `
+slos: [{name: orders, service: orders, objective: 99, window: 1d, sli: {availability: {}}, on_outage: [adapt, adapt-list]}]
+actions:
+  - {name: adapt, mode: enforce, steps: [{adaptive: {slo: orders, service: orders, floor: 5, ceiling: 500}}]}
+  - {name: adapt-list, mode: approve, steps: [{adaptive: {slo: orders, service: orders, route: orders-list, floor: 5, ceiling: 500}}]}
+`)) {
+		got = append(got, n.entity+": "+strings.Join(n.by, ", "))
+	}
+	want := []string{"the service orders: the action adapt, the action adapt-list", "the route orders-list: the action adapt-list"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what is looked for (-want +got):\n%s", diff)
+	}
 }

@@ -70,6 +70,28 @@ type checkHash struct {
 	Check int `url:"check_hash"`
 }
 
+// takes returns an error when changes are not made in the way that a Kong takes them.
+func (c *client) takes(info Info) error {
+	switch {
+	case info.DBLess && !c.dbless:
+		return gatewarden.Errorf(gatewarden.Invalid, "the Kong at %s runs without a database, so its Admin API takes no single changes", c.url).
+			WithHint("kong: {dbless: true} lets the guard rewrite its whole configuration; or use mode: observe with this one")
+	case info.Version != "" && !info.DBLess && c.dbless:
+		return gatewarden.Errorf(gatewarden.Invalid, "kong.dbless is set, but the Kong at %s has a database", c.url).WithHint("leave kong.dbless out")
+	}
+	return nil
+}
+
+// redeclarable returns an error when the configuration as a whole can't be read, or does
+// not say when somebody else has written it. Whether it may be written only a write tells.
+func (c *client) redeclarable(ctx context.Context) error {
+	if _, err := c.configHash(ctx); err != nil {
+		return err
+	}
+	_, err := c.declared(ctx)
+	return err
+}
+
 // configHash returns what Kong calls the configuration that it runs.
 func (c *client) configHash(ctx context.Context) (string, error) {
 	raw, err := c.send(ctx, http.MethodGet, "/status", nil, nil)

@@ -14,7 +14,7 @@ import (
 // Info is what a Kong says about itself.
 type Info struct {
 	Version     string
-	DBLess      bool          // takes no changes by its Admin API
+	DBLess      bool          // takes only a whole configuration by its Admin API
 	Consistency string        // of workers: "eventual" or "strict"
 	Role        string        // "traditional", "control_plane" or "data_plane"
 	Tick        time.Duration // how often workers take up changes, and other nodes learn of them
@@ -88,12 +88,8 @@ func (e *Executor) Preflight(ctx context.Context, step gatewarden.Step) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case info.DBLess && !e.client.dbless:
-		return gatewarden.Errorf(gatewarden.Invalid, "the Kong at %s runs without a database, so its Admin API takes no single changes", e.client.url).
-			WithHint("kong: {dbless: true} lets the guard rewrite its whole configuration; or use mode: observe with this one")
-	case info.Version != "" && !info.DBLess && e.client.dbless:
-		return gatewarden.Errorf(gatewarden.Invalid, "kong.dbless is set, but the Kong at %s has a database", e.client.url).WithHint("leave kong.dbless out")
+	if err := e.client.takes(info); err != nil {
+		return err
 	}
 	a := gatewarden.Action{ID: "preflight", Spec: step}
 	if step.Kind == gatewarden.StepAdaptive {

@@ -116,9 +116,11 @@ func (e *Executor) MayWrite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := e.client.takes(info); err != nil {
+		return err
+	}
 	if info.DBLess {
-		return gatewarden.Errorf(gatewarden.Invalid, "the Kong at %s runs without a database, so its Admin API takes no changes", e.client.url).
-			WithHint("the guard can act only on a Kong with a database; use mode: observe with this one")
+		return e.client.redeclarable(ctx)
 	}
 	_, err = e.client.do(ctx, http.MethodPatch, "/plugins/"+nobody, nil, map[string]any{"enabled": true})
 	if gatewarden.ErrorCode(err) == gatewarden.NotFound {
