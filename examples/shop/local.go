@@ -113,10 +113,17 @@ Shop, customers and guard are up until you press Ctrl-C.
   Kong, admin    %s
   Jenkins        %s
 
-  shop deploy canary v2-broken --kong %s --stable %s --next %s
-  shop faults --errors 60%% --url http://%s
+Break something, from another terminal:
+
+  go run ./examples/shop deploy canary v2-broken --kong %s --stable %s --next %s
+  go run ./examples/shop faults --errors 60%% --url http://%s      # mend it: the same without --errors
+
+and look at it:
+
   export GATEWARDEN_SERVER=%[1]s
-`, l.guardURL, l.proxy, l.admin, l.jenkinsURL, l.admin, l.addresses["orders-v1"], l.addresses["orders-v2"], l.addresses["orders-v1"])
+  %[9]s gate orders       # may v2-broken go on?
+  %[9]s events --follow
+`, l.guardURL, l.proxy, l.admin, l.jenkinsURL, l.admin, l.addresses["orders-v1"], l.addresses["orders-v2"], l.addresses["orders-v1"], l.Guard)
 	<-ctx.Done()
 	return nil
 }
