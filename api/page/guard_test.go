@@ -24,6 +24,8 @@ type guard struct {
 	events  []gatewarden.Event
 	orders  []string
 	refuses error
+	gates   api.Gates     // nil: no canaries
+	past    api.Past      // nil: no history
 	grown   chan struct{} // closed when there is another event
 }
 
@@ -33,7 +35,14 @@ var _ api.Guard = (*guard)(nil)
 func (g *guard) show(t *testing.T) (url string, stop func()) {
 	t.Helper()
 	g.grown = make(chan struct{})
-	s := httptest.NewServer(api.New(g, nil, slog.New(slog.DiscardHandler)).WithPage(page.Handler()).Handler())
+	server := api.New(g, nil, slog.New(slog.DiscardHandler)).WithPage(page.Handler())
+	if g.gates != nil {
+		server.WithGates(g.gates)
+	}
+	if g.past != nil {
+		server.WithPast(g.past)
+	}
+	s := httptest.NewServer(server.Handler())
 	stop = sync.OnceFunc(func() { s.CloseClientConnections(); s.Close() })
 	t.Cleanup(stop)
 	return s.URL, stop

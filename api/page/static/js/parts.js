@@ -4,8 +4,8 @@ import { h } from "./dom.js";
 import { at, duration, percent, times, safeLink, seconds, parseDuration } from "./format.js";
 
 const marks = new Map(Object.entries({
-  healthy: ["good", "✓"], pass: ["good", "✓"], applied: ["note", "●"], seeing: ["good", "✓"], resumed: ["good", "▶"], reverted: ["good", "↩"], ended: ["quiet", "■"],
-  breach: ["bad", "✕"], fail: ["bad", "✕"], failed: ["bad", "✕"], unknown: ["bad", "?"], ineffective: ["bad", "✕"], unverified: ["warn", "?"], blind: ["warn", "◌"], silent: ["warn", "◌"],
+  healthy: ["good", "✓"], pass: ["good", "✓"], applied: ["note", "●"], seeing: ["good", "✓"], resumed: ["good", "▶"], reverted: ["good", "↩"], ended: ["quiet", "■"], complete: ["good", "✓"], resolved: ["good", "✓"],
+  breach: ["bad", "✕"], fail: ["bad", "✕"], failed: ["bad", "✕"], unknown: ["bad", "?"], ineffective: ["bad", "✕"], unverified: ["warn", "?"], blind: ["warn", "◌"], silent: ["warn", "◌"], incomplete: ["warn", "◌"], firing: ["bad", "✕"], suspect: ["warn", "→"], unreachable: ["bad", "✕"], "no database": ["bad", "✕"], left: ["warn", "!"],
   inconclusive: ["warn", "?"], waiting: ["warn", "…"], paused: ["warn", "❚❚"], running: ["note", "▸"], started: ["note", "▸"], reverting: ["note", "↩"],
 }));
 
@@ -84,6 +84,10 @@ export function step(spec) {
       return `Kong: route ${spec.divert?.route} leads to ${spec.divert?.to}`;
     case "service":
       return `Kong: service ${spec.service?.name} is ${spec.service?.enabled ? "enabled" : "disabled"}`;
+    case "adaptive": {
+      const s = spec.adaptive || {};
+      return `Kong: a limit for ${s.route ? `route ${s.route} of ` : ""}service ${s.service}, ${s.floor} to ${s.ceiling} requests/s, steered by ${s.slo}`;
+    }
     case "slack":
       return "Tell the channel";
     case "alertmanager":
@@ -97,8 +101,22 @@ export function step(spec) {
   }
 }
 
-export const reversible = (spec) => ["plugin", "weight", "drain", "share", "divert", "service", "alertmanager"].includes(spec.kind);
+export const reversible = (spec) => ["plugin", "weight", "drain", "share", "divert", "service", "alertmanager", "adaptive"].includes(spec.kind);
 export const inPlace = (a) => ["started", "applied", "unverified", "reverting"].includes(a.status) && reversible(a.spec);
+
+
+/** takable reports whether a person may have the action taken back. */
+export const takable = (a) => ["applied", "unverified"].includes(a.status) && reversible(a.spec);
+
+/** notSeen says what it means that a change is in place and the traffic does not show it. */
+export const notSeen = (a) => (a.status === "unverified" ? h("p", { class: "warn" }, "It is in place, but the traffic does not show it: some node of Kong's may not have taken it up. The next step is due at once.") : null);
+
+/** answersTo links to what an action answers. */
+export function answersTo(t) {
+  if (t.kind === "slo") return sloLink(t.name);
+  if (t.kind === "gate" || t.kind === "canary") return canaryLink(t.name);
+  return t.kind === "drift" ? link("#/sources", "drift") : h("span", {}, `the ${t.kind} ${t.name}`);
+}
 
 /** forecast says when the budget ends. */
 export function forecast(evidence, now) {

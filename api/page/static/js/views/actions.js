@@ -2,8 +2,9 @@
 
 import { h } from "../dom.js";
 import { seconds } from "../format.js";
-import { badge, time, empty, step, actionLink, inPlace, leaseLeft, reversible, sloLink, canaryLink, link } from "../parts.js";
+import { badge, time, empty, step, actionLink, answersTo, inPlace, leaseLeft, notSeen, takable, link } from "../parts.js";
 import { approve, reject, revert, revertLadder } from "../orders.js";
+import { limitCourse, limitNow } from "../limit.js";
 import { actionEvidence, eventRow } from "./timeline.js";
 
 const mostLadders = 50;
@@ -33,17 +34,17 @@ function ladder(c, name, steps) {
     h(
       "div",
       { class: "section-head" },
-      h("h2", {}, first.policy, h("span", { class: "faint" }, ` for `), first.trigger.kind === "slo" ? sloLink(first.trigger.name) : canaryLink(first.trigger.name), h("span", { class: "faint" }, " since "), time(first.trigger.since, c.now)),
+      h("h2", {}, first.policy, h("span", { class: "faint" }, ` for `), answersTo(first.trigger), h("span", { class: "faint" }, " since "), time(first.trigger.since, c.now)),
       held.length > 1 ? h("button", { type: "button", onclick: () => revertLadder(name, held) }, "Take all of it back") : null,
     ),
     h("p", { class: "faint" }, first.trigger.reason),
-    h("ol", { class: "steps" }, [...steps].sort((a, b) => a.step - b.step || seconds(a.planned_at) - seconds(b.planned_at)).map((a) => h("li", { key: a.id }, h("div", { class: "event-head" }, badge(a.status), " ", actionLink(a.id), a.by ? h("span", { class: "by" }, ` by ${a.by}`) : null), h("p", {}, a.change || step(a.spec), " ", inPlace(a) ? h("span", { class: "faint" }, leaseLeft(a, c.now)) : null), buttons(a)))),
+    h("ol", { class: "steps" }, [...steps].sort((a, b) => a.step - b.step || seconds(a.planned_at) - seconds(b.planned_at)).map((a) => h("li", { key: a.id }, h("div", { class: "event-head" }, badge(a.status), " ", actionLink(a.id), a.by ? h("span", { class: "by" }, ` by ${a.by}`) : null), h("p", {}, a.change || step(a.spec), " ", inPlace(a) ? h("span", { class: "faint" }, leaseLeft(a, c.now)) : null), notSeen(a), limitNow(a, c.now), buttons(a)))),
   );
 }
 
 export function buttons(a) {
   if (a.status === "waiting") return h("p", { class: "buttons" }, h("button", { type: "button", class: "primary", onclick: () => approve(a) }, "Approve"), h("button", { type: "button", onclick: () => reject(a) }, "Turn down"));
-  if (a.status === "applied" && reversible(a.spec)) return h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => revert(a) }, "Take back"));
+  if (takable(a)) return h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => revert(a) }, "Take back"));
   return null;
 }
 
@@ -59,6 +60,7 @@ export function action(c, id) {
     buttons(a),
     inPlace(a) ? h("p", { class: "faint" }, leaseLeft(a, c.now)) : null,
     actionEvidence(c, a),
+    limitCourse(c, a),
     h("section", { "aria-labelledby": "events" }, h("h2", { id: "events" }, "What happened to it"), events.length ? h("ol", { class: "events" }, events.map((e) => eventRow(c, e, false))) : h("p", { class: "none" }, "The page does not go back so far.")),
   ];
 }

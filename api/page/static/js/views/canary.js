@@ -5,6 +5,7 @@ import { h } from "../dom.js";
 import { count, percent, times, series, decimal, duration, seconds, parseDuration, millis } from "../format.js";
 import { badge, time, canaryLink, empty, facts, problem, table, link, outside } from "../parts.js";
 import { chart, interval } from "../chart.js";
+import { waiting } from "../cause.js";
 import { override, cancelRun } from "../orders.js";
 
 const runLink = (id) => link(`#/runs/${encodeURIComponent(id)}`, id);
@@ -27,7 +28,8 @@ function card(c, k) {
     "article",
     { class: "run-card", key: k.name },
     h("h2", {}, canaryLink(k.name), " ", k.run ? badge(k.run.state) : badge("no run")),
-    h("p", { class: "lead" }, k.run ? k.run.reason : "Nobody has asked about it yet."),
+    h("p", { class: "lead" }, k.run ? waiting(k.run).what : "Nobody has asked about it yet."),
+    k.run ? held(k.run) : null,
     facts(
       ["canary", `${decimal(k.canary.rate, 1)} requests/s, ${percent(k.canary.requests ? k.canary.failures / k.canary.requests : null)} failed`],
       ["baseline", `${decimal(k.baseline.rate, 1)} requests/s, ${percent(k.baseline.requests ? k.baseline.failures / k.baseline.requests : null)} failed`],
@@ -70,7 +72,8 @@ function shownRun(c, id, k) {
   return h(
     "div",
     { key: id },
-    h("p", { class: "lead" }, badge(live.state), " ", live.reason),
+    h("p", { class: "lead" }, badge(live.state), " ", waiting(live).what),
+    held(live),
     live.state === "running" ? h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => override(live, "pass", k) }, "Pass it"), h("button", { type: "button", onclick: () => override(live, "fail", k) }, "Fail it"), h("button", { type: "button", onclick: () => cancelRun(live) }, "Cancel the run")) : null,
     live.override ? h("p", {}, `${live.override.by} decided “${live.override.state}”: ${live.override.reason}`) : null,
     facts(
@@ -109,14 +112,23 @@ function tracks(c, v, k) {
         known ? ["now", `${decimal(known.rate, 1)} requests/s`] : null,
         seen?.newest || known?.newest ? ["newest", time(seen?.newest || known.newest, c.now)] : null,
         known?.targets?.length ? ["targets", known.targets.join(", ")] : null,
+        known?.downstream?.length ? ["below it", known.downstream.map((d) => `${d.service} failed ${percent(d.calls ? d.failed / d.calls : null)} of ${count(d.calls)} calls`).join("; ")] : null,
       ),
     );
-  return h("section", { "aria-labelledby": "tracks" }, h("h2", { id: "tracks" }, "The two tracks", v ? h("span", { class: "faint" }, " since the run began") : null), h("div", { class: "tracks" }, side("baseline", v?.baseline, k?.baseline, k?.baseline.selector), side("canary", v?.canary, k?.canary, k?.canary.selector)));
+  return h("section", { "aria-labelledby": "tracks" }, h("h2", { id: "tracks" }, "The two tracks", v ? h("span", { class: "faint" }, v.absolute ? " since the run began; the baseline has had no requests" : " since the run began") : null), h("div", { class: "tracks" }, side("baseline", v?.baseline, k?.baseline, k?.baseline.selector), side("canary", v?.canary, k?.canary, k?.canary.selector)));
+}
+
+/** held says of a run why it is judged otherwise than usual, or must not be answered yet. */
+function held(run) {
+  const { why } = waiting(run);
+  return [
+    why ? h("p", { class: "held warn" }, badge("waiting"), ` for the log: ${why}. What the evidence says is looked at again when the log is whole.`) : null,
+    run.verdict?.absolute ? h("p", { class: "held note" }, badge("judged by itself"), " The baseline has no traffic, so the canary is held to limits of its own and compared with nothing.") : null,
+  ];
 }
 
 function warnings(v) {
   const list = [
-    v.absolute && "The baseline has no traffic: the canary is judged by limits of its own.",
     v.baseline_trouble && "The baseline is in trouble too: what hits both alike is not the canary's.",
     v.split.mismatch && `The canary takes ${percent(v.split.observed)} of the requests, configured are ${percent(v.split.configured)}${v.split.large ? ": too far apart to judge by" : ""}.`,
   ].filter(Boolean);

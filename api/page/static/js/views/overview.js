@@ -3,9 +3,11 @@
 
 import { h } from "../dom.js";
 import { count, times, ago, series, duration, seconds } from "../format.js";
-import { badge, sloLink, canaryLink, actionLink, empty, budgetBar, budgetLeft, burning, forecast, inPlace, step, leaseLeft, link, reversible } from "../parts.js";
+import { badge, sloLink, canaryLink, actionLink, empty, budgetBar, budgetLeft, burning, forecast, inPlace, step, leaseLeft, link, notSeen, takable } from "../parts.js";
 import { approve, reject, revert } from "../orders.js";
 import { spark, isYoung } from "../chart.js";
+import { consequence, explained, lacking, sourcesLink, suspect, tag, waiting } from "../cause.js";
+import { limitNow } from "../limit.js";
 import { eventRow } from "./timeline.js";
 
 const sparkURL = (window) => `api/v1/history?window=${window}&points=61`;
@@ -27,13 +29,16 @@ function now(c, slos) {
     h("h2", { id: "now" }, "Now"),
     h("div", { class: "headline" }, headline(c, slos, broken, unjudged)),
     group("broken", "What is broken", [
-      broken.map((s) => card("bad", "slo-" + s.name, [badge("breach", s.verdict.severity), " ", sloLink(s.name)], s.verdict.reason)),
+      broken.map((s) => card("bad", "slo-" + s.name, [badge("breach", s.verdict.severity), " ", sloLink(s.name)], [explained(s.verdict.reason).what, suspect(c, s)])),
       c.live.canaries.all().filter((k) => k.run?.state === "fail" && recently(k.run.ended_at, c.now)).map((k) => card("bad", "canary-" + k.name, [badge("fail"), " ", canaryLink(k.name)], k.run.reason)),
-      silent.map((s) => card("warn", "source-" + s.name, [badge("silent"), " ", link("#/sources", s.name)], s.last_record ? `Nothing has come from it since ${ago(s.last_record, c.now)}.` : "Nothing has come from it yet.")),
+      c.live.canaries.all().map((k) => [k, k.run && waiting(k.run).why]).filter(([, why]) => why).map(([k, why]) => card("warn", "waits-" + k.name, [badge("running"), " ", canaryLink(k.name)], `Its run has no answer as long as too much of the log is missing: ${why}.`)),
+      drift(c.live.status),
+      silent.map((s) => card("warn", "source-" + s.name, [badge("silent"), " ", sourcesLink(s.name)], [s.last_record ? `Nothing has come from it since ${ago(s.last_record, c.now)}. ` : "Nothing has come from it yet. ", consequence(c, s.name)])),
+      lacking(c.live.status).map((s) => card("warn", "lacks-" + s.service, [badge("incomplete"), " ", sourcesLink(`the log of ${s.service}`)], `Not judged by it: ${s.why || "too much of it is missing"}.`)),
       problems(c.live.status),
     ]),
     group("", "What waits for you", inOrder(actions.filter((a) => a.status === "waiting")).map((a) => card("warn", a.id, [badge("waiting"), " ", actionLink(a.id)], [step(a.spec), h("br"), a.trigger.reason], [h("button", { type: "button", class: "primary", onclick: () => approve(a) }, "Approve"), h("button", { type: "button", onclick: () => reject(a) }, "Turn down")]))),
-    group("done", "What has been done and is in place", actions.filter(inPlace).map((a) => card("note", a.id, [badge(a.status), " ", actionLink(a.id)], [a.change || step(a.spec), h("br"), h("span", { class: "faint" }, leaseLeft(a, c.now))], a.status === "applied" && reversible(a.spec) ? [h("button", { type: "button", onclick: () => revert(a) }, "Take back")] : null))),
+    group("done", "What has been done and is in place", actions.filter(inPlace).map((a) => card(a.status === "unverified" ? "warn" : "note", a.id, [badge(a.status), " ", actionLink(a.id)], [a.change || step(a.spec), notSeen(a), limitNow(a, c.now), h("div", { class: "faint" }, leaseLeft(a, c.now))], takable(a) ? [h("button", { type: "button", onclick: () => revert(a) }, "Take back")] : null))),
   );
 }
 
@@ -61,7 +66,14 @@ const group = (room, title, cards) => {
 };
 
 const card = (kind, key, head, text, buttons) =>
-  h("article", { class: `card ${kind}`, key }, h("h4", {}, head), h("p", {}, text), buttons ? h("p", { class: "buttons" }, buttons) : null);
+  h("article", { class: `card ${kind}`, key }, h("h4", {}, head), h("div", {}, text), buttons ? h("p", { class: "buttons" }, buttons) : null);
+
+/** drift is news when nodes of Kong's differ, or what actions rely on is gone. */
+function drift(status) {
+  const d = status?.drift;
+  if (d?.state !== "breach") return null;
+  return card("warn", "drift", [badge("breach", "drift"), " ", sourcesLink("Kong's nodes")], `${d.reason}${d.since ? `, since ${ago(d.since, status.now)}` : ""}.`);
+}
 
 function problems(status) {
   const list = [];
@@ -114,7 +126,7 @@ function row(c, s, points, window) {
     "li",
     { key: s.name, class: "slo-row" },
     h("div", { class: "slo-state" }, badge(s.verdict.state, s.verdict.severity)),
-    h("div", { class: "slo-name" }, h("h3", {}, sloLink(s.name)), h("p", { class: "reason", title: s.verdict.reason }, s.verdict.reason)),
+    h("div", { class: "slo-name" }, h("h3", {}, sloLink(s.name), tag(s)), h("p", { class: "reason", title: s.verdict.reason }, s.verdict.reason)),
     h("div", { class: "slo-objective" }, h("span", { class: "label" }, "promised"), h("b", {}, `${s.objective} %`), h("span", { class: "faint" }, ` in ${s.window}`)),
     h("div", { class: "slo-budget" }, h("span", { class: "label" }, "budget left"), h("b", {}, known ? budgetLeft(e.budget) : "–"), budgetBar(e?.budget ?? 0, known)),
     h("div", { class: "slo-burn" }, h("span", { class: "label" }, fast ? `burn, ${fast.long}` : "burn"), h("b", {}, fast ? times(fast.long_burn || 0) : "–")),

@@ -4,6 +4,7 @@ import { h } from "../dom.js";
 import { count, percent, times, series, decimal, seconds, parseDuration } from "../format.js";
 import { badge, empty, facts, forecast, problem, table, link, budgetBar, budgetLeft } from "../parts.js";
 import { chart, isYoung } from "../chart.js";
+import { explained, signalName, signalWords, suspect, tag } from "../cause.js";
 import { eventRow } from "./timeline.js";
 
 const windows = ["5m", "1h", "6h", "24h", "7d"];
@@ -13,14 +14,15 @@ export function slo(c, name) {
   if (!s) return c.live.slos.known ? [h("h1", {}, name), empty(`There is no SLO named ${name}.`, "It may have been renamed in the rules. ", link("#/", "All SLOs"), ".")] : [h("h1", {}, name), h("div", { class: "skeleton", "aria-hidden": "true" })];
   const e = s.verdict.slo;
   return [
-    h("h1", {}, s.name, " ", badge(s.verdict.state, s.verdict.severity)),
-    h("p", { class: "lead" }, s.verdict.reason),
+    h("h1", {}, s.name, " ", badge(s.verdict.state, s.verdict.severity), tag(s)),
+    h("p", { class: "lead" }, explained(s.verdict.reason).what),
+    suspect(c, s),
     s.description ? h("p", { class: "faint" }, s.description) : null,
     tiles(c, s, e),
     charts(c, s, e),
     h("section", { "aria-labelledby": "alerts" }, h("h2", { id: "alerts" }, "Alerts"), e?.alerts?.length ? alertsTable(e) : empty("Nothing is judged yet.", "The first records must come.")),
     consumers(c, s),
-    about(s),
+    about(c, s),
     h("section", { "aria-labelledby": "events" }, h("h2", { id: "events" }, "What happened to it"), happened(c, s)),
   ];
 }
@@ -179,6 +181,7 @@ export function alertsTable(e) {
 const ratioOf = (n) => (n && n.good + n.bad ? n.bad / (n.good + n.bad) : 0);
 
 function consumers(c, s) {
+  if (signalName(s) === "PromQL") return h("section", { "aria-labelledby": "who" }, h("h2", { id: "who" }, "Who used the budget"), h("p", { class: "none" }, "Its events are counted in Prometheus: whose they were is not known here."));
   const window = windowOf(c);
   const r = c.get(`api/v1/slos/${encodeURIComponent(s.name)}/breakdown?window=${window}`, 3000);
   const b = r.data;
@@ -197,7 +200,7 @@ function consumers(c, s) {
     h(
       "div",
       { class: "columns" },
-      h("div", {}, h("h3", {}, "Routes"), b?.routes.length ? table("Routes", head("route"), b.routes.map(part((p) => [s.series.service ? null : p.series.service, p.series.route].filter(Boolean).join(" / ")))) : h("p", { class: "none" }, b ? "No route of it had requests." : "…")),
+      h("div", {}, h("h3", {}, signalName(s) === "spans" ? "Operations" : "Routes"), b?.routes.length ? table("Routes", head("route"), b.routes.map(part((p) => [s.series.service ? null : p.series.service, p.series.route].filter(Boolean).join(" / ")))) : h("p", { class: "none" }, b ? "No route of it had requests." : "…")),
       h("div", {}, h("h3", {}, "Consumers"), b?.consumers.length ? table("Consumers", head("consumer"), b.consumers.map(part((p) => p.series.consumer + (p.series.route ? ` on ${p.series.route}` : "")))) : h("p", { class: "none" }, b ? ["None is counted apart. An SLO with ", h("code", {}, "consumer:"), " has one counted."] : "…")),
       h("div", {}, h("h3", {}, "Status classes"), b ? classes(b) : h("p", { class: "none" }, "…")),
     ),
@@ -218,7 +221,14 @@ function classes(b) {
   return rows.length ? table("Status classes", [["status"], ["requests", "num"], ["share", "num"]], rows) : h("p", { class: "none" }, "No request came.");
 }
 
-function about(s) {
+/** sourcesOf names what brings the events of an SLO, and who of them is silent. */
+function sourcesOf(c, s) {
+  if (!s.sources?.length) return "nothing yet: its first event has not come";
+  const known = new Map((c.live.status?.sources || []).map((x) => [x.name, x]));
+  return s.sources.map((name, i) => [i ? ", " : "", link("#/sources", name), known.get(name)?.silent ? [" ", badge("silent")] : null]);
+}
+
+function about(c, s) {
   const policies = (names) => (names?.length ? names.join(", ") : "nothing");
   return h(
     "section",
@@ -226,7 +236,9 @@ function about(s) {
     h("h2", { id: "about" }, "What is promised"),
     facts(
       ["about", series(s.series)],
-      ["good is", s.sli],
+      ["counted are", signalWords(s)],
+      ["they come by", sourcesOf(c, s)],
+      ["good is", signalName(s) === "PromQL" ? "what its query counts as good" : s.sli],
       ["objective", `${s.objective} % in ${s.window}`],
       ["an outage starts", policies(s.on_outage)],
       ["a page starts", policies(s.on_page)],
@@ -237,6 +249,6 @@ function about(s) {
 }
 
 function happened(c, s) {
-  const mine = c.live.events.filter((e) => (e.type === "slo" && e.name === s.name) || e.action?.trigger.name === s.name).slice(-30).reverse();
+  const mine = c.live.events.filter((e) => ((e.type === "slo" || e.type === "suspect") && e.name === s.name) || e.action?.trigger.name === s.name).slice(-30).reverse();
   return mine.length ? h("ol", { class: "events" }, mine.map((e) => eventRow(c, e, true))) : h("p", { class: "none" }, "Nothing yet.");
 }

@@ -2,7 +2,9 @@
 
 import { h } from "../dom.js";
 import { count, ago, at, decimal, percent } from "../format.js";
-import { badge, empty, facts, table, time } from "../parts.js";
+import { badge, empty, facts, table, time, sloLink } from "../parts.js";
+import { consequence, onSource } from "../cause.js";
+import { completeness, nodes } from "./gateway.js";
 
 export function sources(c) {
   const s = c.live.status;
@@ -12,17 +14,17 @@ export function sources(c) {
     s.sources?.length
       ? table(
           "Sources",
-          [["source"], ["state"], ["kind"], ["records", "num"], ["newest record", "num"], ["lag", "num"], ["completeness", "num"]],
+          [["source"], ["state"], ["kind"], ["records", "num"], ["newest record", "num"], ["lag", "num"], ["completeness", "num"], ["SLOs that live on it"]],
           s.sources.map((x) => {
-            const row = [x.name, badge(x.silent ? "silent" : "seeing"), x.kind, count(x.records), x.last_record ? ago(x.last_record, s.now) : "none yet", x.last_record ? `${decimal(x.lag_seconds, 2)} s` : "–", x.completeness === undefined ? "not known" : percent(x.completeness)];
+            const row = [x.name, badge(x.silent ? "silent" : "seeing"), x.kind, count(x.records), x.last_record ? ago(x.last_record, s.now) : "none yet", x.last_record ? `${decimal(x.lag_seconds, 2)} s` : "–", x.completeness === undefined ? "not known" : percent(x.completeness), living(c, x.name)];
             row.key = x.name;
             return row;
           }),
         )
       : empty("No source is configured.", "Name one in gatewarden.yaml under ", h("code", {}, "sources:"), ", and let Kong send its log there."),
-    s.sources?.some((x) => x.silent) ? h("div", { class: "problem" }, h("strong", {}, "A source is silent, so nothing can be judged by it."), h("p", {}, "Does Kong send its log? Look at its http-log plugin and at Kong's error log; ", h("code", {}, "curl -d @kong.log http://GUARD:8081/ingest/kong"), " tries the way in.")) : null,
+    ...(s.sources || []).filter((x) => x.silent).map((x) => silence(c, x)),
     completeness(s.completeness),
-    drift(s.drift, s.now),
+    nodes(s),
     h("section", { "aria-labelledby": "config" }, h("h2", { id: "config" }, "Configuration"), s.config.error ? h("div", { class: "problem" }, h("strong", {}, "The newest files are not in force."), h("p", {}, s.config.error)) : null, s.config.unfit?.length ? h("div", { class: "problem" }, h("strong", {}, "Steps that would be refused"), h("ul", {}, s.config.unfit.map((u) => h("li", {}, u)))) : null, facts(["file", h("code", {}, s.config.file)], ["loaded", time(s.config.loaded_at, s.now)])),
     h(
       "section",
@@ -33,26 +35,31 @@ export function sources(c) {
   ];
 }
 
-/** completeness says how much of what Kong counted its log has brought. */
-function completeness(k) {
-  if (!k) return null;
-  return h(
-    "section",
-    { "aria-labelledby": "complete" },
-    h("h2", { id: "complete" }, "How complete Kong's log is"),
-    facts(["of all requests", `${percent(k.all.ratio)} of ${count(k.all.counted)} that Kong counted`], ["needed", `${percent(k.limit)}; below it nothing is judged`], !k.whole && ["for now", "the counters of some of Kong's nodes are not known for the whole time"]),
-    k.services?.length ? table("Completeness by service", [["service"], ["counted by Kong", "num"], ["in the log", "num"], ["share", "num"], ["why"]], k.services.map((x) => Object.assign([x.service || "–", count(x.counted), count(x.logged), percent(x.ratio), x.lacking ? x.why || "too little to judge by" : "–"], { key: x.service, cls: x.lacking ? "firing" : null }))) : null,
-  );
+function living(c, name) {
+  const { on } = onSource(c, name);
+  if (!on.length) return "–";
+  return on.length <= 3 ? on.map((s, i) => [i ? ", " : "", sloLink(s.name)]) : `${count(on.length)} SLOs`;
 }
 
-/** drift says whether Kong's nodes are alike and what actions rely on is there. */
-function drift(d, now) {
-  if (!d || (d.state === "inconclusive" && !d.findings?.length)) return null;
-  return h(
-    "section",
-    { "aria-labelledby": "drift" },
-    h("h2", { id: "drift" }, "Whether Kong's nodes are alike"),
-    h("p", {}, badge(d.state), " ", d.reason),
-    d.findings?.length ? table("Drift", [["kind"], ["what"], ["since", "num"], ["why"]], d.findings.map((x) => Object.assign([x.kind, x.subject, ago(x.since, now), x.reason], { key: `${x.kind} ${x.subject}`, cls: x.counts ? "firing" : null }))) : null,
-  );
+const doctor = (does) => [" ", h("code", {}, "gatewarden doctor"), ` ${does}.`];
+
+/** way is where to look when a source of a kind is silent. */
+function way(kind) {
+  switch (kind) {
+    case "prometheus":
+      return ["Does it answer, with data?", doctor("asks it each query")];
+    case "elasticsearch":
+      return ["Do documents come there?", doctor("asks what its index has")];
+    case "kongmetrics":
+      return ["Do Kong's nodes answer at ", h("code", {}, "/metrics"), "?", doctor("asks them")];
+    case "otlp":
+    case "zipkin":
+    case "jaeger":
+      return ["Do Kong's opentelemetry plugin and the services send their spans?", doctor("looks for what they need")];
+    default:
+      return ["Does Kong send its log? Look at its logging plugin and at Kong's error log.", doctor("asks Kong whether the plugin is there")];
+  }
 }
+
+/** silence says of one source what is blind without it, and where to look. */
+const silence = (c, x) => h("div", { class: "problem", key: "silent-" + x.name }, h("strong", {}, `${x.name} is silent.`), h("p", {}, consequence(c, x.name)), h("p", {}, way(x.kind)));

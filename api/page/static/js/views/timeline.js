@@ -2,11 +2,12 @@
 
 import { h } from "../dom.js";
 import { count, percent, times, seconds } from "../format.js";
-import { badge, time, sloLink, canaryLink, actionLink, empty, facts, outside, step, inPlace, reversible, link } from "../parts.js";
+import { badge, time, sloLink, canaryLink, actionLink, answersTo, empty, facts, notSeen, outside, step, inPlace, table, takable, link } from "../parts.js";
 import { approve, reject, revert } from "../orders.js";
 import { alertsTable } from "./slo.js";
+import { limitNow } from "../limit.js";
 
-const types = ["slo", "canary", "gate", "action", "source"];
+const types = ["slo", "canary", "gate", "action", "source", "suspect", "drift", "alert"];
 const mostShown = 200;
 
 export function timeline(c) {
@@ -49,7 +50,7 @@ export function eventRow(c, e, full, key = "e" + e.seq) {
   return h(
     "li",
     { key, class: `event ${e.type}` },
-    h("div", { class: "event-head" }, time(e.at, c.now), " ", badge(e.state, e.severity), " ", subject(e), e.by ? h("span", { class: "by" }, ` by ${e.by}`) : null),
+    h("div", { class: "event-head" }, time(e.at, c.now), " ", badge(e.type === "suspect" ? "suspect" : e.state, e.severity), " ", subject(e), e.by ? h("span", { class: "by" }, ` by ${e.by}`) : null),
     h("p", { class: "event-reason" }, e.reason),
     full ? h("div", {}, full && change(e), orders(c, e), evidence(c, e)) : null,
   );
@@ -57,6 +58,8 @@ export function eventRow(c, e, full, key = "e" + e.seq) {
 
 function subject(e) {
   if (e.type === "slo") return sloLink(e.name);
+  if (e.type === "suspect") return [h("span", { class: "name" }, e.state), " behind ", sloLink(e.name)];
+  if (e.type === "drift" || e.type === "source") return link("#/sources", e.type === "drift" ? "Kong's nodes" : e.name);
   if (e.action) return actionLink(e.name);
   if (e.type === "gate" || e.type === "canary") return e.run ? link(`#/runs/${encodeURIComponent(e.run.id)}`, e.name) : canaryLink(e.name);
   return h("span", { class: "name" }, e.name);
@@ -67,20 +70,20 @@ const change = (e) => (e.action?.change && e.action.change !== e.reason ? h("p",
 /** orders are for the action as it is now, not as it was when the event was written. */
 function orders(c, e) {
   const a = e.action && c.live.actions.get(e.action.id);
-  if (!a || a.status !== e.state) return null;
+  if (!a || a.status !== e.state || c.live.events.findLast((x) => x.action?.id === a.id) !== e) return null;
   if (a.status === "waiting") return h("p", { class: "buttons" }, h("button", { type: "button", class: "primary", onclick: () => approve(a) }, "Approve"), h("button", { type: "button", onclick: () => reject(a) }, "Turn down"));
-  if (a.status === "applied" && reversible(a.spec)) return h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => revert(a) }, "Take back"));
+  if (takable(a)) return h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => revert(a) }, "Take back"));
   return null;
 }
 
 function evidence(c, e) {
-  if (!e.slo && !e.action && !e.run) return null;
+  if (!e.slo && !e.action && !e.run && !e.drift?.findings?.length && !e.alert) return null;
   const open = (c.memo.open ||= new Set());
   return h(
     "details",
     { ontoggle: (ev) => (ev.target.open ? open.add(e.seq) : open.delete(e.seq), c.again()) },
     h("summary", {}, "Evidence", h("span", { class: "unseen" }, ` of ${e.name}, ${e.state}`)),
-    open.has(e.seq) ? h("div", { class: "evidence" }, e.slo ? sloEvidence(e.slo) : null, e.action ? actionEvidence(c, e.action) : null, e.run ? runEvidence(e.run) : null) : null,
+    open.has(e.seq) ? h("div", { class: "evidence" }, e.slo ? sloEvidence(e.slo) : null, e.action ? actionEvidence(c, e.action) : null, e.run ? runEvidence(e.run) : null, e.drift?.findings ? driftEvidence(e.drift) : null, e.alert ? alertEvidence(e.alert) : null) : null,
   );
 }
 
@@ -94,15 +97,18 @@ function sloEvidence(s) {
 /** actionEvidence shows an action whole: what it answers to, before and after, the way back. */
 export function actionEvidence(c, a) {
   return [
+    notSeen(a),
+    limitNow(a, c.now),
     facts(
       ["step", `${a.step}: ${step(a.spec)}`],
-      ["answers to", a.trigger.kind === "slo" ? sloLink(a.trigger.name) : canaryLink(a.trigger.name), a.trigger.severity ? `, ${a.trigger.severity}` : "", `: ${a.trigger.reason}`],
+      ["answers to", answersTo(a.trigger), a.trigger.severity ? `, ${a.trigger.severity}` : "", `: ${a.trigger.reason}`],
       ["mode", a.mode || "–"],
       a.change && ["before and after", a.change],
       a.link && ["look at", outside(a.link, a.link)],
       ["planned", time(a.planned_at, c.now)],
       a.started_at && ["started", time(a.started_at, c.now)],
       a.applied_at && ["applied", time(a.applied_at, c.now), a.started_at ? `, ${Math.max(0, Math.round((seconds(a.applied_at) - seconds(a.started_at)) * 1000))} ms after its start` : ""],
+      a.verified_at && ["seen to work", time(a.verified_at, c.now)],
       a.ended_at && ["ended", time(a.ended_at, c.now)],
       a.lease_until && inPlace(a) && ["lease until", time(a.lease_until, c.now)],
       a.by && ["by", a.by],
@@ -113,6 +119,10 @@ export function actionEvidence(c, a) {
     a.details ? [h("p", { class: "sub" }, "More"), h("pre", { tabindex: 0 }, a.details)] : null,
   ];
 }
+
+const driftEvidence = (d) => table("What differs, and what is gone", [["kind"], ["what"], ["why"]], d.findings.map((x) => Object.assign([x.kind, x.subject, x.reason], { key: `${x.kind} ${x.subject}`, cls: x.counts ? "firing" : null })));
+
+const alertEvidence = (a) => facts(a.summary && ["summary", a.summary], ...Object.entries(a.labels || {}).map(([name, value]) => [name, value]));
 
 const runEvidence = (r) =>
   facts(
