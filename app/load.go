@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,7 +12,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/collector/httplog"
 	"github.com/gatewarden/gatewarden/collector/promquery"
+	"github.com/gatewarden/gatewarden/collector/zipkin"
 	"github.com/gatewarden/gatewarden/rules"
 )
 
@@ -60,6 +63,31 @@ func checkSources(config *rules.Config) rules.Problems {
 			p.Message, p.Hint = e.Message, e.Hint
 		}
 		problems = append(problems, p)
+	}
+	return append(problems, pathsTwice(config.Sources)...)
+}
+
+// pathsTwice reports sources on the ingest listener whose path is another one's already.
+func pathsTwice(sources []rules.Source) rules.Problems {
+	usual := map[string]string{"httplog": httplog.DefaultSettings().Path, "zipkin": zipkin.DefaultSettings().Path}
+	taken := map[string]string{}
+	var problems rules.Problems
+	for _, s := range sources {
+		path, listens := usual[s.Kind]
+		if !listens {
+			continue
+		}
+		if written := settingsOf(s).text("path"); written != "" {
+			path = written
+		}
+		if other, twice := taken[path]; twice {
+			problems = append(problems, rules.Problem{
+				File: s.File, Line: s.Line, Severity: rules.SeverityError,
+				Message: fmt.Sprintf("%s: the path %s is that of the source %s already", s.Kind, path, other),
+				Hint:    "give each source on the ingest listener a path of its own",
+			})
+		}
+		taken[path] = s.Kind
 	}
 	return problems
 }

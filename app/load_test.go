@@ -51,6 +51,7 @@ func TestCheckKnowsAConfigurationFromRules(t *testing.T) {
 		"an empty configuration is all defaults":              {"", oneSLO, configName, 2, 0},
 		"rules with a misspelt first key are still rules":     {"", "slo: []\n", "rules/shop.yaml", 1, 1},
 		"a configuration is known by one good key":            {"kogn: {}\nlog: {}\n", oneSLO, configName, 2, 1},
+		"two sources cannot listen at one path":               {"sources: [{httplog: {}}, {zipkin: {path: /ingest/kong}}, {zipkin: {}}]\n", oneSLO, ".", 2, 1},
 		"what is not there is one error":                      {"", oneSLO, "elsewhere/gatewarden.yaml", 1, 1},
 	} {
 		t.Run(sentence, func(t *testing.T) {
