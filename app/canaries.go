@@ -77,9 +77,7 @@ func plan(c *gatewarden.Canary, s *store.Store, share float64, at time.Time) api
 		out.Rows = append(out.Rows, api.PlanRow{What: what, Ratio: ratio, Time: gatewarden.Duration(d), InTime: d <= c.Deadline})
 	}
 	if c.Errors != nil {
-		for _, ratio := range []float64{2, 3, 10} {
-			row(fmt.Sprintf("errors ×%g", ratio), ratio, p.TimeToFailErrors(t, ratio))
-		}
+		worseErrors(&p, t, row)
 	}
 	if c.Latency != nil {
 		for _, ratio := range []float64{1.2, 1.5, 2} {
@@ -88,6 +86,26 @@ func plan(c *gatewarden.Canary, s *store.Store, share float64, at time.Time) api
 	}
 	return out
 }
+
+// worseErrors adds canaries that fail more: by a factor, or, where nothing fails and every
+// multiple of that is nothing, by a share of their requests.
+func worseErrors(p *canary.Policy, t canary.Traffic, row func(what string, ratio float64, d time.Duration)) {
+	if t.Errors > 0 {
+		for _, ratio := range []float64{2, 3, 10} {
+			row(fmt.Sprintf("errors ×%g", ratio), ratio, p.TimeToFailErrors(t, ratio))
+		}
+		return
+	}
+	t.Errors = hardlyEver
+	for _, share := range []float64{0.01, 0.05, 0.2} {
+		ratio := share / (1 - share) * (1 - t.Errors) / t.Errors
+		row(fmt.Sprintf("errors %g %%", share*100), ratio, p.TimeToFailErrors(t, ratio))
+	}
+}
+
+// hardlyEver is the share of failures that a plan reckons with where none was seen: one
+// request in a million, so that a canary can be some times worse.
+const hardlyEver = 1e-6
 
 // spread returns the standard deviation of the logarithm of the latencies, as that of a
 // lognormal distribution with the same median and 84th percentile; 0 when there are none.
