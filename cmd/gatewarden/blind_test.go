@@ -2,11 +2,15 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"iter"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -118,12 +122,16 @@ func fiveSpans(id int, now time.Time, one func(id uint64, at time.Time) string) 
 	return "[" + strings.Join(list, ",") + "]"
 }
 
-func asOTLP(id int, now time.Time) string {
-	return `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"orders"}}]},"scopeSpans":[{"spans":` +
-		fiveSpans(id, now, func(id uint64, at time.Time) string {
-			return fmt.Sprintf(`{"traceId":"%032x","spanId":"%016x","name":"GET /","kind":2,"startTimeUnixNano":"%d","endTimeUnixNano":"%d","status":{}}`,
-				id, id, at.UnixNano(), at.UnixNano()+5e6)
-		}) + `}]}]}`
+func asOTLP(id int, now time.Time) string { return otlpOf(fiveSpans(id, now, otlpSpan)) }
+
+// otlpOf is a message with a list of spans of orders.
+func otlpOf(spans string) string {
+	return `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"orders"}}]},"scopeSpans":[{"spans":` + spans + `}]}]}`
+}
+
+func otlpSpan(id uint64, at time.Time) string {
+	return fmt.Sprintf(`{"traceId":"%032x","spanId":"%016x","name":"GET /","kind":2,"startTimeUnixNano":"%d","endTimeUnixNano":"%d","status":{}}`,
+		id, id, at.UnixNano(), at.UnixNano()+5e6)
 }
 
 func asZipkin(id int, now time.Time) string {
@@ -160,6 +168,105 @@ func aPrometheus(f *feeder) http.Handler {
 	})
 }
 
+// aJaeger has ten spans of orders a second.
+func aJaeger(f *feeder) http.Handler {
+	return answering(f, func(w http.ResponseWriter, r *http.Request) error {
+		switch r.URL.Path {
+		case "/api/v3/services":
+			fmt.Fprint(w, `{"services":["orders"]}`)
+			return nil
+		case "/api/v3/traces":
+		default:
+			http.NotFound(w, r)
+			return nil
+		}
+		from, err := time.Parse(time.RFC3339Nano, r.URL.Query().Get("query.start_time_min"))
+		if err != nil {
+			return err
+		}
+		to, err := time.Parse(time.RFC3339Nano, r.URL.Query().Get("query.start_time_max"))
+		if err != nil {
+			return err
+		}
+		var spans []string
+		for at := range tenASecond(from, to) {
+			spans = append(spans, otlpSpan(uint64(at.UnixMilli()), at))
+		}
+		fmt.Fprintf(w, `{"result":%s}`, otlpOf("["+strings.Join(spans, ",")+"]"))
+		return nil
+	})
+}
+
+// kongFields is what Elasticsearch says of an index with Kong's log, as far as it is read.
+const kongFields = `{"indices":["kong-1"],"fields":{
+	"@timestamp":{"date":{"type":"date","searchable":true,"aggregatable":true}},
+	"event.ingested":{"date":{"type":"date","searchable":true,"aggregatable":true}},
+	"response.status":{"short":{"type":"short","searchable":true,"aggregatable":true}},
+	"service.name":{"keyword":{"type":"keyword","searchable":true,"aggregatable":true}},
+	"route.name":{"keyword":{"type":"keyword","searchable":true,"aggregatable":true}},
+	"source":{"keyword":{"type":"keyword","searchable":true,"aggregatable":true}},
+	"latencies.request":{"long":{"type":"long","searchable":true,"aggregatable":true}}}}`
+
+// anElasticsearch has ten documents of orders a second, indexed as they are written.
+func anElasticsearch(f *feeder) http.Handler {
+	return answering(f, func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "/_field_caps") {
+			fmt.Fprint(w, kongFields)
+			return nil
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return err
+		}
+		bounds := ingestedBetween.FindSubmatch(body)
+		if bounds == nil {
+			return fmt.Errorf("%s is asked what the source is not known to ask: %s", r.URL.Path, body)
+		}
+		from, _ := strconv.ParseInt(string(bounds[1]), 10, 64)
+		to, _ := strconv.ParseInt(string(bounds[2]), 10, 64)
+		var hits []string
+		for at := range tenASecond(time.UnixMilli(from), time.UnixMilli(to)) {
+			ms, record := at.UnixMilli(), loglines.NewWriter().Append(nil, line(int(at.UnixMilli()), at, "orders"))
+			hits = append(hits, fmt.Sprintf(`{"_index":"kong-1","_id":"%d","sort":[%d],"fields":{"@timestamp":["%d"]},"_source":{"@timestamp":%d,"event":{"ingested":%d},%s}`,
+				ms, ms, ms, ms, ms, record[1:]))
+		}
+		fmt.Fprintf(w, `{"timed_out":false,"_shards":{"total":1,"successful":1,"failed":0},"hits":{"hits":[%s]}}`, strings.Join(hits, ","))
+		return nil
+	})
+}
+
+// ingestedBetween is the range of a search by the time of indexing.
+var ingestedBetween = regexp.MustCompile(`"event\.ingested":\{[^}]*"gte":([0-9]+)[^}]*"lt":([0-9]+)`)
+
+// answering answers as a peer does, while that is not mute: then a page is all there is.
+func answering(f *feeder, answer func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		mute := f.mute
+		f.mu.Unlock()
+		if mute {
+			fmt.Fprint(w, "<html>down for maintenance</html>")
+		} else if err := answer(w, r); err != nil {
+			f.t.Error(err)
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		}
+	})
+}
+
+// tenASecond yields the tenths of seconds in [from, to).
+func tenASecond(from, to time.Time) iter.Seq[time.Time] {
+	return func(yield func(time.Time) bool) {
+		const each = 100 * time.Millisecond
+		at := from.Truncate(each)
+		if at.Before(from) {
+			at = at.Add(each)
+		}
+		for ; at.Before(to) && yield(at); at = at.Add(each) {
+		}
+	}
+}
+
 // Each source in turn falls silent while another goes on: whoever lives on it is
 // inconclusive after blind_after, nothing is started, and it recovers alone.
 func TestEachSourceInTurnFallsSilent(t *testing.T) {
@@ -179,6 +286,13 @@ func TestEachSourceInTurnFallsSilent(t *testing.T) {
 		"filelog":   {`filelog: {paths: ["FILE"]}`, requests, toFile, nil, "filelog, which brings the records of orders"},
 		"otlp":      {`otlp: {http: "ADDR"}`, "{traces: {}}", spansTo("/v1/traces", true, asOTLP), nil, "no source has delivered a span for"},
 		"zipkin":    {`zipkin: {}`, "{traces: {}}", spansTo("/api/v2/spans", false, asZipkin), nil, "no source has delivered a span for"},
+		"jaeger": {
+			`jaeger: {url: "PEER", services: [orders], interval: 1s, settle: 1s}`, "{traces: {}}", isAsked, aJaeger, "no source has delivered a span for",
+		},
+		"elasticsearch": {
+			`elasticsearch: {url: "PEER", index: "kong-*", poll: 500ms, lag: 1s, history: 0s}`, requests, isAsked, anElasticsearch,
+			"elasticsearch, which brings the records of orders",
+		},
 		"prometheus": {
 			`prometheus: {url: "PEER", step: 1s, window: 1s, delay: 1s, backfill: 1m}`,
 			"{prometheus: {total_query: 'sum(rate(requests_total[{{.window}}]))', error_query: 'sum(rate(errors_total[{{.window}}]))'}}",
