@@ -8,6 +8,8 @@ func guardHealth() Dashboard {
 	glance(g)
 	g.row("What comes in")
 	intake(g)
+	g.row("Sources that are asked")
+	asked(g)
 	g.row("What is judged")
 	judgement(g)
 	g.row("What is done")
@@ -57,6 +59,16 @@ func intake(g *grid) {
 		"1 s unless set: beyond 2 s the guard learns late of what it should answer within seconds. Below 0 a clock is wrong.",
 		"s", query{`gatewarden_app_source_lag_seconds{SCOPE}`, "{{source}} ({{instance}})"}).
 		signed().lines(at(from(2, "orange"))).linked(api("Sources", "/api/v1/status")).whenEmpty("No record has come yet"))
+	g.add(8, 8, timeline("Silent sources", "Sources of which nothing has come for longer than blind_after. What lives on silent sources alone is not judged: each SLO says which those are.",
+		query{`gatewarden_app_source_silent{SCOPE}`, "{{source}} ({{instance}})"}, MappingTo{Text: "Seeing", Color: "green"}, MappingTo{Text: "Silent", Color: "orange"}))
+	g.add(8, 8, graph("Completeness by source", "Share of the requests that Kong counted which came by a source, repeats too. Needs a source kongmetrics beside a log.",
+		"percentunit", query{`gatewarden_app_source_completeness_ratio{SCOPE}`, "{{source}} ({{instance}})"}).
+		linked(api("Sources", "/api/v1/status")).whenEmpty("Nothing checks the log"))
+	g.add(8, 8, graph("Spans that came", "Spans that were handed on, by source, and those that were left out of good bodies.",
+		"cps",
+		query{`sum by (instance, source) (rate(gatewarden_collector_spans_accepted_total{SCOPE}[$__rate_interval]))`, "{{source}} ({{instance}})"},
+		query{`sum by (instance, source) (rate(gatewarden_collector_spans_rejected_total{SCOPE}[$__rate_interval]))`, "left out: {{source}} ({{instance}})"}).
+		whenEmpty("No source of spans"))
 	g.add(12, 8, graph("Posts by answer", "Posts of Kong's http-log plugin by the status of the answer. Kong tries again for a minute what was not answered with 200, and then drops it.",
 		"reqps", query{`sum by (instance, source, code) (rate(gatewarden_httplog_requests_total{SCOPE}[$__rate_interval]))`, "{{source}} {{code}} ({{instance}})"}).
 		whenEmpty("No post has come yet"))
@@ -65,6 +77,27 @@ func intake(g *grid) {
 		query{`sum by (instance, source) (rate(gatewarden_httplog_records_rejected_total{SCOPE}[$__rate_interval]))`, "no record: {{source}} ({{instance}})"},
 		query{`sum by (instance, source) (rate(gatewarden_httplog_decode_errors_total{SCOPE}[$__rate_interval]))`, "no JSON: {{source}} ({{instance}})"},
 		query{`sum by (instance) (rate(gatewarden_store_overflowed_records_total{SCOPE}[$__rate_interval]))`, "too many series ({{instance}})"}))
+}
+
+// asked are the sources that the guard asks, instead of being sent to.
+func asked(g *grid) {
+	g.add(8, 8, graph("Elasticsearch", "Requests to Elasticsearch by outcome. Partial answers are not all data, and are not counted.",
+		"reqps", query{`sum by (instance, source, outcome) (rate(gatewarden_elasticsearch_requests_total{SCOPE}[$__rate_interval]))`, "{{source}} {{outcome}} ({{instance}})"}).
+		linked(api("Sources", "/api/v1/status")).whenEmpty("No source of that kind"))
+	g.add(8, 8, graph("PromQL", "Questions to the query API by outcome. Refused: the query is wrong, or gives several series.",
+		"reqps", query{`sum by (instance, source, outcome) (rate(gatewarden_promquery_questions_total{SCOPE}[$__rate_interval]))`, "{{source}} {{outcome}} ({{instance}})"}).
+		linked(api("Sources", "/api/v1/status")).whenEmpty("No source of that kind"))
+	g.add(8, 8, graph("How far behind", "How far behind now Elasticsearch is read and queries are counted. The guard judges what lives on them as late as that; it becomes blind beyond blind_after.",
+		"s",
+		query{`gatewarden_elasticsearch_lag_seconds{SCOPE}`, "{{source}} ({{instance}})"},
+		query{`gatewarden_promquery_behind_seconds{SCOPE}`, "{{source}} ({{instance}})"}).
+		linked(api("Sources", "/api/v1/status")).whenEmpty("No source of that kind"))
+	g.add(8, 8, graph("Spans", "Spans in the search for where breaches come from. Late ones came when their trace was closed, those beyond are of traces that are too large.",
+		"cps", query{`sum by (instance, fate) (rate(gatewarden_app_spans_total{SCOPE}[$__rate_interval]))`, "{{fate}} ({{instance}})"}).whenEmpty("No spans"))
+	g.add(8, 8, graph("Spans that wait", "Spans that wait for their trace to be whole; at 50,000 traces are looked at before they are.",
+		"none", query{`gatewarden_app_spans_waiting{SCOPE}`, "{{instance}}"}).lines(at(from(50000, "orange"))))
+	g.add(8, 8, graph("Elasticsearch, the past", "How much of the past is still to be filled in.",
+		"s", query{`gatewarden_elasticsearch_past_remaining_seconds{SCOPE}`, "{{source}} ({{instance}})"}).whenEmpty("Nothing is to be filled in"))
 }
 
 func judgement(g *grid) {
@@ -87,6 +120,15 @@ func deeds(g *grid) {
 	g.add(8, 8, graph("Actions since the start", "Actions that came to a status, counted since the guard was started. Failed, unknown and left need a person.",
 		"none", query{`sum by (instance, kind, status) (gatewarden_actions_status_changes_total{SCOPE})`, "{{kind}} {{status}} ({{instance}})"}).
 		steps().linked(api("Actions", "/api/v1/actions")).whenEmpty("Nothing was done yet"))
+	g.add(8, 8, graph("Adaptive limits", "Where the limits in place are, in requests a second of the whole gateway. Floors and ceilings are in the rules; the page shows them.",
+		"reqps", query{`gatewarden_actions_limit_requests_per_second{SCOPE}`, "{{policy}}: {{service}} {{route}} ({{instance}})"}).
+		steps().linked(api("Actions", "/api/v1/actions")).whenEmpty("No limit is in place"))
+	g.add(8, 8, graph("Not seen in the traffic", "Changes that are in place and that the traffic does not show: some node of Kong's may not have taken them up. Should be 0.",
+		"none", query{`sum by (instance, kind) (gatewarden_actions_in_place{SCOPE, status="unverified"})`, "{{kind}} ({{instance}})"}).
+		steps().linked(api("Actions", "/api/v1/actions")).whenEmpty("All shows"))
+	g.add(8, 8, graph("Held back", "Actions that were held back, by what held them. Those by a peer wait for it to answer.",
+		"cps", query{`sum by (instance, gate) (rate(gatewarden_actions_held_total{SCOPE}[$__rate_interval]))`, "{{gate}} ({{instance}})"}).
+		linked(api("Actions", "/api/v1/actions")).whenEmpty("Nothing was held back"))
 	g.add(8, 8, graph("Lease left", "Until the first lease of an action runs out, by policy. Leases are renewed while the danger can be seen; one that runs out is taken back.",
 		"s", query{`min by (instance, policy) (gatewarden_actions_lease_remaining_seconds{SCOPE})`, "{{policy}} ({{instance}})"}).
 		linked(api("Actions", "/api/v1/actions")).whenEmpty("Nothing is in place"))

@@ -8,6 +8,8 @@ func kongService() Dashboard {
 	kongRequests(g)
 	g.row("Latency")
 	kongLatency(g)
+	g.row("What the guard relies on")
+	relied(g)
 	g.row("The gateway")
 	kongNodes(g)
 	return dashboard("gatewarden-kong", "Kong service", "What the gateway does for a service: the guard's figures beside Kong's own.", g,
@@ -27,6 +29,25 @@ func kongRequests(g *grid) {
 	g.add(12, 9, graph("Failures", "Share of requests that failed, as the guard counted and as Kong says. The guard leaves out what its own plugins answered.", "percentunit",
 		query{`sum by (instance, service) (rate(gatewarden_app_requests_total{SERVICE, class=~"5xx|other"}[$__rate_interval])) / (sum by (instance, service) (rate(gatewarden_app_requests_total{SERVICE, class!="shed"}[$__rate_interval])) > 0)`, "guard: {{service}} ({{instance}})"},
 		query{`sum by (instance, service) (rate(kong_http_requests_total{job=~"$kong", service=~"$service", code=~"5.."}[$__rate_interval])) / (sum by (instance, service) (rate(kong_http_requests_total{job=~"$kong", service=~"$service"}[$__rate_interval])) > 0)`, "Kong: {{service}} ({{instance}})"}).whenEmpty("Nothing failed"))
+}
+
+// relied are the guard's own figures of the gateway, whatever Prometheus scrapes of Kong.
+func relied(g *grid) {
+	g.add(8, 8, graph("Completeness, as the guard judges", "Share of the requests that Kong counted which the log brought, by the guard's own look at Kong's counters. Below the limit (95 % unless set) a service is not judged.", "percentunit",
+		query{`gatewarden_app_completeness_ratio{SERVICE}`, "{{service}} ({{instance}})"}).lines(Thresholds{Mode: "absolute", Steps: []Step{{Color: "red"}, from(0.95, "green")}}).
+		linked(api("Completeness", "/api/v1/status")).whenEmpty("Nothing checks the log"))
+	g.add(8, 8, graph("Drift", "Differences between Kong's nodes, and what actions rely on and is gone, that have lasted and are not ignored. Should be 0.", "none",
+		query{`gatewarden_app_drift_findings{SCOPE}`, "{{kind}} ({{instance}})"}).steps().linked(api("What differs", "/api/v1/status")).whenEmpty("No node was asked"))
+	g.add(8, 8, graph("Adaptive limits", "Where the limits in place for a service are, in requests a second of the whole gateway, beside what the guard counted of it.", "reqps",
+		query{`gatewarden_actions_limit_requests_per_second{SERVICE}`, "limit: {{service}} {{route}} ({{instance}})"},
+		query{`sum by (instance, service) (rate(gatewarden_app_requests_total{SERVICE, class!="shed"}[$__rate_interval])) and on (instance, service) gatewarden_actions_limit_requests_per_second{SERVICE}`, "let through: {{service}} ({{instance}})"}).
+		linked(api("Actions", "/api/v1/actions")).whenEmpty("No limit is in place"))
+	g.add(12, 8, graph("Nodes, as the guard sees them", "Kong's nodes by how they are: asked every few seconds by the guard itself.", "none",
+		query{`sum by (instance, state) (gatewarden_app_kong_nodes{SCOPE})`, "{{state}} ({{instance}})"}).steps().stacked().
+		linked(api("Nodes", "/api/v1/status")).whenEmpty("No node was asked"))
+	g.add(12, 8, graph("Targets, as the guard sees them", "Targets of upstreams by the worst that a node says of them.", "none",
+		query{`sum by (instance, state) (gatewarden_app_kong_targets{SCOPE})`, "{{state}} ({{instance}})"}).steps().stacked().
+		linked(api("Nodes", "/api/v1/status")).whenEmpty("No target is known"))
 }
 
 func kongLatency(g *grid) {

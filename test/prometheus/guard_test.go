@@ -35,10 +35,12 @@ state: {dir: data}
 rules: [rules/]
 sources:
   - httplog: {path: /ingest/kong}
-kong: {admin_url: "%s"}
-jenkins: {url: "%s", user: gatewarden, token_file: jenkins-token}
+  - kongmetrics: {targets: ["%[1]s/metrics"], interval: 1s}
+  - otlp: {http: "127.0.0.1:0"}
+kong: {admin_url: "%[1]s"}
+jenkins: {url: "%[2]s", user: gatewarden, token_file: jenkins-token}
 log: {level: info, format: json}
-tracing: {endpoint: "%s", batches: 100%%}
+tracing: {endpoint: "%[3]s", batches: 100%%}
 `
 
 // An outage of orders makes the guard use each way that it has to the outside, so that
