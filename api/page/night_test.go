@@ -2,6 +2,7 @@ package page_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,13 +64,14 @@ func (p even) History(name string, window time.Duration, points int) (api.Histor
 	to, step := time.Now().Truncate(time.Second), max(window/time.Duration(points), time.Second).Truncate(time.Second)
 	h := api.History{Name: name, From: to.Add(-window), To: to, Step: gatewarden.Duration(step)}
 	n := p.of(name)
-	for at := h.From; at.Before(to); at = at.Add(step) {
+	for at := h.From; !at.Add(step).After(to); at = at.Add(step) {
 		c := gatewarden.Count{Good: 200, Coverage: 1}
 		if n.Bad > 0 && to.Sub(at) < 6*time.Minute {
 			c = gatewarden.Count{Good: 120, Bad: 80, Coverage: 1}
 		}
 		h.Points = append(h.Points, c)
 	}
+	h.To = h.From.Add(time.Duration(len(h.Points)) * step)
 	return h, nil
 }
 
@@ -95,22 +97,28 @@ func night(now time.Time) *guard {
 func (g *guard) tell(now time.Time) {
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	orders := g.slos[0].Verdict
-	g.happen(gatewarden.Event{At: ago(9 * time.Minute), Type: gatewarden.EventSource, Name: "jaeger", State: "blind", Reason: "it has delivered nothing for 1m (the limit is 1m)"})
-	g.happen(gatewarden.Event{At: ago(8 * time.Minute), Type: gatewarden.EventDrift, Name: gatewarden.DriftName, State: "breach", Severity: "ticket", Reason: g.status.Drift.Reason, Drift: g.status.Drift})
-	g.happen(gatewarden.Event{At: ago(7 * time.Minute), Type: gatewarden.EventAlert, Name: "HostDown", State: gatewarden.AlertFiring, Reason: "a host of the database does not answer", Alert: &gatewarden.Alert{
+	var events []gatewarden.Event
+	happened := func(e gatewarden.Event) { events = append(events, e) }
+	happened(gatewarden.Event{At: ago(9 * time.Minute), Type: gatewarden.EventSource, Name: "jaeger", State: "blind", Reason: "it has delivered nothing for 1m (the limit is 1m)"})
+	happened(gatewarden.Event{At: ago(8 * time.Minute), Type: gatewarden.EventDrift, Name: gatewarden.DriftName, State: "breach", Severity: "ticket", Reason: g.status.Drift.Reason, Drift: g.status.Drift})
+	happened(gatewarden.Event{At: ago(7 * time.Minute), Type: gatewarden.EventAlert, Name: "HostDown", State: gatewarden.AlertFiring, Reason: "a host of the database does not answer", Alert: &gatewarden.Alert{
 		Fingerprint: "5f3a9c21d0e4b788", Labels: map[string]string{"alertname": "HostDown", "host": "db-2"}, Summary: "a host of the database does not answer", Firing: true, StartsAt: ago(7 * time.Minute),
 	}})
-	g.happen(gatewarden.Event{At: ago(6 * time.Minute), Type: gatewarden.EventSLO, Name: "orders-availability", State: "breach", Severity: "outage", Reason: "40.1 % of 985 requests failed in the last 5s; the outage line is at 10 %", SLO: orders.SLO})
-	g.happen(gatewarden.Event{At: ago(5 * time.Minute), Type: gatewarden.EventSuspect, Name: "orders-availability", State: "payments", Severity: "outage", Reason: "the trouble is in payments: 41 % of its spans fail, 0.2 % before"})
+	happened(gatewarden.Event{At: ago(6 * time.Minute), Type: gatewarden.EventSLO, Name: "orders-availability", State: "breach", Severity: "outage", Reason: "40.1 % of 985 requests failed in the last 5s; the outage line is at 10 %", SLO: orders.SLO})
+	happened(gatewarden.Event{At: ago(5 * time.Minute), Type: gatewarden.EventSuspect, Name: "orders-availability", State: "payments", Severity: "outage", Reason: "the trouble is in payments: 41 % of its spans fail, 0.2 % before"})
 	limited := g.actions[0]
 	for i, value := range []int{180, 120, 84, 96, 101} {
 		a := limited
 		a.Limit = &gatewarden.Limit{Value: value, Since: ago(time.Duration(300-60*i) * time.Second)}
-		g.happen(gatewarden.Event{At: a.Limit.Since, Type: gatewarden.EventAction, Name: a.ID, State: "applied", Reason: fmt.Sprintf("the limit goes to %d requests/s", value), Action: &a})
+		happened(gatewarden.Event{At: a.Limit.Since, Type: gatewarden.EventAction, Name: a.ID, State: "applied", Reason: fmt.Sprintf("the limit goes to %d requests/s", value), Action: &a})
 	}
 	hidden := g.actions[1]
-	g.happen(gatewarden.Event{At: ago(4 * time.Minute), Type: gatewarden.EventAction, Name: hidden.ID, State: "unverified", Reason: "of 212 requests to recommendations in 16s the plugin answered none", Action: &hidden})
-	g.happen(gatewarden.Event{At: ago(3 * time.Minute), Type: gatewarden.EventSource, Name: "log:inventory", State: "incomplete", Reason: g.status.Completeness.Services[0].Why})
+	happened(gatewarden.Event{At: ago(4 * time.Minute), Type: gatewarden.EventAction, Name: hidden.ID, State: "unverified", Reason: "of 212 requests to recommendations in 16s the plugin answered none", Action: &hidden})
+	happened(gatewarden.Event{At: ago(3 * time.Minute), Type: gatewarden.EventSource, Name: "log:inventory", State: "incomplete", Reason: g.status.Completeness.Services[0].Why})
+	slices.SortStableFunc(events, func(a, b gatewarden.Event) int { return a.At.Compare(b.At) })
+	for _, e := range events {
+		g.happen(e)
+	}
 }
 
 func nightStatus(now time.Time) api.Status {
@@ -152,6 +160,8 @@ func nightSLOs(now time.Time) []api.SLO {
 	orders.Verdict.State, orders.Verdict.Severity = gatewarden.Breach, gatewarden.SeverityOutage
 	orders.Verdict.Reason = "39.8 % of 1,004 requests failed in the last 5s; the outage line is at 10 %; the trouble is in payments: 41 % of its spans fail, 0.2 % before"
 	orders.Verdict.SLO.Count, orders.Verdict.SLO.Budget, orders.Verdict.SLO.SLI = gatewarden.Count{Good: 8_101_220, Bad: 5_104, Coverage: 0.97}, 0.37, 0.99937
+	pair := &orders.Verdict.SLO.Alerts[0]
+	pair.LongBurn, pair.ShortBurn = 41.3, 398
 	orders.Verdict.SLO.Alerts = append(orders.Verdict.SLO.Alerts, gatewarden.AlertEvidence{
 		Severity: gatewarden.SeverityOutage, Firing: true, Since: &since, Short: gatewarden.Duration(5 * time.Second), ShortCount: gatewarden.Count{Good: 604, Bad: 400}, Ratio: 0.1, LogEvidence: -3,
 	})
@@ -195,17 +205,19 @@ func nightActions(now time.Time) []gatewarden.Action {
 
 func nightCanaries(now time.Time) []api.Canary {
 	canary := func(name, why string, absolute bool) api.Canary {
+		rate := 0.0
 		v := &gatewarden.CanaryVerdict{
 			At: now, Start: now.Add(-4 * time.Minute), Absolute: absolute, Needed: 2, PassNeeded: 1.3, Evidence: 0.4,
 			Canary: gatewarden.TrackCounts{Requests: 812, Failures: 6, Episodes: 6, Ratio: 0.0074, P50: gatewarden.Duration(24 * time.Millisecond), P99: gatewarden.Duration(90 * time.Millisecond)},
 			Checks: []gatewarden.CheckEvidence{{Name: "errors", Weight: 1, Evidence: 0.4, Blocks: 40, Block: gatewarden.Duration(time.Second)}},
 		}
 		if !absolute {
+			rate = 68
 			v.Baseline = gatewarden.TrackCounts{Requests: 16_300, Failures: 31, Episodes: 30, Ratio: 0.0019, P50: gatewarden.Duration(23 * time.Millisecond), P99: gatewarden.Duration(80 * time.Millisecond)}
 		}
 		k := api.Canary{
-			Name: name, Series: gatewarden.Series{Service: name}, Baseline: api.Track{Selector: "target_tag: version:v1"},
-			Canary:     api.Track{Selector: "target_tag: version:v2", Rate: 3.4, Downstream: []api.Downstream{{Service: name, Calls: 812, Failed: 6}, {Service: "payments", Calls: 800, Failed: 5}}},
+			Name: name, Series: gatewarden.Series{Service: name}, Baseline: api.Track{Selector: "target_tag: version:v1", Requests: v.Baseline.Requests, Failures: v.Baseline.Failures, Rate: rate},
+			Canary:     api.Track{Selector: "target_tag: version:v2", Requests: 812, Failures: 6, Rate: 3.4, Downstream: []api.Downstream{{Service: name, Calls: 812, Failed: 6}, {Service: "payments", Calls: 800, Failed: 5}}},
 			FalseAlarm: 0.01, OnInconclusive: gatewarden.Hold,
 			Run: &gatewarden.Run{ID: name + "-20261122-030001-wv", Canary: name, State: gatewarden.RunRunning, Version: 7, Reason: why, By: "jenkins", StartedAt: now.Add(-4 * time.Minute), Deadline: now.Add(26 * time.Minute), Verdict: v},
 		}
@@ -228,10 +240,10 @@ func TestWhatIsUnusualIsShownWhereOneLooks(t *testing.T) {
 	says := func(hash, where, text string) {
 		t.Helper()
 		b.eval(fmt.Sprintf("if (location.hash !== %q) location.hash = %q", hash, hash), nil)
-		b.await(fmt.Sprintf("%s says in %s: %s", hash, where, text), fmt.Sprintf(`[...document.querySelectorAll(%q)].some(e => e.innerText.replace(/\s+/g, " ").includes(%q))`, where, text))
+		b.await(fmt.Sprintf("%s says in %s: %s", hash, where, text), fmt.Sprintf(`[...document.querySelectorAll(%q)].some(e => !e.closest(".unseen") && e.innerText.replace(/\s+/g, " ").includes(%q))`, where, text))
 	}
-	says("#/", ".now .card.bad", "The trouble is in payments: 41 % of its spans fail, 0.2 % before. SLOs of it: payments-availability ✓healthy.")
-	says("#/", ".now .card", "Its run has no answer as long as too much of the log is missing: of 12000 requests to inventory")
+	says("#/", ".now .card.bad", "The trouble is in payments: 41 % of its spans fail, 0.2 % before. SLOs of it: payments-availability ✓healthy")
+	says("#/", ".now .card", "No answer until it is whole for inventory.")
 	says("#/", ".now .card", "the nodes are of different versions: 3.8.0 (kong-2:8001), 3.9.1 (kong-1:8001); and 1 more, since 8 min")
 	says("#/", ".now .card", "Nothing can be said of stock-lookup.")
 	says("#/", ".now .card", "Nothing can be said of checkout-total.")
@@ -247,8 +259,8 @@ func TestWhatIsUnusualIsShownWhereOneLooks(t *testing.T) {
 	says("#/actions", ".steps li", "floor 20 ceiling 200")
 	says("#/actions", ".ladder h2", "tell-team for drift")
 	says("#/actions/protect-orders-5f3a9c21d0-1", ".chart", "101 requests a second now; between 84 and 180 so far, 4 changes")
-	says("#/canaries", ".run-card", "judged by itself The baseline has no traffic")
-	says("#/canaries/inventory", ".held", "waiting for the log: of 12000 requests")
+	says("#/canaries", ".run-card", "Judged by itself. The baseline has no traffic")
+	says("#/canaries/inventory", ".held", "It waits for the log: of 12000 requests")
 	says("#/canaries/inventory", ".track", "payments failed 0.625 % of 800 calls")
 	says("#/sources", "main", "kongmetrics ✓seeing")
 	says("#/sources", ".problem", "jaeger is silent.")

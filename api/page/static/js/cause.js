@@ -30,7 +30,7 @@ export function suspect(c, slo) {
     { class: "suspect" },
     h("strong", {}, own ? "The trouble is in the service itself" : `The trouble is in ${service}`),
     shares ? `: ${shares}.` : ".",
-    others.length ? [" ", own ? "Other SLOs of it: " : "SLOs of it: ", listed(others.slice(0, 4).map((s) => [sloLink(s.name), " ", badge(s.verdict.state, s.verdict.severity)])), "."] : null,
+    others.length ? [" ", own ? "Other SLOs of it: " : "SLOs of it: ", listed(others.slice(0, 4).map((s) => [sloLink(s.name), " ", badge(s.verdict.state, s.verdict.severity)]))] : null,
   );
 }
 

@@ -108,7 +108,7 @@ function tracks(c, v, k) {
         selector && ["requests with", selector],
         seen ? ["requests", h("b", {}, count(seen.requests))] : null,
         seen ? ["failed", h("b", {}, `${percent(seen.requests ? seen.ratio : null)}`), ` (${count(seen.failures)}${seen.episodes !== seen.failures ? `, ${count(seen.episodes)} without a client's repeats` : ""})`] : null,
-        seen ? ["latency", "p50 ", h("b", {}, millis(seen.p50)), ", p99 ", h("b", {}, millis(seen.p99))] : null,
+        seen?.requests ? ["latency", "p50 ", h("b", {}, millis(seen.p50)), ", p99 ", h("b", {}, millis(seen.p99))] : null,
         known ? ["now", `${decimal(known.rate, 1)} requests/s`] : null,
         seen?.newest || known?.newest ? ["newest", time(seen?.newest || known.newest, c.now)] : null,
         known?.targets?.length ? ["targets", known.targets.join(", ")] : null,
@@ -122,8 +122,8 @@ function tracks(c, v, k) {
 function held(run) {
   const { why } = waiting(run);
   return [
-    why ? h("p", { class: "held warn" }, badge("waiting"), ` for the log: ${why}. What the evidence says is looked at again when the log is whole.`) : null,
-    run.verdict?.absolute ? h("p", { class: "held note" }, badge("judged by itself"), " The baseline has no traffic, so the canary is held to limits of its own and compared with nothing.") : null,
+    why ? h("p", { class: "held warn" }, h("strong", {}, "It waits for the log"), `: ${why}. What the evidence says is looked at again when the log is whole.`) : null,
+    run.verdict?.absolute ? h("p", { class: "held note" }, h("strong", {}, "Judged by itself."), " The baseline has no traffic, so the canary is held to limits of its own and compared with nothing.") : null,
   ];
 }
 

@@ -22,7 +22,6 @@ function now(c, slos) {
   const broken = slos.filter((s) => s.verdict.state === "breach");
   const unjudged = slos.filter((s) => s.verdict.state === "inconclusive");
   const actions = c.live.actions.all();
-  const silent = (c.live.status?.sources || []).filter((s) => s.silent);
   return h(
     "section",
     { class: "now", "aria-labelledby": "now" },
@@ -31,14 +30,11 @@ function now(c, slos) {
     group("broken", "What is broken", [
       broken.map((s) => card("bad", "slo-" + s.name, [badge("breach", s.verdict.severity), " ", sloLink(s.name)], [explained(s.verdict.reason).what, suspect(c, s)])),
       c.live.canaries.all().filter((k) => k.run?.state === "fail" && recently(k.run.ended_at, c.now)).map((k) => card("bad", "canary-" + k.name, [badge("fail"), " ", canaryLink(k.name)], k.run.reason)),
-      c.live.canaries.all().map((k) => [k, k.run && waiting(k.run).why]).filter(([, why]) => why).map(([k, why]) => card("warn", "waits-" + k.name, [badge("running"), " ", canaryLink(k.name)], `Its run has no answer as long as too much of the log is missing: ${why}.`)),
       drift(c.live.status),
-      silent.map((s) => card("warn", "source-" + s.name, [badge("silent"), " ", sourcesLink(s.name)], [s.last_record ? `Nothing has come from it since ${ago(s.last_record, c.now)}. ` : "Nothing has come from it yet. ", consequence(c, s.name)])),
-      lacking(c.live.status).map((s) => card("warn", "lacks-" + s.service, [badge("incomplete"), " ", sourcesLink(`the log of ${s.service}`)], `Not judged by it: ${s.why || "too much of it is missing"}.`)),
-      problems(c.live.status),
     ]),
     group("", "What waits for you", inOrder(actions.filter((a) => a.status === "waiting")).map((a) => card("warn", a.id, [badge("waiting"), " ", actionLink(a.id)], [step(a.spec), h("br"), a.trigger.reason], [h("button", { type: "button", class: "primary", onclick: () => approve(a) }, "Approve"), h("button", { type: "button", onclick: () => reject(a) }, "Turn down")]))),
     group("done", "What has been done and is in place", actions.filter(inPlace).map((a) => card(a.status === "unverified" ? "warn" : "note", a.id, [badge(a.status), " ", actionLink(a.id)], [a.change || step(a.spec), notSeen(a), limitNow(a, c.now), h("div", { class: "faint" }, leaseLeft(a, c.now))], takable(a) ? [h("button", { type: "button", onclick: () => revert(a) }, "Take back")] : null))),
+    group("limits", "What it cannot see, or not do", [...silences(c), ...incomplete(c), problems(c.live.status)]),
   );
 }
 
@@ -62,11 +58,28 @@ const recently = (iso, now) => iso && seconds(now) - seconds(iso) < 3600;
 /** group keeps its place when it is empty, so that what comes moves nothing. */
 const group = (room, title, cards) => {
   const all = cards.flat().filter(Boolean);
-  return h("div", { class: room ? "group room" : "group", key: title }, h("h3", {}, title), h("div", { class: "group-body" }, all.length ? all : h("p", { class: "none" }, "Nothing.")));
+  return h("div", { class: `group ${room}`, key: title }, h("h3", {}, title), h("div", { class: "group-body" }, all.length ? all : h("p", { class: "none" }, "Nothing.")));
 };
 
 const card = (kind, key, head, text, buttons) =>
   h("article", { class: `card ${kind}`, key }, h("h4", {}, head), h("div", {}, text), buttons ? h("p", { class: "buttons" }, buttons) : null);
+
+const silences = (c) =>
+  (c.live.status?.sources || [])
+    .filter((s) => s.silent)
+    .map((s) => card("warn", "source-" + s.name, [badge("silent"), " ", sourcesLink(s.name)], [s.last_record ? `Nothing has come from it for ${duration(seconds(c.now) - seconds(s.last_record))}. ` : "Nothing has come from it yet. ", consequence(c, s.name)]));
+
+/** incomplete says of whose log too much is missing, and which runs wait for it. */
+function incomplete(c) {
+  const waits = c.live.canaries.all().filter((k) => k.run && waiting(k.run).why);
+  const lacks = lacking(c.live.status);
+  const runs = (list) => (list.length ? [" No answer until it is whole for ", list.map((k, i) => [i ? ", " : "", canaryLink(k.name)]), "."] : null);
+  const other = waits.filter((k) => !lacks.some((s) => s.service === k.series.service));
+  return [
+    ...lacks.map((s) => card("warn", "lacks-" + s.service, [badge("incomplete"), " ", sourcesLink(`the log of ${s.service}`)], [`Not judged: ${s.why || "too much of it is missing"}.`, runs(waits.filter((k) => k.series.service === s.service))])),
+    ...other.map((k) => card("warn", "waits-" + k.name, [badge("waiting"), " ", canaryLink(k.name)], `No answer until the log is whole: ${waiting(k.run).why}.`)),
+  ];
+}
 
 /** drift is news when nodes of Kong's differ, or what actions rely on is gone. */
 function drift(status) {

@@ -48,13 +48,14 @@ function way(kind) {
   switch (kind) {
     case "prometheus":
       return ["Does it answer, with data?", doctor("asks it each query")];
+    case "jaeger":
+      return ["Does Jaeger answer, with new traces?", doctor("asks it")];
     case "elasticsearch":
       return ["Do documents come there?", doctor("asks what its index has")];
     case "kongmetrics":
       return ["Do Kong's nodes answer at ", h("code", {}, "/metrics"), "?", doctor("asks them")];
     case "otlp":
     case "zipkin":
-    case "jaeger":
       return ["Do Kong's opentelemetry plugin and the services send their spans?", doctor("looks for what they need")];
     default:
       return ["Does Kong send its log? Look at its logging plugin and at Kong's error log.", doctor("asks Kong whether the plugin is there")];
