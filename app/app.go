@@ -28,6 +28,7 @@ import (
 	"github.com/gatewarden/gatewarden/gates"
 	"github.com/gatewarden/gatewarden/internal/version"
 	"github.com/gatewarden/gatewarden/journal"
+	"github.com/gatewarden/gatewarden/journal/export"
 	"github.com/gatewarden/gatewarden/rules"
 	"github.com/gatewarden/gatewarden/state"
 	"github.com/gatewarden/gatewarden/store"
@@ -74,6 +75,7 @@ type App struct {
 	ingest    *http.ServeMux
 	headers   *collector.Headers // that records are to carry
 	sources   []collector.Source
+	exporters []*export.Exporter      // of the journal, to those that audit names
 	listeners map[string]net.Listener // by their names in the configuration
 	closers   []closer
 	started   time.Time
@@ -104,7 +106,7 @@ func New(ctx context.Context, opts Options) (*App, error) {
 	a.stopper = newStopper(set.config.PauseFile, a.now, opts.Logger.With("component", "pause"))
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(context.Context, settings) error{
-		a.openListeners, a.openTracing, a.openState, a.openStore, a.openEngine, a.openSources,
+		a.openListeners, a.openTracing, a.openState, a.openAudit, a.openStore, a.openEngine, a.openSources,
 	} {
 		if err := build(ctx, set); err != nil {
 			return nil, errors.Join(err, a.close())
@@ -346,6 +348,9 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	for _, s := range a.sources {
 		addActor(ctx, &g, s.Run)
+	}
+	for _, e := range a.exporters {
+		addActor(ctx, &g, e.Run)
 	}
 	addActor(ctx, &g, a.keeper.Run)
 	addActor(ctx, &g, a.reloader.Run)

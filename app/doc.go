@@ -9,7 +9,7 @@
 //	ticker, twice a second ──▶ loop.Tick ──▶ evaluator: one analyzer an SLO
 //	                            │              │ events
 //	                            │ verdicts     ▼
-//	                            │           journal ──▶ state
+//	                            │           journal ──▶ state, exporters ──▶ file, Elasticsearch, Grafana
 //	                            ▼              ▲ outcomes
 //	                         engine ──────────┘
 //	                            │ Prepare, Apply, Revert

@@ -146,7 +146,7 @@ func isConfig(path string) bool {
 		switch {
 		case hasKey(top, "slos", "actions", "canaries", "guardrails", "drift"):
 			return false
-		case hasKey(top, "listen", "state", "rules", "sources", "kong", "jenkins", "log", "web", "tracing", "blind_after", "pause_file"):
+		case hasKey(top, "listen", "state", "rules", "sources", "kong", "jenkins", "log", "web", "tracing", "audit", "blind_after", "pause_file"):
 			return true
 		}
 	}

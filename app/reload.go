@@ -240,6 +240,7 @@ func needRestart(before, after *rules.Config) []string {
 		{"log", before.Log, after.Log},
 		{"web", before.Web, after.Web},
 		{"tracing", before.Tracing, after.Tracing},
+		{"audit", before.Audit, after.Audit},
 		{"pause_file", before.PauseFile, after.PauseFile},
 		{"blind_after", before.BlindAfter, after.BlindAfter},
 		{"sources", sourceText(before), sourceText(after)},

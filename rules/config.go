@@ -19,6 +19,7 @@ type Config struct {
 	Log     Log      `yaml:"log"`
 	Web     Web      `yaml:"web"`
 	Tracing Tracing  `yaml:"tracing"`
+	Audit   []Audit  `yaml:"audit"` // who is told what the journal says
 	// PauseFile pauses the guard for as long as a file of that name is there; "" for none.
 	PauseFile string `yaml:"pause_file"`
 	// BlindAfter is how long all sources may be silent before silence can no longer be

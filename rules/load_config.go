@@ -43,6 +43,7 @@ func loadConfig(d *document) (*Config, Problems) {
 	checkBlindAfter(d, c)
 	checkTracing(d, &c.Tracing)
 	checkWeb(d, &c.Web)
+	checkAudit(d, c.Audit)
 	d.choice(d.find(&c.Log.Level), "level", c.Log.Level, "debug", "info", "warn", "error")
 	d.choice(d.find(&c.Log.Format), "format", c.Log.Format, "text", "json")
 	if len(c.Rules) == 0 {
@@ -62,6 +63,9 @@ func (c *Config) absolve() {
 	}
 	if c.State.NATS != nil {
 		c.State.NATS.CredentialsFile = siblingPath(c.File, c.State.NATS.CredentialsFile)
+	}
+	for i := range c.Audit {
+		c.Audit[i].absolve(c.File)
 	}
 	c.Rules = slices.Clone(c.Rules)
 	for i := range c.Rules {
