@@ -133,11 +133,7 @@ func (b *rankBlock) ranks(shifts []int, into []stats.Ranks) {
 			continue
 		}
 		first, below := b.cumulate(base)
-		canary.know()
-		b.used = b.used[:0]
-		for _, bin := range canary.used {
-			b.used = append(b.used, usedBin{int(bin) - first, float64(canary.Counts[int(bin)-canary.First])})
-		}
+		b.list(canary, first)
 		for k, shift := range shifts {
 			var w float64
 			for _, u := range b.used {
@@ -149,8 +145,24 @@ func (b *rankBlock) ranks(shifts []int, into []stats.Ranks) {
 	}
 }
 
-// cumulate returns h's first bin that is not empty, and c with c[i] = number of values
-// below the i-th bin from that one on, up to the last one.
+// list puts h's bins that are not empty into used, counted from the given one.
+func (b *rankBlock) list(h *histogram, from int) {
+	b.used = b.used[:0]
+	if h.know(); h.crowded {
+		for i, n := range h.Counts[h.lo-h.First : h.hi-h.First+1] {
+			if n > 0 {
+				b.used = append(b.used, usedBin{h.lo + i - from, float64(n)})
+			}
+		}
+		return
+	}
+	for _, bin := range h.used {
+		b.used = append(b.used, usedBin{int(bin) - from, float64(h.Counts[int(bin)-h.First])})
+	}
+}
+
+// cumulate returns the first of the bins that hold all of h, and c with c[i] = number of
+// values below the i-th bin from that one on, up to the last one.
 func (b *rankBlock) cumulate(h *histogram) (first int, below []float64) {
 	if cap(b.scratch) < bins+1 {
 		b.scratch = make([]float64, bins+1)

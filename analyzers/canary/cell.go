@@ -54,15 +54,21 @@ func binLatency(bin int) time.Duration {
 func shiftAtLeast(ratio float64) int { return int(math.Ceil(math.Log(ratio)/binWidth - 1e-6)) }
 func shiftAtMost(ratio float64) int  { return int(math.Floor(math.Log(ratio)/binWidth + 1e-6)) }
 
-// histogram counts latencies by bin, over the span of bins in use. It knows which bins are
-// not empty: a second of a quiet service, or of a small canary, has few.
+// histogram counts latencies by bin, over the span of bins in use. While few bins are not
+// empty it knows which: a second of a quiet service, or of a small canary, has few. When
+// they are many it knows only between which bins they lie.
 type histogram struct {
 	First  int      `json:"first"`
 	Counts []uint64 `json:"counts,omitempty"`
 	Total  uint64   `json:"total"`
 
-	used []uint16 // the bins that are not empty, in no order; nil with a Total: not known since a restart
+	used    []uint16 // the bins that are not empty, in no order, unless it is crowded
+	crowded bool     // then none but those from lo to hi are not empty
+	lo, hi  int
 }
+
+// maxUsed is how many bins may be not empty before a histogram is crowded.
+const maxUsed = 64
 
 func (h *histogram) add(bin int, n uint64) {
 	h.know()
@@ -76,21 +82,31 @@ func (h *histogram) add(bin int, n uint64) {
 func (h *histogram) count(bin int, n uint64) {
 	at := &h.Counts[bin-h.First]
 	if *at == 0 {
-		h.used = append(h.used, uint16(bin))
+		h.use(bin)
 	}
 	*at += n
 	h.Total += n
 }
 
-// know finds the bins that are not empty when a restart has forgotten them.
-func (h *histogram) know() {
-	if h.Total == 0 || len(h.used) > 0 {
-		return
+// use takes note of a bin that is no longer empty.
+func (h *histogram) use(bin int) {
+	switch {
+	case h.crowded:
+		h.lo, h.hi = min(h.lo, bin), max(h.hi, bin)
+	case len(h.used) < maxUsed:
+		h.used = append(h.used, uint16(bin))
+	default:
+		lo, hi := h.ends()
+		h.crowd(min(lo, bin), max(hi, bin))
 	}
-	for i, n := range h.Counts {
-		if n > 0 {
-			h.used = append(h.used, uint16(h.First+i))
-		}
+}
+
+func (h *histogram) crowd(lo, hi int) { h.crowded, h.lo, h.hi, h.used = true, lo, hi, h.used[:0] }
+
+// know says where values may lie when a restart has forgotten it.
+func (h *histogram) know() {
+	if h.Total > 0 && !h.crowded && len(h.used) == 0 {
+		h.crowd(h.First, h.First+len(h.Counts)-1)
 	}
 }
 
@@ -101,15 +117,33 @@ func (h *histogram) merge(o *histogram) {
 	h.know()
 	lo, hi := o.ends()
 	h.span(lo, hi)
-	for _, bin := range o.used {
-		h.count(int(bin), o.Counts[int(bin)-o.First])
+	if !o.crowded {
+		for _, bin := range o.used {
+			h.count(int(bin), o.Counts[int(bin)-o.First])
+		}
+		return
 	}
+	if from := o.Counts[lo-o.First : hi-o.First+1]; h.Total > 0 {
+		first, last := h.ends()
+		h.crowd(min(first, lo), max(last, hi))
+		into := h.Counts[lo-h.First:][:len(from)]
+		for i, n := range from {
+			into[i] += n
+		}
+	} else {
+		h.crowd(lo, hi)
+		copy(h.Counts[lo-h.First:], from)
+	}
+	h.Total += o.Total
 }
 
-// ends returns the first and the last bin that are not empty, of a histogram that is not
-// empty.
+// ends returns a range of bins that holds all that are not empty, of a histogram that is
+// not empty.
 func (h *histogram) ends() (lo, hi int) {
 	h.know()
+	if h.crowded {
+		return h.lo, h.hi
+	}
 	first, last := h.used[0], h.used[0]
 	for _, bin := range h.used {
 		first, last = min(first, bin), max(last, bin)
@@ -141,17 +175,23 @@ func (h *histogram) clear() {
 	if h.Total == 0 {
 		return
 	}
-	h.know()
+	if h.know(); h.crowded {
+		clear(h.Counts[h.lo-h.First : h.hi-h.First+1])
+	}
 	for _, bin := range h.used {
 		h.Counts[int(bin)-h.First] = 0
 	}
-	h.Total, h.used = 0, h.used[:0]
+	h.Total, h.used, h.crowded = 0, h.used[:0], false
 }
 
 // from returns how many values are in the given bin or above.
 func (h *histogram) from(bin int) uint64 {
-	h.know()
 	var sum uint64
+	if h.know(); h.crowded && bin <= h.hi {
+		for _, n := range h.Counts[max(bin, h.lo)-h.First : h.hi-h.First+1] {
+			sum += n
+		}
+	}
 	for _, at := range h.used {
 		if int(at) >= bin {
 			sum += h.Counts[int(at)-h.First]

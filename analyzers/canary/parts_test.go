@@ -46,8 +46,8 @@ func TestRanksCountPairs(t *testing.T) {
 		shifts := []int{0, 0, 10, 10, 73, 2000}
 		want := make([]stats.Ranks, len(shifts))
 		for stratum := range 2 {
-			base := rapid.SliceOfN(rapid.IntRange(0, 120), 0, 30).Draw(t, "baseline")
-			canary := rapid.SliceOfN(rapid.IntRange(0, 150), 0, 30).Draw(t, "canary")
+			base := rapid.SliceOfN(rapid.IntRange(0, 120), 0, 2*maxUsed).Draw(t, "baseline")
+			canary := rapid.SliceOfN(rapid.IntRange(0, 150), 0, 2*maxUsed).Draw(t, "canary")
 			for _, x := range base {
 				b.stratum(stratum)[Baseline].add(x, 1)
 			}
@@ -80,7 +80,7 @@ func TestRanksCountPairs(t *testing.T) {
 
 func TestHistogramQuantilesAndTails(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		values := rapid.SliceOfN(rapid.IntRange(0, bins-1), 1, 60).Draw(t, "values")
+		values := rapid.SliceOfN(rapid.IntRange(0, bins-1), 1, 4*maxUsed).Draw(t, "values")
 		var a, h histogram
 		for i, v := range values {
 			if i%2 == 0 {
@@ -88,6 +88,9 @@ func TestHistogramQuantilesAndTails(t *testing.T) {
 			} else {
 				h.add(v, 1)
 			}
+		}
+		if rapid.Bool().Draw(t, "restarted") { // then it has forgotten which bins are not empty
+			a, h = histogram{First: a.First, Counts: a.Counts, Total: a.Total}, histogram{First: h.First, Counts: h.Counts, Total: h.Total}
 		}
 		h.merge(&a)
 		slices.Sort(values)
@@ -106,7 +109,7 @@ func TestHistogramQuantilesAndTails(t *testing.T) {
 			t.Errorf("from(%d) of %v = %d, want %d; valid %v", limit, values, got, want, h.valid())
 		}
 		h.clear()
-		if h.from(0) != 0 || !h.valid() {
+		if h.from(0) != 0 || !h.valid() || slices.Max(h.Counts) != 0 {
 			t.Error("a cleared histogram is not empty")
 		}
 	})
