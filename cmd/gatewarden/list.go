@@ -1,10 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"io"
 	"net/url"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gatewarden/gatewarden/api"
 )
 
 // listing is what a verb shows that lists things, or explains the one it is told: P is
@@ -32,6 +37,7 @@ func (l listing[P, T]) run(connect func() (*client, error), output *outputFormat
 			if asJSON {
 				return printJSON(w, one)
 			}
+			defer tellPause(cmd, c)
 			return l.show(w, one)
 		}
 		var page P
@@ -41,6 +47,19 @@ func (l listing[P, T]) run(connect func() (*client, error), output *outputFormat
 		if asJSON {
 			return printLines(w, l.items(page))
 		}
+		defer tellPause(cmd, c)
 		return l.list(w, l.items(page))
 	}
+}
+
+// tellPause says below an answer for people that the guard is paused: a pause outlives
+// restarts, and who forgot it would wait in vain for something to be done.
+func tellPause(cmd *cobra.Command, c *client) {
+	var status api.Status
+	if err := c.get(cmd.Context(), "/api/v1/status", &status); err != nil || status.Paused == nil {
+		return // what was asked for is answered already
+	}
+	p := status.Paused
+	fmt.Fprintf(cmd.ErrOrStderr(), "\nThe guard is paused since %s by %s (%s): it begins nothing. `gatewarden actions resume` ends that.\n",
+		p.At.Local().Format(time.DateTime), p.By, cmp.Or(p.Reason, "no reason given"))
 }
