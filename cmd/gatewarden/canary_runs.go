@@ -138,6 +138,10 @@ func findRun(ctx context.Context, c *client, name string) (run gatewarden.Run, e
 		if c.send(ctx, http.MethodGet, "/api/v1/canaries/"+url.PathEscape(name)+"/runs/latest", nil, &run) == nil {
 			return run, nil
 		}
+		var canary api.Canary
+		if c.get(ctx, "/api/v1/canaries/"+url.PathEscape(name), &canary) == nil {
+			return run, fmt.Errorf("there was no run of the canary %s yet: `gatewarden gate %s` starts one", name, name)
+		}
 	}
 	return run, err
 }
