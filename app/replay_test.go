@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -145,13 +146,31 @@ func live(t *testing.T, set *rules.Rules, lines func(begin time.Time) []loglines
 	return events
 }
 
-// logOf is a file of Kong's log.
-func logOf(lines []loglines.Line) *bytes.Buffer {
-	w, log := loglines.NewWriter(), &bytes.Buffer{}
-	for _, l := range lines {
-		log.Write(append(w.Append(nil, l), '\n'))
+// logOf is the log of lines, written as it is read: a rollout's is hundreds of megabytes.
+func logOf(lines []loglines.Line) io.Reader {
+	return &writtenLog{lines: lines, w: loglines.NewWriter()}
+}
+
+type writtenLog struct {
+	lines []loglines.Line
+	w     *loglines.Writer
+	line  []byte // what is left of the line at hand
+	all   []byte // the memory it is in
+}
+
+func (l *writtenLog) Read(b []byte) (n int, err error) {
+	for n < len(b) {
+		if len(l.line) == 0 {
+			if len(l.lines) == 0 {
+				return n, io.EOF
+			}
+			l.all = append(l.w.Append(l.all[:0], l.lines[0]), '\n')
+			l.line, l.lines = l.all, l.lines[1:]
+		}
+		part := copy(b[n:], l.line)
+		n, l.line = n+part, l.line[part:]
 	}
-	return log
+	return n, nil
 }
 
 // replayed runs the same lines through Replay.
