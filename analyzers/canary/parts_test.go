@@ -80,7 +80,8 @@ func TestRanksCountPairs(t *testing.T) {
 
 func TestHistogramQuantilesAndTails(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		values := rapid.SliceOfN(rapid.IntRange(0, bins-1), 1, 4*maxUsed).Draw(t, "values")
+		n := rapid.OneOf(rapid.IntRange(1, 60), rapid.IntRange(2*maxUsed, 4*maxUsed)).Draw(t, "n") // crowded as well
+		values := rapid.SliceOfN(rapid.IntRange(0, bins-1), n, n).Draw(t, "values")
 		var a, h histogram
 		for i, v := range values {
 			if i%2 == 0 {
