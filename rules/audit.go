@@ -79,8 +79,9 @@ func checkAudit(d *document, list []Audit) {
 		case a.File != nil:
 			at := d.find(&a.File.Path, a.File)
 			switch path := siblingPath(d.name, a.File.Path); {
-			case path == "":
+			case path == "" && !d.hasProblemIn(d.find(a.File)):
 				d.errorf(at, "add path: audit.jsonl", "path is missing")
+			case path == "":
 			case paths[path]:
 				d.errorf(at, "give each its own file", "another entry writes to %s already", a.File.Path)
 			default:
