@@ -93,10 +93,12 @@ func (e *Engine) steer(ctx context.Context, l *ladder, at time.Time) error {
 		held := a.busy || a.steered.left || l.over() || l.condition == blind || e.pause() != nil || at.Before(a.steered.retryAt)
 		switch {
 		case held:
+		case !a.steered.brought.Equal(a.Limit.Since):
+			// First of all: the peer has this limit or the one before, and a third would be
+			// taken for somebody else's.
+			e.start(a, e.adjust)
 		case s.To != nil:
 			errs = append(errs, e.redirect(ctx, a, s, at))
-		case !a.steered.brought.Equal(a.Limit.Since):
-			e.start(a, e.adjust)
 		}
 	}
 	return errors.Join(errs...)
@@ -112,8 +114,8 @@ func (e *Engine) redirect(ctx context.Context, a *action, s Steering, at time.Ti
 	return nil
 }
 
-// adjust brings one limit to where it is to be. What fails is tried again by a later tick,
-// with the limit that is right by then.
+// adjust brings one limit to where it is to be. What fails is tried again by a later tick;
+// only then may the limit go on.
 func (e *Engine) adjust(ctx context.Context, a *action) {
 	wanted := e.snapshot(a)
 	var outcome gatewarden.Outcome

@@ -170,6 +170,21 @@ func TestALimitGoesWhereItIsSteeredWhileItIsInPlace(t *testing.T) {
 				"10s it is steered", "10s the limit could not be changed yet, trying on: no answer", "20s it is steered",
 			},
 		},
+		"a limit that is not there yet comes before the next: the peer may still have the one before": {
+			script: "0s orders=outage\n40s", limits: []int{100, 50, 80}, calls: 6,
+			answer: func(w *world) func(int) (*gatewarden.Outcome, error) {
+				return func(int) (*gatewarden.Outcome, error) {
+					if since := time.Since(w.begun); since >= 10*time.Second && since < 22*time.Second {
+						return nil, gatewarden.Errorf(gatewarden.Unavailable, "no answer")
+					}
+					return nil, nil
+				}
+			},
+			says: []string{
+				`0s limit the requests of service="orders" to what orders bears, between 5 and 500 a second, 100 to begin with, because orders is outage`,
+				"10s it is steered", "10s the limit could not be changed yet, trying on: no answer", "26s it is steered",
+			},
+		},
 		"what the peer refuses does not stand in the journal": {
 			script: "0s orders=outage\n40s", limits: []int{100, 80}, calls: 3,
 			answer: func(*world) func(int) (*gatewarden.Outcome, error) {
