@@ -64,7 +64,9 @@ func shootDemo(t *testing.T) {
 	b.shoot("slo", "#/slos/orders-availability", 1.6, "")
 	b.shoot("sources", "#/sources", 1, "")
 	b.shoot("canaries", "#/canaries", 1, "")
-	b.eval(`new Promise(done => setTimeout(done, 40000))`, nil) // for evidence to look at
+	for range 8 { // for evidence to look at
+		b.eval(`new Promise(done => setTimeout(done, 5000))`, nil)
+	}
 	b.shoot("canary", "#/canaries/orders", 1.7, "")
 	s.post(s.admin()+"/services/orders/plugins", `{"name": "request-termination", "config": {"status_code": 500}}`)
 	b.eval(`location.hash = "#/"`, nil)

@@ -6,7 +6,7 @@ import { h, paint } from "./dom.js";
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const shown = new Set();
-dark.addEventListener("change", () => shown.forEach((c) => c.plot?.redraw(false, true)));
+dark.addEventListener("change", () => shown.forEach(rebuild)); // the legend has colours, too
 
 /**
  * chart describes a figure. of: {key, title, says, height, x (seconds), series: [{label, values,
@@ -49,8 +49,7 @@ function drawn(of) {
       c.of = of;
       if (!c.plot) return;
       if (!same) {
-        c.plot.destroy();
-        build(c);
+        rebuild(c);
       } else c.plot.setData(data(of));
     },
     destroy(el) {
@@ -65,6 +64,12 @@ const shape = (of) => JSON.stringify([of.series.map((s) => [s.label, s.colour]),
 const data = (of) => [of.x, ...of.series.map((s) => s.values)];
 const legend = 30;
 const heightOf = (c) => (c.of.height || 180) - legend;
+
+function rebuild(c) {
+  if (!c.plot) return;
+  c.plot.destroy();
+  build(c);
+}
 
 function build(c) {
   const { el, of } = c;

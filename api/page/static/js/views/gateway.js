@@ -13,7 +13,7 @@ export function completeness(k) {
     { "aria-labelledby": "complete" },
     h("h2", { id: "complete" }, "How complete Kong's log is"),
     facts(["of all requests", `${percent(k.all.ratio)} of ${count(k.all.counted)} that Kong counted`], ["needed", `${percent(k.limit)}; below it nothing is judged`], !k.whole && ["for now", "the counters of some of Kong's nodes are not known for the whole time"]),
-    k.services?.length ? table("Completeness by service", [["service"], ["counted by Kong", "num"], ["in the log", "num"], ["share", "num"], ["why"]], k.services.map((x) => Object.assign([x.service || "–", count(x.counted), count(x.logged), percent(x.ratio), x.lacking ? x.why || "too little to judge by" : "–"], { key: x.service, cls: x.lacking ? "firing" : null }))) : null,
+    k.services?.length ? table("Completeness by service", [["service"], ["counted by Kong", "num"], ["in the log", "num"], ["share", "num"], ["why", "long"]], k.services.map((x) => Object.assign([x.service || "–", count(x.counted), count(x.logged), percent(x.ratio), x.lacking ? x.why || "too little to judge by" : "–"], { key: x.service, cls: x.lacking ? "firing" : null }))) : null,
   );
 }
 
@@ -28,13 +28,15 @@ export function nodes(s) {
     d && (d.state !== "inconclusive" || list.length) ? h("p", {}, badge(d.state, d.state === "breach" ? "drift" : null), " ", d.reason, d.since ? `, since ${ago(d.since, s.now)}` : null) : null,
     d?.findings?.length ? findings(d, s.now) : null,
     list.length
-      ? table("Kong's nodes", [["node"], ["version"], ["database"], ["targets"], ["configuration"], ["data planes"], ["asked", "num"]], list.map((n) => node(n, s.now)))
-      : h("p", { class: "none" }, "No node has described itself yet. A source ", h("code", {}, "kongmetrics"), " asks them, and so does ", h("code", {}, "kong.admin_url"), "."),
+      ? table("Kong's nodes", [["node"], ["version"], ["database", "long"], ["targets"], ["configuration"], ["data planes"], ["asked", "num"]], list.map((n) => node(n, s.now)))
+      : d?.state === "healthy" || d?.state === "breach"
+        ? null
+        : h("p", { class: "none" }, "No node has described itself yet. A source ", h("code", {}, "kongmetrics"), " asks them."),
   );
 }
 
 const findings = (d, now) =>
-  table("What differs, and what is gone", [["kind"], ["what"], ["since", "num"], ["why"], ["counts"]], d.findings.map((x) => Object.assign([x.kind, x.subject, ago(x.since, now), x.reason, x.counts ? "yes" : "not yet, or ignored"], { key: `${x.kind} ${x.subject}`, cls: x.counts ? "firing" : null })));
+  table("What differs, and what is gone", [["kind"], ["what"], ["since", "num"], ["why", "long"], ["counts"]], d.findings.map((x) => Object.assign([x.kind, x.subject, ago(x.since, now), x.reason, x.counts ? "yes" : "not yet, or ignored"], { key: `${x.kind} ${x.subject}`, cls: x.counts ? "firing" : null })));
 
 function node(n, now) {
   const sick = (n.targets || []).filter((t) => t.state === "unhealthy" || t.state === "dns_error");

@@ -14,7 +14,7 @@ export function sources(c) {
     s.sources?.length
       ? table(
           "Sources",
-          [["source"], ["state"], ["kind"], ["records", "num"], ["newest record", "num"], ["lag", "num"], ["completeness", "num"], ["SLOs that live on it"]],
+          [["source"], ["state"], ["kind"], ["records", "num"], ["newest record", "num"], ["lag", "num"], ["completeness", "num"], ["SLOs that live on it", "long"]],
           s.sources.map((x) => {
             const row = [x.name, badge(x.silent ? "silent" : "seeing"), x.kind, count(x.records), x.last_record ? ago(x.last_record, s.now) : "none yet", x.last_record ? `${decimal(x.lag_seconds, 2)} s` : "–", x.completeness === undefined ? "not known" : percent(x.completeness), living(c, x.name)];
             row.key = x.name;

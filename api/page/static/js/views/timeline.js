@@ -120,7 +120,7 @@ export function actionEvidence(c, a) {
   ];
 }
 
-const driftEvidence = (d) => table("What differs, and what is gone", [["kind"], ["what"], ["why"]], d.findings.map((x) => Object.assign([x.kind, x.subject, x.reason], { key: `${x.kind} ${x.subject}`, cls: x.counts ? "firing" : null })));
+const driftEvidence = (d) => table("What differs, and what is gone", [["kind"], ["what"], ["why", "long"]], d.findings.map((x) => Object.assign([x.kind, x.subject, x.reason], { key: `${x.kind} ${x.subject}`, cls: x.counts ? "firing" : null })));
 
 const alertEvidence = (a) => facts(a.summary && ["summary", a.summary], ...Object.entries(a.labels || {}).map(([name, value]) => [name, value]));
 
