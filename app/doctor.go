@@ -15,7 +15,7 @@ import (
 
 // Diagnosis is one thing that was looked at.
 type Diagnosis struct {
-	Peer   string    // who was asked: "files", "host", "kong", "jenkins", the name of a source
+	Peer   string    // who was asked: "files", "host", "kong", "jenkins", the name of a source, "audit file"
 	Check  string    // what was looked at, in a word that stays: "http-log"
 	State  Condition // how it is
 	Reason string    // one plain sentence
@@ -56,7 +56,7 @@ func Doctor(ctx context.Context, opts DoctorOptions) error {
 		return ctx.Err() // nobody knows what to ask
 	}
 	d.host(ctx)
-	for _, peer := range []func(context.Context){d.state, d.kong, d.jenkins, d.tells, d.sources} {
+	for _, peer := range []func(context.Context){d.state, d.kong, d.jenkins, d.tells, d.sources, d.audit} {
 		within, cancel := context.WithTimeout(ctx, peerWithin)
 		peer(within)
 		cancel()

@@ -103,9 +103,8 @@ func (d *doctor) query(ctx context.Context, p *httpPeer, s *gatewarden.SLO, what
 	}
 }
 
-// elasticsearch asks it what it is, and whether the index pattern leads to documents of
-// late.
-func (d *doctor) elasticsearch(ctx context.Context, m sourceSettings, p *httpPeer) {
+// elasticsearchAnswers asks it what it is, and reports whether it says so.
+func (d *doctor) elasticsearchAnswers(ctx context.Context, p *httpPeer) bool {
 	var root struct {
 		Version struct {
 			Number       string `json:"number"`
@@ -117,13 +116,22 @@ func (d *doctor) elasticsearch(ctx context.Context, m sourceSettings, p *httpPee
 			err = gatewarden.Errorf(gatewarden.Invalid, "%s does not answer as Elasticsearch does", withoutUser(p.base))
 		}
 		d.failed("answers", err)
-		return
+		return false
 	}
 	what := "Elasticsearch"
 	if root.Version.Distribution != "" {
 		what = "OpenSearch"
 	}
 	d.fine("answers", "%s %s answers at %s", what, root.Version.Number, withoutUser(p.base))
+	return true
+}
+
+// elasticsearch asks it what it is, and whether the index pattern leads to documents of
+// late.
+func (d *doctor) elasticsearch(ctx context.Context, m sourceSettings, p *httpPeer) {
+	if !d.elasticsearchAnswers(ctx, p) {
+		return
+	}
 	index, when := m.text("index"), m.text("time")
 	if when == "" || when == "auto" {
 		when = "@timestamp"

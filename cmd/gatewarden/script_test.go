@@ -53,6 +53,8 @@ var update = flag.Bool("update", false, "write what the sessions print into thei
 //	                  the answer must be 200, or something else after a "!"
 //	listener NAME     somebody at $NAME who takes in all that is posted, and tells it again
 //	                  to GET
+//	audience NAME     an Elasticsearch and a Grafana at $NAME, which audit may name; its /heard
+//	                  tells the documents and the annotations that they have
 //	send FILE URL     posts a file as it is; the answer must be 200, or something else after
 //	                  a "!", and is the session's stdout
 //	await URL TEXT... asks until the answer has all texts
@@ -69,7 +71,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script", UpdateScripts: *update, RequireUniqueNames: true, Setup: setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"envsubst": envsubst, "traffic": setTraffic, "kong": startKong, "gateguard": startGateGuard, "jenkins": startJenkins, "records": writeRecords, "post": post,
-			"await": await, "awaitfile": awaitFile, "emptydir": emptyDir, "occupy": occupy, "gzip": pack, "cut": cut, "listener": startListener, "send": send, "grab": grab, "jsonlines": jsonLines, "sigusr": sigusr,
+			"await": await, "awaitfile": awaitFile, "emptydir": emptyDir, "occupy": occupy, "gzip": pack, "cut": cut, "listener": startListener, "audience": startAudience, "send": send, "grab": grab, "jsonlines": jsonLines, "sigusr": sigusr,
 		},
 	})
 }

@@ -30,6 +30,8 @@ sources:
   - jaeger: {url: "http://127.0.0.1:1"}
 kong: {admin_url: "http://127.0.0.1:1"}
 jenkins: {url: "http://127.0.0.1:1"}
+audit:
+  - file: {path: audit.jsonl}
 `
 
 // startGuard runs a guard on loopback until the test ends, and returns the URL of its

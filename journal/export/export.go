@@ -112,6 +112,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 				e.cfg.Logger.Warn("what the journal says cannot be exported; it is tried again", "target", e.cfg.Name, "error", err)
 			}
 			e.metrics.failures.Inc()
+			e.metrics.behind.Set(float64(max(e.journal.Last(), e.position) - e.position))
 			pause = min(max(2*pause, firstPause), lastPause)
 		}
 		wait := e.cfg.Every
