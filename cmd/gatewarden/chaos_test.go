@@ -130,6 +130,7 @@ actions:
       - drain: {upstream: $orders, target_tag: "version:v2"}
       - plugin: {name: request-termination, service: $recommendations, config: {status_code: 503, message: "back soon"}}
       - plugin: {name: rate-limiting, route: $orders-route, config: {second: 50, policy: local, limit_by: service}}
+      - adaptive: {slo: orders-availability, service: $orders, floor: 20, ceiling: 500, settle: 2s}
       - divert: {route: $queue-route, to: $search}
         after: 1s
       - service: {name: $search, enabled: false}
@@ -480,7 +481,7 @@ func sameActions(a, b []gatewarden.Action) bool {
 		return false
 	}
 	for i := range a {
-		if a[i].ID != b[i].ID {
+		if a[i].ID != b[i].ID || a[i].Limit != nil && b[i].Limit != nil && !a[i].Limit.Since.Equal(b[i].Limit.Since) {
 			return false
 		}
 	}

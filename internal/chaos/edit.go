@@ -73,6 +73,9 @@ func (g *Gateway) Make(ctx context.Context, edit Edit) (*Foreign, error) {
 			return f, err
 		}
 		f.Field, f.Value = []string{"config", "message"}, "ours by now"
+		if now[f.Path]["name"] == "rate-limiting" {
+			f.Field[1] = "error_message"
+		}
 	}
 	return f, g.write(ctx, f)
 }

@@ -53,8 +53,25 @@ func (g *Gateway) carry(want, now Snapshot, a *gatewarden.Action) error {
 		return set(want, "/services/", s.Service.Name, "enabled", s.Service.Enabled)
 	case s.Plugin != nil:
 		return carryPlugin(want, now, a)
+	case s.Adaptive != nil && a.Limit != nil:
+		return carryLimit(want, now, a)
 	}
 	return nil
+}
+
+// carryLimit carries the plugin of an adaptive step. Its limit is the one that the journal
+// has, or, while the call is on its way, the one before.
+func carryLimit(want, now Snapshot, a *gatewarden.Action) error {
+	var err error
+	for _, limit := range []int{a.Limit.Value, a.Limit.Before} {
+		plugin, as := *a.Spec.Puts(), *a
+		plugin.Config = map[string]any{"policy": "local", "limit_by": "service", "second": float64(a.Spec.Adaptive.PerNode(limit))}
+		as.Spec = gatewarden.Step{Kind: gatewarden.StepPlugin, Plugin: &plugin}
+		if err = carryPlugin(want, now, &as); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // carryPlugin changes the user's plugin of that name and scope, or, where there is none,
