@@ -358,3 +358,28 @@ func TestElasticsearchThatDoesNotTakeAnEventIsTriedAgain(t *testing.T) {
 		t.Errorf("a mark from a part of the shards: %v", err)
 	}
 }
+
+// away is a target that cannot be asked.
+type away struct{}
+
+func (away) Mark(context.Context) (Mark, error) { return Mark{}, errors.New("away") }
+
+func (away) Write(context.Context, []gatewarden.Event) error { return errors.New("away") }
+
+func TestATargetThatIsAwayShowsAsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewRegistry()
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		if err := New(Config{Registerer: reg}, filled(t, 3), away{}).Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP gatewarden_export_behind_events Events of the journal that a target does not have yet, as far as it could be asked.
+# TYPE gatewarden_export_behind_events gauge
+gatewarden_export_behind_events 3
+`), "gatewarden_export_behind_events"); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -22,7 +22,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "gatewarden_export_failures_total", Help: "Times that a target could not be read or written.",
 		}),
 		behind: f.NewGauge(prometheus.GaugeOpts{
-			Name: "gatewarden_export_behind_events", Help: "Events of the journal that a target has not been offered yet.",
+			Name: "gatewarden_export_behind_events", Help: "Events of the journal that a target does not have yet, as far as it could be asked.",
 		}),
 	}
 }
