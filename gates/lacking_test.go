@@ -24,7 +24,7 @@ func TestNothingIsDecidedWhileTooMuchOfTheLogIsMissing(t *testing.T) {
 			run := w.start("orders", "")
 			w.pass(50*time.Second, "orders", 5, c.failed)
 			got := w.run(run.ID)
-			if got.State != gatewarden.RunRunning || !strings.HasSuffix(got.Reason, "; no answer as long as half of the log of orders is missing") {
+			if got.State != gatewarden.RunRunning || !strings.HasSuffix(got.Reason, "; no answer until the log is whole: half of the log of orders is missing") {
 				t.Fatalf("with half of the log it is %s: %s", got.State, got.Reason)
 			}
 			whole := w.now

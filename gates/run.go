@@ -173,7 +173,7 @@ func (r *run) view(trail bool) gatewarden.Run {
 		v.Reason += "; the weights are not moved: " + r.move.held
 	}
 	if r.lacks != "" && r.judge != nil {
-		v.Reason += "; no answer as long as " + r.lacks
+		v.Reason += "; no answer until the log is whole: " + r.lacks
 	}
 	return v
 }

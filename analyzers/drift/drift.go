@@ -148,6 +148,8 @@ func calm(findings []gatewarden.DriftFinding, nodes, silent int, grace time.Dura
 		reason = fmt.Sprintf("%s, and none that counts has lasted for %s", many(len(findings), "difference", "differences"), gatewarden.Duration(grace))
 	case nodes == silent:
 		reason = "what actions rely on is there"
+	case nodes-silent == 1:
+		reason = "Kong's node is as it is to be"
 	}
 	if silent > 0 {
 		reason += "; " + many(silent, "node gives", "nodes give") + " no answer"

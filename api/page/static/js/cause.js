@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { badge, link, sloLink } from "./parts.js";
 
 const comes = "; the trouble is in ";
-const waits = "; no answer as long as ";
+const waits = "; no answer until the log is whole: ";
 
 /** cut splits a reason of the guard's before what it was given to say more. */
 function cut(reason, mark) {
