@@ -233,6 +233,7 @@ type cell struct {
 	Good    map[uint64]uint64    `json:"good,omitempty"`   // good requests of the clients that have failed lately
 	Served  map[uint64]uint64    `json:"served,omitempty"` // those on the baseline of the clients that the errors check waits for
 	InRun   uint64               `json:"in_run,omitempty"` // requests on the canary, good or not, of clients that have failed lately
+	Visits  visits               `json:"visits,omitempty"` // what becomes of the three above when the second is closed
 	Suspect []gatewarden.Suspect `json:"suspects,omitempty"`
 	Added   uint64               `json:"added"`             // observations
 	Virtual *virtualCell         `json:"virtual,omitempty"` // before the start only
@@ -290,6 +291,7 @@ func (c *cell) reset(second int64) {
 	clear(c.Good)
 	clear(c.Served)
 	c.InRun = 0
+	c.Visits = c.Visits[:0]
 	c.Suspect = nil
 	c.Added = 0
 	c.Virtual = nil
@@ -322,6 +324,7 @@ func (c *cell) begin() {
 	c.Apart = nil
 	c.Added += apart.Added
 	c.InRun += apart.InRun
+	c.Visits = append(c.Visits, apart.Visits...)
 	for i := range apart.Strata {
 		s, a := c.stratum(i), &apart.Strata[i]
 		s.Requests[Canary] += a.Requests[Canary]

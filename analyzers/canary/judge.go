@@ -185,32 +185,21 @@ func (j *Judge) Add(o *gatewarden.Observation) {
 			s.Slow += n
 		}
 	}
+	client := hash(o.Client)
 	var target uint8
 	if c.Virtual != nil {
 		target = uint8(hash(o.Target) % virtualArms)
-		c.Virtual.latency([schemes]uint8{target, uint8(hash(o.Client) % virtualArms)}, bin, n)
+		c.Virtual.latency([schemes]uint8{target, uint8(client % virtualArms)}, bin, n)
 	}
 	if o.Failed {
 		s.Failures[o.Track] += n
 		f := failure{Nanos: int64(o.At.Nanosecond()), Track: o.Track, Stratum: stratum, Target: target}
-		if o.Client == "" || !c.fail(hash(o.Client), f) {
+		if o.Client == "" || !c.fail(client, f) {
 			s.Anonymous[o.Track] += n
 		}
 	}
-	if len(j.Episodes) > 0 && o.Client != "" {
-		if client := hash(o.Client); j.Episodes.has(client) {
-			if !o.Failed {
-				c.good(client, n)
-			}
-			if o.Track == Canary {
-				c.InRun += n
-			}
-		}
-	}
-	if !o.Failed && o.Track == Baseline {
-		if client, ok := j.Errors.waitsFor(o.Client); ok {
-			c.serve(client, n)
-		}
+	if v := (visit{client, o.Track, o.Failed, n}); o.Client != "" && !c.Visits.add(v) {
+		j.meet(c, v)
 	}
 	if o.Track == Canary && (o.Failed || j.Tuning.TailBin > 0 && bin >= j.Tuning.TailBin+twice) {
 		c.Suspect = addSuspect(c.Suspect, o)
@@ -351,6 +340,7 @@ func (c *cell) events(j *Judge, second int64, into *shareBlock) *cell {
 	if len(c.Failed) > 0 {
 		clients = slices.Sorted(maps.Keys(c.Failed)) // in an order, as the table of episodes may be full
 	}
+	j.meetAll(c)
 	for _, client := range clients {
 		f := c.Failed[client]
 		if !j.Episodes.counts(client, second, len(clients)) {

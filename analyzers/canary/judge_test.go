@@ -142,6 +142,51 @@ func TestTheOrderOfArrivalDoesNotMatter(t *testing.T) {
 	})
 }
 
+// When observations arrive is of no matter either, as long as their second is open: what a
+// good request says of a client whose failure before it arrives after it, for one.
+func TestWhenObservationsArriveDoesNotMatter(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.Uint64().Draw(rt, "seed")
+		tr := erratic(seed)
+		observe := tr.observe
+		tr.observe = func(s int, o *gatewarden.Observation) {
+			observe(s, o)
+			o.Route, o.Client = "list", fmt.Sprint("10.0.0.", s%3)
+			if o.At.Nanosecond()%7 == 0 {
+				o.Client = "10.0.0.9" // a proxy before many
+			}
+		}
+		policy := DefaultPolicy()
+		rng := rand.New(rand.NewPCG(seed, 3))
+		a, _ := New(policy, epoch)
+		b, _ := New(policy, epoch)
+		var late []gatewarden.Observation
+		for s := range 60 {
+			all := collect(tr, s)
+			for i := range all {
+				a.Add(&all[i])
+			}
+			var later []gatewarden.Observation
+			for _, list := range [][]gatewarden.Observation{late, all} {
+				for i := range list {
+					if o := &list[i]; int(o.At.Unix()-epoch.Unix()) > s-2 && rng.IntN(3) == 0 {
+						later = append(later, *o)
+					} else {
+						b.Add(o)
+					}
+				}
+			}
+			late = later
+			at := epoch.Add(time.Duration(s+1) * time.Second)
+			a.Advance(at)
+			b.Advance(at)
+			if diff := cmp.Diff(verdictText(t, a, at), verdictText(t, b, at)); diff != "" {
+				rt.Fatalf("after %d s, -at once +late:\n%s", s, diff)
+			}
+		}
+	})
+}
+
 // However often a client fails within its run, it is one event.
 func TestRetriesAreNoMoreEvidence(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
