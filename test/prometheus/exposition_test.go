@@ -313,7 +313,8 @@ func (g *guard) live(t *testing.T, p *peers) counts {
 }
 
 // settled reports whether the guard has applied every step, counts the plugin alone as in
-// place, and has compared the canary with its baseline: from then on its metrics have the same series, whatever their values.
+// place, and has compared the canary with its baseline and the log with Kong's counters:
+// from then on its metrics have the same series, whatever their values.
 func (g *guard) settled(t *testing.T) bool {
 	t.Helper()
 	families := g.metrics(t)
@@ -326,7 +327,10 @@ func (g *guard) settled(t *testing.T) bool {
 	for _, m := range families["gatewarden_actions_in_place"].GetMetric() {
 		place = append(place, label(m, "kind")+" "+label(m, "status"))
 	}
-	judged := families["gatewarden_app_canary_error_ratio"] != nil && families["gatewarden_app_canary_latency_ratio"] != nil
+	judged := true
+	for _, family := range []string{"canary_error", "canary_latency", "completeness", "source_completeness"} {
+		judged = judged && families["gatewarden_app_"+family+"_ratio"] != nil
+	}
 	return applied == 3 && slices.Equal(place, []string{"plugin applied"}) && judged
 }
 

@@ -35,7 +35,7 @@ state: {dir: data}
 rules: [rules/]
 sources:
   - httplog: {path: /ingest/kong}
-  - kongmetrics: {targets: ["%[1]s/metrics"], interval: 1s}
+  - kongmetrics: {targets: ["%[1]s/metrics"], interval: 1s, completeness: {window: 10s, settle: 1s, min_requests: 1}}
   - otlp: {http: "127.0.0.1:0"}
 kong: {admin_url: "%[1]s"}
 jenkins: {url: "%[2]s", user: gatewarden, token_file: jenkins-token}
