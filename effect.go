@@ -2,7 +2,6 @@ package gatewarden
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -81,13 +80,4 @@ func (p *PluginStep) limit() float64 {
 	default:
 		return 0
 	}
-}
-
-// First returns what a record's first try says of a sign with targets.
-func (s *Sign) First(r *Record) (shows, against bool) {
-	if len(r.Tries) == 0 {
-		return false, false
-	}
-	target := r.Tries[0].Target
-	return slices.Contains(s.Others, target), slices.Contains(s.Targets, target)
 }
