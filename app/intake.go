@@ -31,7 +31,8 @@ type intake struct {
 	spans      *spans
 	tracing    *tracing
 	gateway    *gateway
-	witness    *witness // nil until there is an engine
+	witness    atomic.Pointer[witness] // nil until there is an engine
+	scout      atomic.Pointer[scout]   // nil unless another guard keeps the runs
 
 	mu      sync.Mutex
 	sources map[string]*sourceHealth
@@ -107,12 +108,14 @@ func (in *intake) count(ctx context.Context, source string, records []gatewarden
 	ctx, end := in.tracing.batch(ctx, source, len(records))
 	now := in.now()
 	var added store.Added
-	if runs := in.runs.Load(); runs == nil {
-		added = in.store.Add(records, now, nil)
-	} else {
+	if runs := in.runs.Load(); runs != nil {
 		batch := runs.Batch(now)
 		added = in.store.Add(records, now, batch.Add)
 		batch.Commit(ctx)
+	} else if scout := in.scout.Load(); scout != nil {
+		added = scout.add(in.store, records, now)
+	} else {
+		added = in.store.Add(records, now, nil)
 	}
 	for fate, n := range fates(added) {
 		in.records.WithLabelValues(source, fate).Add(float64(n))
@@ -120,7 +123,7 @@ func (in *intake) count(ctx context.Context, source string, records []gatewarden
 	end(added)
 	in.failed.see(records)
 	in.bad.see(records)
-	in.witness.see(records)
+	in.witness.Load().see(records)
 	in.note(source, records, now)
 	return added
 }

@@ -71,8 +71,9 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	p.store.Configure(meters(p.rules))
 	p.engine.Journal, p.engine.SLOs, p.engine.Registerer = p.journal, answerable(p.rules), p.registry
 	p.engine.Guardrails, p.engine.Traffic = p.rules.Guardrails, (&flows{store: p.store}).Of
-	p.intake.witness = newWitness(p.store, p.intake)
-	p.engine.Watch = p.intake.witness
+	witness := newWitness(p.store, p.intake)
+	p.intake.witness.Store(witness)
+	p.engine.Watch = witness
 	steerer := adaptive.New(p.store, p.rules.SLOs)
 	p.engine.Steerer = steerer
 	engine, err := actions.New(p.engine)
@@ -158,7 +159,7 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 		errs = append(errs, err)
 	}
 	l.store.SetSheds(l.engine.Sheds())
-	l.intake.witness.rest(at)
+	l.intake.witness.Load().rest(at)
 	return errors.Join(errs...)
 }
 
