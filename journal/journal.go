@@ -24,6 +24,7 @@ type Config struct {
 	MaxAge   time.Duration // events older than this may be dropped; 90 days unless set
 	MaxBytes int64         // beyond this the oldest may be dropped; 512 MiB unless set
 	Memory   int           // how many of the newest events are kept in memory; 4096 unless set
+	Replicas int           // how many servers hold the journal; 1 unless set
 
 	Logger     *slog.Logger          // discarded when nil
 	Registerer prometheus.Registerer // not registered when nil
@@ -33,6 +34,7 @@ func (c Config) withDefaults() Config {
 	c.MaxAge = cmp.Or(c.MaxAge, 90*24*time.Hour)
 	c.MaxBytes = cmp.Or(c.MaxBytes, 512<<20)
 	c.Memory = cmp.Or(c.Memory, 4096)
+	c.Replicas = cmp.Or(c.Replicas, 1)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -46,6 +46,7 @@ func openLog(ctx context.Context, js jetstream.JetStream, j *Journal) (*log, err
 		Description: "gatewarden: what was decided and done",
 		Subjects:    []string{subjectPrefix + ">"},
 		Compression: jetstream.S2Compression,
+		Replicas:    j.cfg.Replicas,
 	})
 	if err != nil {
 		return nil, gatewarden.Errorf(gatewarden.Unavailable, "opening the journal: %w", err)

@@ -36,8 +36,6 @@ func (s *State) Runs(ctx context.Context) (*Blobs, error) {
 	return s.blobs(ctx, "gatewarden_runs", "runs of canaries, with their judges")
 }
 
-// blobs opens a bucket and clears away what a crash in the middle of a Put may have
-// left there.
 func (s *State) blobs(ctx context.Context, name, description string) (*Blobs, error) {
 	bucket, err := s.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
 		Bucket:      name,
@@ -46,11 +44,7 @@ func (s *State) blobs(ctx context.Context, name, description string) (*Blobs, er
 	if err != nil {
 		return nil, gatewarden.Errorf(gatewarden.Unavailable, "opening the bucket %s: %w", name, err)
 	}
-	b := &Blobs{js: s.js, bucket: bucket, name: name}
-	if err := b.sweep(ctx); err != nil {
-		return nil, gatewarden.Errorf(gatewarden.Unavailable, "clearing half-written blobs out of the bucket %s: %w", name, err)
-	}
-	return b, nil
+	return &Blobs{js: s.js, bucket: bucket, name: name}, nil
 }
 
 // Put replaces the blob of that name. It becomes visible as a whole when it is
@@ -104,6 +98,16 @@ func (b *Blobs) All(ctx context.Context, visit func(name string, blob []byte) er
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// Sweep clears away what a crash in the middle of a Put may have left. It is for the
+// one guard that writes the blobs, while it writes none: it takes a blob that is just
+// being written for such a remnant.
+func (b *Blobs) Sweep(ctx context.Context) error {
+	if err := b.sweep(ctx); err != nil {
+		return gatewarden.Errorf(gatewarden.Unavailable, "clearing half-written blobs out of the bucket %s: %w", b.name, err)
 	}
 	return nil
 }

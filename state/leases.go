@@ -25,12 +25,16 @@ func (s *State) Leases(ctx context.Context) (*Leases, error) {
 	if err != nil {
 		return nil, gatewarden.Errorf(gatewarden.Unavailable, "opening the leases: %w", err)
 	}
-	// An ended lease leaves a marker, which is of no use to the one guard that reads
-	// leases once, at its start.
-	if err := bucket.PurgeDeletes(ctx, jetstream.DeleteMarkersOlderThan(-1)); err != nil {
-		return nil, gatewarden.Errorf(gatewarden.Unavailable, "clearing ended leases away: %w", err)
-	}
 	return &Leases{bucket: bucket}, nil
+}
+
+// Tidy clears away what ended leases leave: a marker each, which is of no use to
+// whoever reads leases. It is for the one guard that writes them.
+func (l *Leases) Tidy(ctx context.Context) error {
+	if err := l.bucket.PurgeDeletes(ctx, jetstream.DeleteMarkersOlderThan(-1)); err != nil {
+		return gatewarden.Errorf(gatewarden.Unavailable, "clearing ended leases away: %w", err)
+	}
+	return nil
 }
 
 // Put sets the lease of an action.

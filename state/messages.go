@@ -38,6 +38,12 @@ func (s *State) Observations(ctx context.Context) (*Log, error) {
 	return s.log(ctx, "GATEWARDEN_OBSERVATIONS", "gatewarden.observations", "requests of the canaries that are judged")
 }
 
+// Observed opens the log of what guards that do not lead saw of canaries, for the one
+// that does.
+func (s *State) Observed(ctx context.Context) (*Log, error) {
+	return s.log(ctx, "GATEWARDEN_OBSERVED", "gatewarden.observed", "requests of canaries that guards saw which do not lead")
+}
+
 func (s *State) log(ctx context.Context, stream, subject, description string) (*Log, error) {
 	opened, err := s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name:        stream,
@@ -103,6 +109,20 @@ func (l *Log) Read(ctx context.Context, after uint64, visit func(seq uint64, dat
 		}
 	}
 	return nil
+}
+
+// Follow visits the messages after a position, in order: first those that are there,
+// then each that is appended, until ctx ends, which is no error. It outlives lost
+// connections and elections among the servers. Errors: visit's own, and a conflict
+// when messages that were still to be visited have been trimmed.
+func (l *Log) Follow(ctx context.Context, after uint64, visit func(seq uint64, data []byte) error) error {
+	return l.Read(ctx, after, visit)
+}
+
+// TrimBefore drops the messages up to and including a position that are older than t:
+// guards that were away for a shorter while can still catch up.
+func (l *Log) TrimBefore(ctx context.Context, t time.Time, upTo uint64) error {
+	return l.Trim(ctx, upTo)
 }
 
 // Trim drops the messages up to and including a position.

@@ -1,8 +1,12 @@
 // Package state opens the NATS JetStream that everything durable lives in: the
 // journal, the snapshots of the store, the cells since the last one, and the
 // leases. By default the server runs inside the process, on a folder, without a
-// socket; it can also be a NATS of one's own. The rest of the program sees no
-// difference.
+// socket. The servers of several guards can join into a cluster, and it can also be
+// a NATS of one's own. The rest of the program sees no difference.
+//
+// Where guards share the state, this package also says which of them leads
+// (Election), shows each what the others put up (Board), and passes on what is told
+// without being kept (Tell and Hear).
 package state
 
 import (
@@ -22,6 +26,12 @@ type Config struct {
 	URL             string // NATS server to use instead
 	CredentialsFile string // for URL
 	MaxBytes        int64  // what may be stored in all; 4 GiB unless set
+
+	// Cluster joins the embedded server on Dir with those of other guards; nil: alone.
+	Cluster *Cluster
+	// Replicas is how many servers of URL hold each stream and bucket; 1 unless set. In a
+	// cluster of the guards' own it is not asked: as many as there are peers, at most 3.
+	Replicas int
 }
 
 // State is an open JetStream.
@@ -29,7 +39,9 @@ type State struct {
 	conn     *nats.Conn
 	js       jetstream.JetStream
 	maxBytes int64     // what may be stored in all
+	replicas int       // of streams and buckets, at least 1
 	embedded *embedded // nil with a NATS of one's own
+	cluster  *Cluster  // nil unless embedded and joined with others
 }
 
 // Open starts the embedded server, or connects to the one that cfg names. Its
@@ -59,6 +71,13 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (*State, error) 
 
 // JetStream returns the handle that journal.Open takes.
 func (s *State) JetStream() jetstream.JetStream { return s.js }
+
+// Shared reports whether other guards may use this state too.
+func (s *State) Shared() bool { return s.embedded == nil || s.cluster != nil }
+
+// Replicas returns how many servers hold each stream and bucket; journal.Config wants
+// to know it.
+func (s *State) Replicas() int { return s.replicas }
 
 // Close disconnects, stops the embedded server and waits until its files are
 // closed and the folder is free for the next guard.

@@ -183,7 +183,7 @@ func TestChunksOfASnapshotThatWasCutShortAreSwept(t *testing.T) {
 	if _, err := s.js.Publish(t.Context(), "$O."+"gatewarden_snapshots"+".C.left-by-a-crash", []byte("half")); err != nil {
 		t.Fatal(err)
 	}
-	if snapshots, err = s.Snapshots(t.Context()); err != nil {
+	if err := snapshots.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	stream, err := s.js.Stream(t.Context(), "OBJ_"+"gatewarden_snapshots")

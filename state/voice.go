@@ -1,0 +1,39 @@
+package state
+
+import (
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// voicePrefix heads every subject of what is told, so that none is a stream's.
+const voicePrefix = "gatewarden.told."
+
+// Tell says data on a subject to whoever hears it now, this guard included. Nothing is
+// kept, and who is not connected misses it.
+func (s *State) Tell(subject string, data []byte) error {
+	if err := s.conn.Publish(voicePrefix+subject, data); err != nil {
+		return voiceError("telling", subject, err)
+	}
+	return nil
+}
+
+// Hear calls heard with what is told on a subject, one after the other, until stop is
+// called; a call that is under way then may still end. A heard that is slower than what
+// is told misses some.
+func (s *State) Hear(subject string, heard func(data []byte)) (stop func(), err error) {
+	sub, err := s.conn.Subscribe(voicePrefix+subject, func(m *nats.Msg) { heard(m.Data) })
+	if err != nil {
+		return nil, voiceError("listening to", subject, err)
+	}
+	return func() { _ = sub.Unsubscribe() }, nil
+}
+
+func voiceError(what, subject string, err error) error {
+	if subject == "" || strings.ContainsAny(subject, " \t\r\n") {
+		return gatewarden.Errorf(gatewarden.Invalid, "%s %q: %w", what, subject, err)
+	}
+	return gatewarden.Errorf(gatewarden.Unavailable, "%s %s: %w", what, subject, err)
+}
