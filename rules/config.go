@@ -34,22 +34,57 @@ type Listen struct {
 	Metrics string `yaml:"metrics"` // "": on the API's listener
 }
 
-// State is where what must survive a restart is kept: in a folder, or in a NATS
-// that exists already. Exactly one of the two is set.
+// State is where what must survive a restart is kept: in a folder of this guard alone, in
+// folders that several guards keep alike, or in a NATS that exists already. NATS excludes
+// Dir and Cluster.
 type State struct {
-	Dir  string `yaml:"dir"` // default data
-	NATS *NATS  `yaml:"nats"`
+	Dir     string   `yaml:"dir"` // default data
+	NATS    *NATS    `yaml:"nats"`
+	Cluster *Cluster `yaml:"cluster"`
+	// Name is what this guard is called among those that share the state; "" for the name
+	// of the host. Each needs one of its own.
+	Name string `yaml:"name"`
+	// API is where the others reach this guard's API; "" for http, the port of listen.api,
+	// and the host of the own entry in Cluster.Peers or, without a cluster, Name.
+	API string `yaml:"api"`
+	// Acknowledge is when Kong is told that its log came: AckCounted or AckDurable. "" is
+	// durable where guards share the state, and counted where one is alone.
+	Acknowledge string `yaml:"acknowledge"`
 }
 
-// reserved says what is planned: the guards' own cluster.
-func (*State) reserved() map[string]string {
-	return map[string]string{"cluster": "use dir, or nats to share a NATS that exists"}
+// The values of State.Acknowledge.
+const (
+	AckCounted = "counted" // at once; a guard that is killed can lose the last second
+	AckDurable = "durable" // when no death of a guard can lose it: after a write to the disk
+)
+
+// Shared reports whether other guards may work on the same state.
+func (s *State) Shared() bool { return s.NATS != nil || s.Cluster != nil }
+
+// Durable reports whether records are acknowledged only when they are durable.
+func (s *State) Durable() bool {
+	return s.Acknowledge == AckDurable || s.Acknowledge == "" && s.Shared()
 }
 
 // NATS names a NATS server or cluster with JetStream.
 type NATS struct {
 	URL             string `yaml:"url"`
 	CredentialsFile string `yaml:"credentials_file"`
+	Replicas        int    `yaml:"replicas"` // of what is kept there; default 1
+}
+
+// Cluster joins the guards' embedded servers: what one writes is in the folders of most.
+type Cluster struct {
+	Listen string            `yaml:"listen"` // for the other guards; default ":" and the port of the own entry in Peers
+	Peers  map[string]string `yaml:"peers"`  // every guard's name, this one's too, and the host:port where the others reach it
+	// Secret is what all of them know and nobody else.
+	Secret     gatewarden.Secret `yaml:"secret"`
+	SecretFile string            `yaml:"secret_file"` // the same from a file
+	// With the three of TLS the guards show each other certificates. CAFile is also what the
+	// API of another guard is trusted by.
+	CAFile   string `yaml:"ca_file"`
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
 }
 
 // Kong is how to reach the gateway's Admin API. Without AdminURL the guard judges,

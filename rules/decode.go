@@ -26,11 +26,6 @@ type shaped interface {
 	decodeNode(d *document, n *yaml.Node, name string)
 }
 
-// reserving is a struct with keys that are planned: each with what to do until then.
-type reserving interface {
-	reserved() map[string]string
-}
-
 var (
 	shapedType   = reflect.TypeFor[shaped]()
 	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
@@ -171,15 +166,9 @@ func (d *document) structure(n *yaml.Node, v reflect.Value, name string, depth i
 		return
 	}
 	fields := d.fieldsOf(v.Type())
-	var later map[string]string
-	if r, ok := reflect.TypeAssert[reserving](v.Addr()); ok {
-		later = r.reserved()
-	}
 	for _, e := range entries {
 		if index, ok := fields[e.key.Value]; ok {
 			d.value(e.value, v.FieldByIndex(index), e.key.Value, depth+1)
-		} else if hint, planned := later[e.key.Value]; planned {
-			d.errorf(e.key, hint, "%s: not yet, it comes with a later version", e.key.Value)
 		} else {
 			d.unknownKey(e, v, name)
 		}

@@ -37,7 +37,7 @@ func loadConfig(d *document) (*Config, Problems) {
 		return c, d.finish()
 	}
 	checkListen(d, &c.Listen)
-	checkState(d, &c.State)
+	checkState(d, c)
 	checkKong(d, &c.Kong)
 	checkJenkins(d, &c.Jenkins)
 	checkBlindAfter(d, c)
@@ -61,8 +61,13 @@ func (c *Config) absolve() {
 	} {
 		*p = siblingPath(c.File, *p)
 	}
-	if c.State.NATS != nil {
-		c.State.NATS.CredentialsFile = siblingPath(c.File, c.State.NATS.CredentialsFile)
+	if n := c.State.NATS; n != nil {
+		n.CredentialsFile = siblingPath(c.File, n.CredentialsFile)
+	}
+	if k := c.State.Cluster; k != nil {
+		for _, p := range []*string{&k.SecretFile, &k.CAFile, &k.CertFile, &k.KeyFile} {
+			*p = siblingPath(c.File, *p)
+		}
 	}
 	for i := range c.Audit {
 		c.Audit[i].absolve(c.File)
@@ -128,20 +133,6 @@ func checkAddress(d *document, at *yaml.Node, name, address string) {
 		return
 	}
 	d.errorf(at, `write "127.0.0.1:8080", or ":8080" for every interface`, "%s: %q is no address to listen at", name, address)
-}
-
-func checkState(d *document, s *State) {
-	if s.NATS == nil {
-		if s.Dir == "" {
-			d.errorf(d.find(&s.Dir, s), "name a folder; it is made when it does not exist", "dir is empty")
-		}
-		return
-	}
-	if d.find(&s.Dir) != nil {
-		d.errorf(d.find(&s.Dir), "remove one of them", "state has both dir and nats")
-	}
-	s.Dir = ""
-	checkURL(d, d.find(&s.NATS.URL, s.NATS, s), "url", s.NATS.URL, "nats", "tls", "ws", "wss")
 }
 
 func checkKong(d *document, k *Kong) {

@@ -289,7 +289,7 @@ func TestFilesThatAreNoText(t *testing.T) {
 
 func TestConfigDefaultsAndPaths(t *testing.T) {
 	dir := writeFiles(t, map[string]string{"empty.yaml": "", "full.yaml": `
-state: {nats: {url: "nats://nats:4222", credentials_file: n.creds}}
+state: {nats: {url: "nats://nats:4222", credentials_file: n.creds, replicas: 3}, name: guard-1, api: "https://guard-1:8080", acknowledge: counted}
 rules: [rules/, /etc/rules]
 sources: []
 kong: {admin_url: "https://kong:8444", headers: {A: "Bearer ${TOKEN}"}, token: "${TOKEN}", ca_file: ca.pem, cert_file: me.pem, key_file: me.key, workspace: shop, dbless: true}
@@ -317,7 +317,7 @@ listen: {api: ":${PORT}"}
 	want = &Config{
 		File:    in("full.yaml"),
 		Listen:  Listen{API: ":8080", Ingest: ":8081"},
-		State:   State{NATS: &NATS{URL: "nats://nats:4222", CredentialsFile: in("n.creds")}},
+		State:   State{NATS: &NATS{URL: "nats://nats:4222", CredentialsFile: in("n.creds"), Replicas: 3}, Name: "guard-1", API: "https://guard-1:8080", Acknowledge: AckCounted},
 		Rules:   []string{in("rules"), "/etc/rules"},
 		Sources: []Source{},
 		Kong: Kong{
