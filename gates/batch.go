@@ -2,6 +2,7 @@ package gates
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
@@ -9,70 +10,37 @@ import (
 
 // Batch is a number of records that arrive together. It is used by one goroutine.
 type Batch struct {
-	book  *Book
-	at    time.Time
-	plan  *plan
-	shown []shown
-}
-
-// shown is what a feed made of the records.
-type shown struct {
-	feed         *feed
-	observations []gatewarden.Observation
+	book *Book
+	at   time.Time
+	seen gathering
 }
 
 // Batch begins a batch of records that arrived at the given instant.
 func (b *Book) Batch(at time.Time) *Batch {
-	return &Batch{book: b, at: at, plan: b.plan.Load()}
+	return &Batch{book: b, at: at, seen: gathering{plan: b.plan.Load()}}
 }
 
 // Add shows a record to every canary. Only records that were counted belong here: no
 // repeats, and no answers that a change of the guard made. The record must stay as it is
 // until Commit returns.
-func (t *Batch) Add(r *gatewarden.Record) {
-	// Instants that the log could not write are nobody's traffic.
-	if year := r.At.Year(); year < 1970 || year > 2200 {
-		return
-	}
-	for _, f := range t.plan.byService[r.Service] {
-		t.show(f, r)
-	}
-	for _, f := range t.plan.others {
-		t.show(f, r)
-	}
-}
-
-func (t *Batch) show(f *feed, r *gatewarden.Record) {
-	o, ok := f.canary.Observe(r, f.track)
-	if !ok {
-		return
-	}
-	// A batch is mostly about one service, so about one canary.
-	for i := len(t.shown) - 1; i >= 0; i-- {
-		if t.shown[i].feed == f {
-			t.shown[i].observations = append(t.shown[i].observations, o)
-			return
-		}
-	}
-	t.shown = append(t.shown, shown{feed: f, observations: []gatewarden.Observation{o}})
-}
+func (t *Batch) Add(r *gatewarden.Record) { t.seen.add(r) }
 
 // Commit gives the observations to the judges. It returns when a crash can no longer lose
 // those of runs, and when ctx ends. While they cannot be written down, they count all the
 // same.
 func (t *Batch) Commit(ctx context.Context) {
-	if len(t.shown) == 0 {
+	if len(t.seen.shown) == 0 {
 		return
 	}
 	b := t.book
 	b.mu.Lock()
 	var entries []entry
-	for _, s := range t.shown {
+	for _, s := range t.seen.shown {
 		entries = b.take(s.feed, s.observations, entries)
 	}
 	g := b.logged(entries)
 	b.mu.Unlock()
-	t.shown = nil
+	t.seen.shown = nil
 	if g != nil {
 		b.await(ctx, g, t.at)
 	}
@@ -115,15 +83,14 @@ func (b *Book) take(f *feed, observations []gatewarden.Observation, entries []en
 }
 
 // unknown leaves out what the log had already when the guard started: Kong sends a record
-// again when the guard died between writing it down and saying so. mu is held.
+// again when the guard died between writing it down and saying so, and so does another
+// guard with what it saw. mu is held.
 func (b *Book) unknown(observations []gatewarden.Observation) []gatewarden.Observation {
-	kept := observations[:0]
-	for i := range observations {
-		if id := observations[i].ID; id == "" || !b.known[id] {
-			kept = append(kept, observations[i])
-		}
+	known := func(o gatewarden.Observation) bool { return o.ID != "" && b.known[o.ID] }
+	if !slices.ContainsFunc(observations, known) {
+		return observations
 	}
-	return kept
+	return slices.DeleteFunc(slices.Clone(observations), known) // they may be another feed's too
 }
 
 // logged puts what runs were told into the log, and returns what to wait for: nil when

@@ -27,20 +27,23 @@ type Book struct {
 
 	steer sync.Mutex
 	calls sync.WaitGroup     // callbacks under way
-	life  context.Context    // of the callbacks
+	term  context.Context    // ends when the book is abandoned
+	quit  context.CancelFunc // of term
+	life  context.Context    // of the callbacks, within term
 	end   context.CancelFunc // of life
 
-	mu    sync.Mutex
-	slots []*slot         // the canaries, in the order of the rules, then those that are gone but have a run
-	runs  map[string]*run // by id
-	byKey map[runKey]*run // of those that have a key
-	log   observationsLog // what must not be lost
-	known map[string]bool // ids of the observations that the log held at the start, nil once they are of no use
-	until time.Time       // until when known is of use
-	hold  time.Time       // until then the runs that were restored are not advanced
-	lived map[string]bool // the runs that hold is about
-	gone  []string        // names of blobs to be deleted
-	at    time.Time       // of the last tick
+	mu      sync.Mutex
+	slots   []*slot         // the canaries, in the order of the rules, then those that are gone but have a run
+	runs    map[string]*run // by id
+	byKey   map[runKey]*run // of those that have a key
+	log     observationsLog // what must not be lost
+	known   map[string]bool // ids of the observations that the log held at the start, nil once they are of no use
+	until   time.Time       // until when known is of use
+	reports reportsTaken    // of other guards
+	hold    time.Time       // until then the runs that were restored are not advanced
+	lived   map[string]bool // the runs that hold is about
+	gone    []string        // names of blobs to be deleted
+	at      time.Time       // of the last tick
 
 	saveAfter time.Time // no writing down before, as it failed just now; guarded by steer
 
@@ -71,7 +74,9 @@ func New(cfg Config) (*Book, error) {
 	b := &Book{cfg: cfg, metrics: newMetrics(cfg.Registerer), runs: map[string]*run{}, byKey: map[runKey]*run{}}
 	b.log.open = newGroup(1)
 	b.log.open.turn <- struct{}{}
-	b.life, b.end = context.WithCancel(context.Background())
+	b.term, b.quit = context.WithCancel(context.Background())
+	b.life, b.end = context.WithCancel(b.term)
+	b.fence()
 	b.replan()
 	return b, nil
 }
@@ -164,23 +169,9 @@ func later(a, b *run) bool {
 	}
 }
 
-// plan says who is to be shown a record. It never changes once it is in use.
-type plan struct {
-	byService map[string][]*feed
-	others    []*feed // those that no service's name picks
-}
-
-// feed is a definition of a canary that somebody is interested in: the one in force, or
-// the one that a run began with.
-type feed struct {
-	slot   *slot
-	canary *gatewarden.Canary
-	track  func(target string) (gatewarden.Track, bool)
-}
-
 // replan makes a plan from the slots; mu is held.
 func (b *Book) replan() {
-	p := &plan{byService: map[string][]*feed{}}
+	p := newPlan()
 	for _, s := range b.slots {
 		if s.canary != nil {
 			p.add(b.feed(s, s.canary))
@@ -192,30 +183,19 @@ func (b *Book) replan() {
 	b.plan.Store(p)
 }
 
+// feed returns the feed of a definition of a slot's canary, the one in use when there is
+// one.
 func (b *Book) feed(s *slot, c *gatewarden.Canary) *feed {
-	f := &feed{slot: s, canary: c, track: func(string) (gatewarden.Track, bool) { return 0, false }}
-	if b.cfg.Tracks != nil {
-		f.track = func(target string) (gatewarden.Track, bool) { return b.cfg.Tracks.Track(c.Name, target) }
-	}
-	return f
-}
-
-func (p *plan) add(f *feed) {
-	services := []string{f.canary.Series.Service}
-	if services[0] == "" {
-		services = nil
-		for _, s := range f.canary.Tracks {
-			if s.Kind != gatewarden.ByService {
-				p.others = append(p.others, f)
-				return
+	if inUse := b.plan.Load(); inUse != nil {
+		for _, f := range inUse.byName[c.Name] {
+			if f.slot == s && f.canary == c {
+				return f
 			}
-			services = append(services, s.Values...)
 		}
 	}
-	slices.Sort(services)
-	for _, name := range slices.Compact(services) {
-		p.byService[name] = append(p.byService[name], f)
-	}
+	f := newFeed(c, b.cfg.Tracks)
+	f.slot = s
+	return f
 }
 
 // share returns the canary's configured share, where that is known.

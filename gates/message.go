@@ -75,9 +75,15 @@ func (e *entry) append(b []byte) []byte {
 		b = binary.AppendVarint(b, e.split.At.UnixNano()-last)
 		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(e.split.Share))
 	}
-	b = binary.AppendUvarint(b, uint64(len(e.observations)))
-	for i := range e.observations {
-		o := &e.observations[i]
+	return appendObservations(b, last, e.observations)
+}
+
+// appendObservations adds observations; the first one's instant is told as the difference
+// to last, in Unix nanoseconds.
+func appendObservations(b []byte, last int64, observations []gatewarden.Observation) []byte {
+	b = binary.AppendUvarint(b, uint64(len(observations)))
+	for i := range observations {
+		o := &observations[i]
 		at := o.At.UnixNano()
 		b = binary.AppendVarint(b, at-last)
 		last = at
@@ -210,11 +216,17 @@ func (p *parser) entry() entry {
 			e.split.Share = math.Float64frombits(binary.LittleEndian.Uint64(bits))
 		}
 	}
+	e.observations = p.observations(last)
+	return e
+}
+
+func (p *parser) observations(last int64) []gatewarden.Observation {
+	var list []gatewarden.Observation
 	for range p.count(minObservation) {
 		last += p.int()
-		e.observations = append(e.observations, p.observation(last))
+		list = append(list, p.observation(last))
 	}
-	return e
+	return list
 }
 
 func (p *parser) observation(at int64) gatewarden.Observation {
@@ -241,3 +253,10 @@ func (p *parser) observation(at int64) gatewarden.Observation {
 }
 
 func instant(nanos int64) time.Time { return time.Unix(0, nanos).UTC() }
+
+// datable reports whether a message can tell the instant. One that it can't is nobody's
+// traffic.
+func datable(at time.Time) bool {
+	year := at.Year()
+	return year >= 1970 && year <= 2200
+}

@@ -19,7 +19,18 @@ type metrics struct {
 	appendFails  prometheus.Counter
 	saveFails    prometheus.Counter
 	callbacks    *prometheus.CounterVec
+	reports      *prometheus.CounterVec
+	observed     *prometheus.CounterVec
 }
+
+// What can become of a report of another guard, and of what it tells.
+const (
+	reportTaken     = "taken"
+	reportAgain     = "again"
+	reportInvalid   = "invalid"
+	observedTaken   = "taken"
+	observedUnknown = "unknown"
+)
 
 // newMetrics registers the metrics with reg; nil registers nothing.
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -63,6 +74,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "gatewarden_gates_callbacks_total",
 			Help: "Calls to those who wanted to know that a run is over, by result: delivered, failed (and tried again) or abandoned.",
 		}, []string{"result"}),
+		reports: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatewarden_gates_reports_total",
+			Help: "Reports of other guards on what they saw of canaries, by fate: taken, again (it had been taken) or invalid.",
+		}, []string{"fate"}),
+		observed: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatewarden_gates_reported_observations_total",
+			Help: "Requests in reports of other guards, by fate: taken, or unknown, as their rules are not the ones here.",
+		}, []string{"fate"}),
 	}
 	for _, s := range []gatewarden.RunState{
 		gatewarden.RunRunning, gatewarden.RunPass, gatewarden.RunFail, gatewarden.RunInconclusive, gatewarden.RunCancelled,
@@ -72,7 +91,25 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, result := range []string{callDelivered, callFailed, callAbandoned} {
 		m.callbacks.WithLabelValues(result)
 	}
+	for _, fate := range []string{reportTaken, reportAgain, reportInvalid} {
+		m.reports.WithLabelValues(fate)
+	}
+	for _, fate := range []string{observedTaken, observedUnknown} {
+		m.observed.WithLabelValues(fate)
+	}
 	return m
+}
+
+// unregister takes the metrics back from reg; nil has none.
+func (m *metrics) unregister(reg prometheus.Registerer) {
+	if reg == nil {
+		return
+	}
+	for _, c := range []prometheus.Collector{
+		m.runs, m.running, m.watched, m.evidence, m.observations, m.appends, m.appendFails, m.saveFails, m.callbacks, m.reports, m.observed,
+	} {
+		reg.Unregister(c)
+	}
 }
 
 // showEvidence sets the gauges of a canary.
