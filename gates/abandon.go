@@ -13,8 +13,6 @@ import (
 // back, so that another Book can have the same Registerer; after Close, Abandon does that.
 func (b *Book) Abandon() {
 	b.quit()
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.metrics.unregister(b.cfg.Registerer)
 }
 

@@ -27,10 +27,11 @@ func (t *Batch) Add(r *gatewarden.Record) { t.seen.add(r) }
 
 // Commit gives the observations to the judges. It returns when a crash can no longer lose
 // those of runs, and when ctx ends. While they cannot be written down, they count all the
-// same.
-func (t *Batch) Commit(ctx context.Context) {
+// same. An error, unavailable, says that the book was abandoned meanwhile: then Message is
+// for the one that took its place.
+func (t *Batch) Commit(ctx context.Context) error {
 	if len(t.seen.shown) == 0 {
-		return
+		return nil
 	}
 	b := t.book
 	b.mu.Lock()
@@ -40,11 +41,14 @@ func (t *Batch) Commit(ctx context.Context) {
 	}
 	g := b.logged(entries)
 	b.mu.Unlock()
-	t.seen.shown = nil
 	if g != nil {
 		b.await(ctx, g, t.at)
 	}
+	return b.over()
 }
+
+// Message returns what the batch has seen as an Observer's report would.
+func (t *Batch) Message() []byte { return t.seen.message(t.at) }
 
 // take gives the observations of a feed to its judges, and adds what a run was shown to
 // the entries for the log; mu is held.

@@ -209,7 +209,8 @@ func (b *Book) share(canary string) (float64, bool) {
 // randomID returns two characters, which together with the second tell runs apart.
 func randomID() string { return strings.ToLower(rand.Text()[:2]) }
 
-// Close waits for the callbacks that are under way and writes everything down.
+// Close waits for the callbacks that are under way and writes everything down, unless the
+// book is abandoned.
 func (b *Book) Close(ctx context.Context) error {
 	b.end()
 	b.calls.Wait()
@@ -217,6 +218,9 @@ func (b *Book) Close(ctx context.Context) error {
 	defer b.keep.Unlock()
 	b.steer.Lock()
 	defer b.steer.Unlock()
+	if b.over() != nil {
+		return nil
+	}
 	var errs []error
 	for _, r := range b.all(func(r *run) bool { return r.judge != nil || r.dirty }) {
 		errs = append(errs, b.save(ctx, r))

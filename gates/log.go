@@ -112,6 +112,7 @@ func (b *Book) write(ctx context.Context, g *group, at time.Time) {
 		fallthrough
 	case err == nil:
 		l.written = append(l.written, message{seq: seq, last: g.last, at: at})
+	case b.over() != nil: // whoever took its place keeps the log
 	default:
 		if l.pause == 0 {
 			b.cfg.Logger.Warn("observations of running canaries are not durable; a crash now would lose the last seconds of them", "error", err)

@@ -27,23 +27,16 @@ func (b *Book) Observed(ctx context.Context, at time.Time, message []byte) error
 		b.metrics.reports.WithLabelValues(reportInvalid).Inc()
 		return err
 	}
-	if err := b.over(); err != nil {
-		return err
+	if g := b.hear(&r); g != nil {
+		b.await(ctx, g, at)
+		select {
+		case <-g.done:
+			b.durable(r.number)
+		default:
+			return gatewarden.Errorf(gatewarden.Unavailable, "what another guard saw of canaries is not durable yet: %w", context.Cause(ctx))
+		}
 	}
-	g := b.hear(&r)
-	if g == nil {
-		return nil
-	}
-	b.await(ctx, g, at)
-	select {
-	case <-g.done:
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.reports.durable(r.number)
-		return nil
-	default:
-		return gatewarden.Errorf(gatewarden.Unavailable, "what another guard saw of canaries is not durable yet: %w", context.Cause(ctx))
-	}
+	return b.over() // who abandoned the book meanwhile has not told the next one
 }
 
 // hear gives a report to the judges, unless it did so before, and returns what to wait for:
@@ -104,10 +97,12 @@ func (t *reportsTaken) add(n reportNumber, g *group) {
 	t.oldest = (t.oldest + 1) % maxReports
 }
 
-// durable lets go of what there is to wait for.
-func (t *reportsTaken) durable(n reportNumber) {
-	if _, ok := t.pending[n]; ok {
-		t.pending[n] = nil
+// durable notes that nobody needs to wait for the report any more.
+func (b *Book) durable(n reportNumber) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.reports.pending[n]; ok {
+		b.reports.pending[n] = nil
 	}
 }
 

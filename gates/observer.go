@@ -76,11 +76,6 @@ type Report struct {
 // until Message returns.
 func (r *Report) Add(record *gatewarden.Record) { r.seen.add(record) }
 
-// Message returns the report for Book.Observed, nil when nothing was seen. It may be
-// called once: a Book takes two messages for two reports.
-func (r *Report) Message() []byte {
-	if len(r.seen.shown) == 0 {
-		return nil
-	}
-	return encodeReport(r.at, r.seen.shown)
-}
+// Message returns the report for Book.Observed, nil when nothing was seen. It is for one
+// call: a Book takes the messages of two calls for two reports.
+func (r *Report) Message() []byte { return r.seen.message(r.at) }

@@ -43,14 +43,19 @@ func checksum(data []byte) uint32 {
 	return crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
 }
 
-func encodeReport(at time.Time, seen []shown) []byte {
+// message returns what was gathered in a batch of the given instant as a report, nil when
+// that is nothing.
+func (g *gathering) message(at time.Time) []byte {
+	if len(g.shown) == 0 {
+		return nil
+	}
 	var number reportNumber
 	_, _ = rand.Read(number[:]) // it never fails, says its documentation
 	b := append([]byte{reportVersion}, number[:]...)
 	base := at.UnixNano()
 	b = binary.AppendVarint(b, base)
-	b = binary.AppendUvarint(b, uint64(len(seen)))
-	for _, s := range seen {
+	b = binary.AppendUvarint(b, uint64(len(g.shown)))
+	for _, s := range g.shown {
 		b = appendText(b, s.feed.canary.Name)
 		b = append(b, s.feed.print[:]...)
 		b = appendObservations(b, base, s.observations)

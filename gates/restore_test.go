@@ -108,17 +108,28 @@ func (s script) play(t testing.TB, mortal bool) (*world, gatewarden.Run) {
 	return w, w.run(run.ID)
 }
 
-// deliver hands a batch in. Its requests are the same ones whenever it is delivered.
+// deliver hands a batch in.
 func (s script) deliver(w *world, a arrival) {
 	b := w.book.Batch(w.now)
+	for _, r := range s.records(a) {
+		b.Add(r)
+	}
+	if err := b.Commit(w.t.Context()); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// records returns a batch's requests, which are the same ones whenever it is delivered.
+func (s script) records(a arrival) []*gatewarden.Record {
 	at := t0.Add(a.after).Add(-a.late)
+	var list []*gatewarden.Record
 	for i := range a.baseline {
-		b.Add(record("orders", gatewarden.TrackBaseline, at, false, fmt.Sprintf("%d-b%d", a.number, i)))
+		list = append(list, record("orders", gatewarden.TrackBaseline, at, false, fmt.Sprintf("%d-b%d", a.number, i)))
 	}
 	for i := range a.canary {
-		b.Add(record("orders", gatewarden.TrackCanary, at, a.failed, fmt.Sprintf("%d-c%d", a.number, i)))
+		list = append(list, record("orders", gatewarden.TrackCanary, at, a.failed, fmt.Sprintf("%d-c%d", a.number, i)))
 	}
-	b.Commit(w.t.Context())
+	return list
 }
 
 func TestARunComesToTheSameEndThroughACrash(t *testing.T) {

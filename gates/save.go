@@ -172,7 +172,7 @@ func (b *Book) saveChanged(ctx context.Context, at time.Time) error {
 func (b *Book) Keep(ctx context.Context, at time.Time) error {
 	b.keep.Lock()
 	defer b.keep.Unlock()
-	if b.cfg.Runs == nil || at.Before(b.keepAfter) {
+	if b.cfg.Runs == nil || at.Before(b.keepAfter) || b.over() != nil {
 		return nil
 	}
 	b.mu.Lock()

@@ -21,13 +21,16 @@ const (
 // Start starts a run, or finds the one that the key names, also when that is over long
 // since. Errors: not_found without such a canary; conflict while another run of it is
 // running, which the error names; unavailable when the run could not be written down, and
-// so was not started.
+// so was not started, or when the book is abandoned.
 func (b *Book) Start(ctx context.Context, at time.Time, req Request) (run gatewarden.Run, created bool, err error) {
 	if err := req.check(); err != nil {
 		return run, false, err
 	}
 	b.steer.Lock()
 	defer b.steer.Unlock()
+	if err := b.over(); err != nil {
+		return run, false, err
+	}
 	b.mu.Lock()
 	s, known := b.slot(req.Canary), b.byKey[runKey{req.Canary, req.Key}]
 	b.mu.Unlock()
@@ -121,6 +124,9 @@ func (b *Book) steerRun(ctx context.Context, at time.Time, id, by string, alread
 	}
 	b.steer.Lock()
 	defer b.steer.Unlock()
+	if err := b.over(); err != nil {
+		return gatewarden.Run{}, err
+	}
 	r, err := b.find(id)
 	if err != nil {
 		return gatewarden.Run{}, err

@@ -24,10 +24,14 @@ const (
 )
 
 // Tick judges all runs at the instant, twice a second, and does what follows. The error
-// joins what could not be done or written; all of it is tried again at the next tick.
+// joins what could not be done or written; all of it is tried again at the next tick. A
+// book that is abandoned does nothing.
 func (b *Book) Tick(ctx context.Context, at time.Time) error {
 	b.steer.Lock()
 	defer b.steer.Unlock()
+	if b.over() != nil {
+		return nil
+	}
 	errs := []error{b.judge(at)}
 	b.flush(ctx, at) // what the judges were told of the split
 	errs = append(errs, b.saveChanged(ctx, at))

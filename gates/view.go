@@ -83,7 +83,8 @@ func newestFirst(x, y *run) int {
 }
 
 // Wait returns the run with its trail once it is over or no longer as seen, which is a
-// state or a version, running unless given; and as it is when ctx ends.
+// state or a version, running unless given; and as it is when ctx ends. The error is
+// unavailable once the book is abandoned.
 func (b *Book) Wait(ctx context.Context, id, seen string) (gatewarden.Run, error) {
 	if seen == "" {
 		seen = string(gatewarden.RunRunning)
@@ -107,6 +108,8 @@ func (b *Book) Wait(ctx context.Context, id, seen string) (gatewarden.Run, error
 		select {
 		case <-wake:
 		case <-ctx.Done():
+		case <-b.term.Done():
+			return gatewarden.Run{}, b.over()
 		}
 	}
 }
