@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -89,18 +90,37 @@ func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.metrics.answered(http.StatusOK)
-	body := make([]byte, 0, 64)
-	body = strconv.AppendInt(append(body, `{"accepted":`...), int64(batch.accepted), 10)
-	body = strconv.AppendInt(append(body, `,"rejected":`...), int64(batch.rejected), 10)
 	w.Header()["Content-Type"] = jsonType
 	// An answer that does not arrive makes Kong send the batch again.
-	_, _ = w.Write(append(body, "}\n"...))
+	_, _ = w.Write(batch.answer(make([]byte, 0, 64)))
 }
 
 var jsonType = []string{"application/json"}
 
+// Post counts a body that is at hand and appends the answer; see posts.Handler. It is
+// false when the body is not to be answered with a 200, and then nothing was counted.
+func (s *Source) Post(ctx context.Context, body, answer []byte, client net.Addr) ([]byte, bool) {
+	if int64(len(body)) > int64(s.settings.MaxBody) {
+		return answer, false
+	}
+	batch, err := s.take(ctx, body, client.String)
+	if err != nil {
+		return answer, false
+	}
+	s.metrics.received.Add(float64(len(body)))
+	s.metrics.answered(http.StatusOK)
+	return batch.answer(answer), true
+}
+
 // counted is what became of a body.
 type counted struct{ accepted, rejected int }
+
+// answer appends what the sender is told of it.
+func (c counted) answer(b []byte) []byte {
+	b = strconv.AppendInt(append(b, `{"accepted":`...), int64(c.accepted), 10)
+	b = strconv.AppendInt(append(b, `,"rejected":`...), int64(c.rejected), 10)
+	return append(b, "}\n"...)
+}
 
 // serve receives, decodes and hands on.
 func (s *Source) serve(w http.ResponseWriter, r *http.Request) (counted, *refusal) {
@@ -116,11 +136,19 @@ func (s *Source) serve(w http.ResponseWriter, r *http.Request) (counted, *refusa
 	if refused := s.receive(w, r, body); refused != nil {
 		return counted{}, refused
 	}
+	batch, refused := s.take(r.Context(), body.data, func() string { return r.RemoteAddr })
+	if refused != nil && refused.status != http.StatusServiceUnavailable {
+		s.metrics.decodeErrors.Inc()
+	}
+	return batch, refused
+}
+
+// take decodes a body and hands its records on: all of them, or none.
+func (s *Source) take(ctx context.Context, body []byte, client func() string) (counted, *refusal) {
 	decoder := s.decoders.Get()
 	defer s.decoders.Put(decoder)
-	batch, err := decoder.Decode(body.data)
+	batch, err := decoder.Decode(body)
 	if err != nil {
-		s.metrics.decodeErrors.Inc()
 		status := http.StatusBadRequest
 		if errors.Is(err, collector.ErrTooMany) {
 			status = http.StatusRequestEntityTooLarge
@@ -128,8 +156,8 @@ func (s *Source) serve(w http.ResponseWriter, r *http.Request) (counted, *refusa
 		return counted{}, &refusal{status: status, err: err}
 	}
 	if len(batch.Records) > 0 {
-		ctx, cancel := context.WithTimeout(r.Context(), time.Duration(s.settings.Timeout))
-		defer cancel()
+		ctx := &patience{Context: ctx, until: s.now().Add(time.Duration(s.settings.Timeout))}
+		defer ctx.end()
 		if err := s.sink.Accept(ctx, s.name, batch.Records); err != nil {
 			return counted{}, &refusal{status: http.StatusServiceUnavailable,
 				err: gatewarden.Errorf(gatewarden.Unavailable, "the records were not counted: %w", err).WithHint("send them again")}
@@ -139,7 +167,7 @@ func (s *Source) serve(w http.ResponseWriter, r *http.Request) (counted, *refusa
 	if batch.Rejected > 0 {
 		s.metrics.rejected.Add(float64(batch.Rejected))
 		s.log.Debug("rejected what is no log record of Kong's", "source", s.name, "rejected", batch.Rejected,
-			"of", batch.Rejected+len(batch.Records), "reason", batch.Reason, "client", r.RemoteAddr)
+			"of", batch.Rejected+len(batch.Records), "reason", batch.Reason, "client", client())
 	}
 	return counted{accepted: len(batch.Records), rejected: batch.Rejected}, nil
 }

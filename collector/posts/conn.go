@@ -1,0 +1,169 @@
+package posts
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// conn is a connection while its posts are answered here.
+type conn struct {
+	net.Conn
+	listener *Listener
+	busy     atomic.Int32 // idle, answering, or stopped
+
+	buf    []byte    // what was read and not answered
+	head   head      // of the post that buf begins with, once it is whole
+	until  time.Time // the deadline that is set for reading
+	answer []byte    // memory for an answer's body
+	out    []byte    // and for an answer
+
+	// Who answers what was last asked for.
+	path, host string
+	handler    Handler
+}
+
+const (
+	idle int32 = iota
+	answering
+	stopped
+)
+
+// stop ends the connection: at once when it waits for a post, else after the answer.
+func (c *conn) stop() {
+	if c.busy.Swap(stopped) == idle {
+		c.Close()
+	}
+}
+
+// serve answers posts until there is something else.
+func (c *conn) serve() {
+	defer c.listener.leave(c)
+	defer func() {
+		if p := recover(); p != nil { // as net/http does
+			c.Close()
+			c.listener.log.Error("answering a post failed; its connection is closed", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	for {
+		switch c.next() {
+		case whole:
+		case other:
+			c.give()
+			return
+		default:
+			c.Close()
+			return
+		}
+		if !c.busy.CompareAndSwap(idle, answering) {
+			return // stop has closed it
+		}
+		ok, err := c.post()
+		open := c.busy.CompareAndSwap(answering, idle)
+		switch {
+		case err != nil || !open:
+			c.Close()
+			return
+		case !ok:
+			c.give()
+			return
+		}
+	}
+}
+
+// next reads until a whole post is in the buffer, or something else. It waits twice for
+// one post, because Kong sends head and body apart; who needs longer is for net/http to
+// be patient with.
+func (c *conn) next() verdict {
+	for waits := 0; ; waits++ {
+		if len(c.buf) > 0 {
+			var v verdict
+			c.head, v = readHead(c.buf)
+			if v == more && (len(c.buf) == cap(c.buf) || waits == 2) {
+				v = other
+			}
+			if v == whole && !c.find(&c.head) {
+				v = other
+			}
+			if v != more {
+				return v
+			}
+		}
+		if !c.read() {
+			return more
+		}
+	}
+}
+
+// read reads more into the buffer, and reports whether the connection is alive.
+func (c *conn) read() bool {
+	if now := c.listener.now(); c.until.Sub(now) < idleFor-idleSlack {
+		c.until = now.Add(idleFor)
+		if err := c.SetReadDeadline(c.until); err != nil {
+			return false
+		}
+	}
+	n, err := c.Read(c.buf[len(c.buf):cap(c.buf)])
+	c.buf = c.buf[:len(c.buf)+n]
+	return n > 0 || err == nil // an error comes again
+}
+
+// find finds who answers, and reports whether they can here.
+func (c *conn) find(h *head) bool {
+	if c.path != string(h.path) || c.host != string(h.host) {
+		c.path, c.host = string(h.path), string(h.host)
+		handler, _ := c.listener.mux.Handler(&http.Request{Method: http.MethodPost, Host: c.host, URL: &url.URL{Path: c.path}})
+		c.handler, _ = handler.(Handler)
+	}
+	return c.handler != nil
+}
+
+// post answers the post at the front of the buffer. It is not ok when that is for
+// net/http to answer.
+func (c *conn) post() (ok bool, err error) {
+	end := c.head.end + c.head.length
+	if c.answer, ok = c.handler.Post(c.listener.ctx, c.buf[c.head.end:end:end], c.answer[:0], c.RemoteAddr()); !ok {
+		return false, nil
+	}
+	c.out = append(c.out[:0], "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: "...)
+	c.out = append(c.out, c.listener.dateOf(c.listener.now())...)
+	c.out = append(c.out, "\r\nContent-Length: "...)
+	c.out = strconv.AppendInt(c.out, int64(len(c.answer)), 10)
+	c.out = append(c.out, "\r\n\r\n"...)
+	c.out = append(c.out, c.answer...)
+	c.buf = c.buf[:copy(c.buf, c.buf[end:])]
+	_, err = c.Write(c.out)
+	return true, err
+}
+
+// give hands the connection to net/http, as if nothing had been read of what was not
+// answered.
+func (c *conn) give() {
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		c.Close()
+		return
+	}
+	c.listener.handOn(&unread{Conn: c.Conn, buf: c.buf})
+}
+
+// unread is a connection of which some was read already.
+type unread struct {
+	net.Conn
+	buf []byte
+}
+
+// Read reads that first.
+func (u *unread) Read(b []byte) (int, error) {
+	if len(u.buf) == 0 {
+		return u.Conn.Read(b)
+	}
+	n := copy(b, u.buf)
+	if u.buf = u.buf[n:]; len(u.buf) == 0 {
+		u.buf = nil // its memory is not needed any more
+	}
+	return n, nil
+}
