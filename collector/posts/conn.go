@@ -45,8 +45,8 @@ func (c *conn) serve() {
 	defer c.listener.leave(c)
 	defer func() {
 		if p := recover(); p != nil { // as net/http does
-			c.Close()
 			c.listener.log.Error("answering a post failed; its connection is closed", "panic", p, "stack", string(debug.Stack()))
+			c.Close()
 		}
 	}()
 	for {
