@@ -169,6 +169,10 @@ func (e *Executor) applyField(ctx context.Context, a gatewarden.Action, save fun
 		out.Change = fmt.Sprintf("%s: %s, set by %s", m.What, now, above.action.ID)
 		out.Reason = fmt.Sprintf("%s is held by %s, and gets what this step wants when that is undone", m.What, above.action.ID)
 		out.Undo = "gatewarden actions revert " + a.ID
+		if found := all.foundBy(above, &self, m.place()); found != normal(m.Wanted) && found != normal(m.Before) {
+			m.Before = json.RawMessage(found) // changed after Prepare, and before that one was laid
+			return out, saveMemo(m, save)
+		}
 		return out, nil
 	case normal(now) == normal(m.Wanted) && !all.cameBetween(&self, m.place(), m.On, normal(now)):
 		return out, nil
@@ -211,7 +215,7 @@ func (e *Executor) revertField(ctx context.Context, a gatewarden.Action) (gatewa
 		return reverted(fmt.Sprintf("%s is held by %s; it gets %s when that is undone", m.What, above.action.ID, under), m.What+": as set by "+above.action.ID), nil
 	case value == under:
 		return reverted(m.What+" is as it was before", m.What+": as before"), nil
-	case value != normal(m.Wanted):
+	case value != normal(m.Wanted) && !all.wasUnder(&self, m.place(), value):
 		return left("somebody else changed "+m.What+" since", m.What, foreign, e.undoField(m, under)), nil
 	}
 	if err := e.setField(ctx, m, json.RawMessage(under)); err != nil {

@@ -133,12 +133,19 @@ func (all layers[V]) beneath(l *layer[V], place string) V {
 }
 
 // buried reports whether what lies beneath above, the lowest layer on l, is no longer what l
-// has set: somebody else changed it between the two.
+// has set: somebody else changed it between the two. A revert of l whose answer was lost did
+// not: it has set what lies beneath l.
 func (all layers[V]) buried(l, above *layer[V], place string) bool {
 	if l.share || above.share {
 		return false
 	}
-	return append(slices.Clone(all), *l).beneath(above, place) != l.places[place].sets
+	found := all.foundBy(above, l, place)
+	return found != l.places[place].sets && found != all.beneath(l, place) && !all.wasUnder(l, place, found)
+}
+
+// foundBy returns what above, the lowest layer on l, has found in a place.
+func (all layers[V]) foundBy(above, l *layer[V], place string) V {
+	return append(slices.Clone(all), *l).beneath(above, place)
 }
 
 // inPlace returns the actions whose layers are in place.
@@ -234,10 +241,11 @@ func (l *layer[V]) laid() (time.Time, bool) {
 }
 
 // gone returns when a layer was taken away, false when it was not, or was left as it is
-// because somebody else had changed it.
+// because somebody else had changed it. One that never came to be as far as the guard
+// heard may have been found by another all the same: its answer was lost.
 func (l *layer[V]) gone() (time.Time, bool) {
 	a := l.action
-	if a.EndedAt == nil || a.AppliedAt == nil || a.Status == gatewarden.ActionReplaced {
+	if a.EndedAt == nil || a.Status == gatewarden.ActionReplaced {
 		return time.Time{}, false
 	}
 	return *a.EndedAt, true

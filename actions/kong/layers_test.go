@@ -87,6 +87,10 @@ type rig struct {
 
 	policies []gatewarden.ActionPolicy
 	slos     []gatewarden.SLO
+
+	trouble *trouble
+	limits  *limits
+	life    *life // of the engine at hand
 }
 
 func newRig(ctx context.Context, t tb) *rig {
@@ -104,7 +108,7 @@ func newRig(ctx context.Context, t tb) *rig {
 func newRigOf(ctx context.Context, t tb, dbless bool, policies []gatewarden.ActionPolicy, slos []gatewarden.SLO) *rig {
 	r := &rig{
 		t: t, ctx: ctx, kong: fakekong.New(fakekong.Config{Seed: 1, DBLess: dbless}), ledger: &ledger{}, leases: actions.NewMemoryLeases(),
-		burning: map[string]bool{}, begun: time.Now(), policies: policies, slos: slos,
+		burning: map[string]bool{}, begun: time.Now(), policies: policies, slos: slos, trouble: &trouble{}, limits: &limits{},
 	}
 	if err := r.kong.Load(shop()); err != nil {
 		t.Fatal(err)
@@ -119,15 +123,24 @@ func newRigOf(ctx context.Context, t tb, dbless bool, policies []gatewarden.Acti
 
 func (r *rig) boot() {
 	r.t.Helper()
-	byKind := map[gatewarden.StepKind]actions.Executor{}
-	for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare, gatewarden.StepDivert, gatewarden.StepService} {
-		byKind[kind] = r.exec
+	r.life = &life{}
+	exec, err := New(Config{AdminURL: "http://kong", Transport: &unlucky{handler{r.kong.Admin()}, r.trouble, r.life}, DBLess: r.exec.client.dbless})
+	if err != nil {
+		r.t.Fatal(err)
 	}
-	engine, err := actions.New(actions.Config{Policies: r.policies, SLOs: r.slos, Executors: byKind, Journal: r.ledger, Leases: r.leases})
+	byKind := map[gatewarden.StepKind]actions.Executor{}
+	for _, kind := range []gatewarden.StepKind{
+		gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare, gatewarden.StepDivert, gatewarden.StepService, gatewarden.StepAdaptive,
+	} {
+		byKind[kind] = exec
+	}
+	engine, err := actions.New(actions.Config{
+		Policies: r.policies, SLOs: r.slos, Executors: byKind, Journal: &mortal{r.ledger, r.life}, Leases: r.leases, Steerer: r.limits,
+	})
 	if err == nil {
 		err = engine.Start(r.ctx, time.Now())
 	}
-	if err != nil {
+	if err != nil && !r.life.over() {
 		r.t.Fatal(err)
 	}
 	r.engine = engine
@@ -148,6 +161,16 @@ func (r *rig) restart() {
 	r.boot()
 }
 
+// revive starts an engine in the place of one that a kill has ended, if it has.
+func (r *rig) revive() {
+	for r.life.over() {
+		ctx, cancel := context.WithCancel(r.ctx)
+		cancel()
+		_ = r.engine.Close(ctx) // only to end its goroutines
+		r.boot()
+	}
+}
+
 // pass lets seconds pass.
 func (r *rig) pass(seconds int) {
 	for range seconds {
@@ -160,10 +183,11 @@ func (r *rig) pass(seconds int) {
 			}
 			verdicts = append(verdicts, v)
 		}
-		if err := r.engine.Tick(r.ctx, time.Now(), verdicts); err != nil {
+		if err := r.engine.Tick(r.ctx, time.Now(), verdicts); err != nil && !r.life.over() {
 			r.t.Errorf("tick: %v", err)
 		}
 		synctest.Wait()
+		r.revive()
 		time.Sleep(time.Second)
 	}
 }

@@ -325,7 +325,7 @@ func (e *Executor) removeOwn(ctx context.Context, a gatewarden.Action, m *plugin
 	if current == nil {
 		return reverted("the plugin was not there any more, so there was nothing to undo", what+": gone"), nil
 	}
-	changed, err := changedSince(a, m, current)
+	changed, err := e.changed(a, m, current)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
@@ -364,7 +364,7 @@ func (e *Executor) giveBack(ctx context.Context, a gatewarden.Action, m *pluginM
 	if same(without(body, "created_at"), without(current, "created_at", "updated_at")) {
 		return reverted("the plugin is as it was before", what+": as before"), nil
 	}
-	changed, err := changedSince(a, m, current)
+	changed, err := e.changed(a, m, current)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
@@ -423,7 +423,7 @@ func hasScope(p *gatewarden.PluginStep) bool {
 // touchedBeside lists what is different from before although the step does not set
 // it.
 func touchedBeside(before, current object, config any) []string {
-	ours := []string{"config", "enabled", "tags", "updated_at"}
+	ours := []string{"config", "enabled", "tags", "updated_at", "created_at"} // a PUT of a plugin of the guard's own sets the times anew
 	out := differences("", without(before, ours...), without(current, ours...))
 	was, _ := before["config"].(object)
 	is, _ := current["config"].(object)

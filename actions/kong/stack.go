@@ -253,9 +253,6 @@ func (e *Executor) takeOff(ctx context.Context, a gatewarden.Action, m *pluginMe
 		ids = append(ids, l.action.ID)
 	}
 	rest := "what " + strings.Join(ids, " and ") + " has set"
-	if !slices.Contains(actionsOf(current), a.ID) {
-		return reverted("nothing of it is there; "+rest+" stays", what+": "+rest), nil
-	}
 	if m.Plugin == pluginID(a.ID) {
 		made := *m
 		made.Maker, m = a.ID, &made
@@ -263,6 +260,14 @@ func (e *Executor) takeOff(ctx context.Context, a gatewarden.Action, m *pluginMe
 	whole, err := composed(a.Spec.Plugin, m, laid)
 	if err != nil {
 		return gatewarden.Outcome{}, err
+	}
+	if !slices.Contains(actionsOf(current), a.ID) {
+		out := reverted("nothing of it is there; "+rest+" stays", what+": "+rest)
+		if ours, err := e.tookOff(a, m, current, whole); err != nil || !ours {
+			return out, err
+		}
+		out.Memo, err = e.noted(m, current)
+		return out, err
 	}
 	changed, err := e.touched(a, m, current)
 	if err != nil {
@@ -284,6 +289,39 @@ func (e *Executor) takeOff(ctx context.Context, a gatewarden.Action, m *pluginMe
 	out := reverted("it is taken away; "+rest+" stays", what+": "+rest)
 	out.Memo, err = e.noted(m, now)
 	return out, err
+}
+
+// tookOff reports whether the plugin, which has no mark of the step any more, is as the guard
+// writes it when it takes the step off: it did so, and did not hear of it.
+func (e *Executor) tookOff(a gatewarden.Action, m *pluginMemo, current, whole object) (bool, error) {
+	last := e.latest(m)
+	if len(last.Written) == 0 {
+		return false, nil
+	}
+	written, err := parseObject(last.Written)
+	if err != nil {
+		return false, err
+	}
+	set, err := e.setByAll(a, m)
+	if err != nil || len(touchedAround(written, current, set)) > 0 {
+		return false, err
+	}
+	asWritten := same(written["config"], current["config"]) && same(whole["tags"], current["tags"]) // the rest alone was nothing that Kong takes
+	body, err := plain(whole)
+	return asWritten || len(includes("", body, current)) == 0, err
+}
+
+// setByAll returns what the step and those beside it set, one over the other.
+func (e *Executor) setByAll(a gatewarden.Action, m *pluginMemo) (set object, err error) {
+	for _, l := range append(e.beside(m), pluginLayer{a, m}) {
+		raw, err := plain(l.action.Spec.Plugin.Config)
+		if err != nil {
+			return nil, err
+		}
+		own, _ := raw.(object)
+		set = over(set, own)
+	}
+	return set, nil
 }
 
 // noted returns the memo of a step that ended with what Kong shows now, for those that stay.
@@ -328,23 +366,50 @@ func (e *Executor) touched(a gatewarden.Action, m *pluginMemo, current object) (
 		return nil, err
 	}
 	changed := differences("", without(written, "updated_at", "created_at"), without(current, "updated_at", "created_at"))
-	settled, set := len(m.Written) > 0, object{}
-	for _, l := range append(e.beside(m), pluginLayer{a, m}) {
-		raw, err := plain(l.action.Spec.Plugin.Config)
-		if err != nil {
-			return nil, err
-		}
-		own, _ := raw.(object)
-		set = over(set, own)
-		if l.action.ID != a.ID {
-			settled = settled && l.action.Status != gatewarden.ActionStarted && l.action.Status != gatewarden.ActionReverting
-		}
-		settled = settled && l.action.Limit == nil // it is written without being noted
-	}
-	if len(changed) == 0 || settled {
+	if len(changed) == 0 || len(m.Written) > 0 && a.Limit == nil && !e.unsettled(m) {
 		return changed, nil
 	}
-	return touchedBeside(written, current, set), nil
+	set, err := e.setByAll(a, m)
+	return touchedAround(written, current, set), err
+}
+
+// touchedAround lists what somebody else has changed of a plugin of which the guard may have
+// written the fields that are set, and the marks, since.
+func touchedAround(written, current, set object) []string {
+	out := touchedBeside(written, current, set)
+	out = append(out, differences("enabled", written["enabled"], current["enabled"])...)
+	return append(out, differences("tags", unmarked(written), unmarked(current))...)
+}
+
+// unmarked returns the tags of a plugin that are not the guard's.
+func unmarked(plugin object) []any {
+	tags, _ := plugin["tags"].([]any)
+	return slices.DeleteFunc(slices.Clone(tags), func(t any) bool {
+		s, _ := t.(string)
+		return s == tag || strings.HasPrefix(s, actionTag) || strings.HasPrefix(s, makerTag)
+	})
+}
+
+// changed lists how a plugin on which nothing else lies differs from what the guard wrote.
+func (e *Executor) changed(a gatewarden.Action, m *pluginMemo, current object) ([]string, error) {
+	changed, err := changedSince(a, m, current)
+	if err != nil || len(changed) == 0 || len(m.Written) == 0 || !e.unsettled(m) {
+		return changed, err
+	}
+	written, err := parseObject(m.Written)
+	if err != nil {
+		return nil, err
+	}
+	set, err := e.setByAll(a, m)
+	return touchedAround(written, current, set), err
+}
+
+// unsettled reports whether the plugin may have been written without that being noted: by a
+// step beside the one of m that is on its way, or by one whose limit moves.
+func (e *Executor) unsettled(m *pluginMemo) bool {
+	return slices.ContainsFunc(e.beside(m), func(l pluginLayer) bool {
+		return l.action.Status == gatewarden.ActionStarted || l.action.Status == gatewarden.ActionReverting || l.action.Limit != nil
+	})
 }
 
 // putByHand returns the command that writes a plugin whole; where that would show a secret,

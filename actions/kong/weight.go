@@ -183,14 +183,18 @@ func (e *Executor) refresh(a gatewarden.Action, m *weightMemo, now map[string]in
 	if err := e.leavesSome(a, m, all); err != nil {
 		return err
 	}
-	layers, self := e.weightsOf(m.Upstream), bare[int](&a)
+	layers := e.weightsOf(m.Upstream)
+	self, _ := weightLayer(&a, m.Upstream)
 	for i := range m.Targets {
 		t := &m.Targets[i]
 		w, there := now[t.ID]
-		if !there || w == t.Before || layers.holder(&self, t.ID) != nil {
-			continue
+		above := layers.holder(&self, t.ID)
+		if above != nil && !above.share {
+			w = layers.foundBy(above, &self, t.ID)
 		}
-		if w != wanted || layers.cameBetween(&self, t.ID, m.On, w) {
+		switch {
+		case !there, w == t.Before:
+		case w != wanted, above == nil && layers.cameBetween(&self, t.ID, m.On, w):
 			t.Before, changed = w, true
 		}
 	}
