@@ -53,6 +53,7 @@ type Status struct {
 	Nodes        []gatewarden.Node `json:"nodes,omitempty"` // of Kong, as they describe themselves
 	Drift        *gatewarden.Drift `json:"drift,omitempty"` // how alike they are, and whether what actions rely on is there
 	Series       int               `json:"series"`
+	Guards       []GuardStatus     `json:"guards,omitempty"`    // that share the state; none for a guard that is alone
 	States       map[string]int    `json:"slo_states"`          // how many SLOs are healthy, in breach, inconclusive
 	Listeners    map[string]string `json:"listeners,omitempty"` // what listens where
 	// TraceURL is where a trace is looked at, {trace_id} in it standing for the id.
@@ -95,6 +96,16 @@ type Completeness struct {
 	Whole    bool                  `json:"whole"`              // whether the counters of every node are known for all of the window
 	All      ServiceCompleteness   `json:"all"`                // of all services that have a log
 	Services []ServiceCompleteness `json:"services,omitempty"` // with requests in the window
+}
+
+// GuardStatus is one of the guards that share a state.
+type GuardStatus struct {
+	Name    string    `json:"name"`
+	API     string    `json:"api"` // where the others reach it
+	Version string    `json:"version"`
+	Leads   bool      `json:"leads"` // it judges and acts
+	Up      bool      `json:"up"`    // it was heard of within seconds
+	HeardAt time.Time `json:"heard_at"`
 }
 
 // ServiceCompleteness is Completeness for one service.

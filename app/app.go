@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,17 +19,12 @@ import (
 	"github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/gatewarden/gatewarden"
-	"github.com/gatewarden/gatewarden/actions"
-	"github.com/gatewarden/gatewarden/actions/kong"
 	"github.com/gatewarden/gatewarden/api"
-	"github.com/gatewarden/gatewarden/api/page"
 	"github.com/gatewarden/gatewarden/collector"
-	"github.com/gatewarden/gatewarden/gates"
 	"github.com/gatewarden/gatewarden/internal/version"
-	"github.com/gatewarden/gatewarden/journal"
-	"github.com/gatewarden/gatewarden/journal/export"
 	"github.com/gatewarden/gatewarden/rules"
 	"github.com/gatewarden/gatewarden/state"
 	"github.com/gatewarden/gatewarden/store"
@@ -37,11 +33,6 @@ import (
 // stopWithin is how long a stop may take: calls to Kong that are under way end, and
 // the counts are written.
 const stopWithin = 15 * time.Second
-
-// drainWithin is the part of it that calls under way get. A build that is followed for
-// minutes will not end meanwhile: the next start takes it up. The rest of the time
-// belongs to what must be written.
-const drainWithin = 5 * time.Second
 
 // Options are what a guard needs from its surroundings.
 type Options struct {
@@ -55,42 +46,68 @@ type Options struct {
 	Now func() time.Time
 }
 
-// App is a guard that runs: everything of doc.go's picture.
+// App is a guard that runs: everything of doc.go's picture that it does whether it leads or
+// not. What it does only while it leads is a term.
 type App struct {
 	opts     Options
 	logger   *slog.Logger
-	registry *prometheus.Registry
-	tracing  *tracing // nil when there is none
+	registry *prometheus.Registry // of what every guard shows
+	tracing  *tracing             // nil when there is none
 
-	state    *state.State
-	journal  *journal.Journal
-	store    *store.Store
-	intake   *intake
-	keeper   *keeper
-	tracks   *tracks
-	loop     *loop
-	reloader *reloader
-	stopper  *stopper
+	state        *state.State
+	snapshots    *state.Blobs
+	runs         *state.Blobs // of canaries
+	observations *state.Log
+	leases       *state.Leases
+	store        *store.Store
+	intake       *intake
+	keeper       *keeper
+	tracks       *tracks
+	reloader     *reloader
+	stopper      *stopper
+	guards       *guards // those that share the state, this one among them
+	term         atomic.Pointer[term]
 
 	ingest    *http.ServeMux
-	headers   *collector.Headers // that records are to carry
-	sources   []collector.Source
-	exporters []*export.Exporter      // of the journal, to those that audit names
+	headers   *collector.Headers      // that records are to carry
+	sources   []collector.Source      // that others send to, or that read what is here
 	listeners map[string]net.Listener // by their names in the configuration
-	closers   []closer
+	closers   closers
 	started   time.Time
-	ready     atomic.Bool
+	stopping  atomic.Bool
 	hup       chan os.Signal // SIGHUP, from the first moment on: it must never end a guard
 }
 
-// closer is something to end at a stop, in the reverse order of its beginning.
+// closers are what is to be ended, in the reverse order of its beginning.
+type closers []closer
+
 type closer struct {
 	name  string
 	close func(ctx context.Context) error
 }
 
+func (c *closers) add(name string, f func(ctx context.Context) error) {
+	*c = append(*c, closer{name, f})
+}
+
+// close ends everything, the newest first, within stopWithin.
+func (c *closers) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	var errs []error
+	for len(*c) > 0 {
+		last := (*c)[len(*c)-1]
+		*c = (*c)[:len(*c)-1]
+		if err := last.close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("closing %s: %w", last.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // New reads the files, opens the state, takes up what the last life left and
-// listens. The App does nothing yet. On an error everything is closed again.
+// listens. The App does nothing yet. Where guards share the state it waits for as many as
+// it takes to work on it. On an error everything is closed again.
 func New(ctx context.Context, opts Options) (*App, error) {
 	set, problems := load(opts.ConfigFile, opts.Env)
 	if err := problems.Err(); err != nil {
@@ -104,12 +121,13 @@ func New(ctx context.Context, opts Options) (*App, error) {
 	a.started = a.now()
 	signal.Notify(a.hup, syscall.SIGHUP)
 	a.stopper = newStopper(set.config.PauseFile, a.now, opts.Logger.With("component", "pause"))
+	a.closers.add("the signals", a.stopper.close)
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(context.Context, settings) error{
-		a.openListeners, a.openTracing, a.openState, a.openAudit, a.openStore, a.openEngine, a.openSources,
+		a.openListeners, a.openTracing, a.openState, a.openStore, a.openTracks, a.openSources, a.openGuards,
 	} {
 		if err := build(ctx, set); err != nil {
-			return nil, errors.Join(err, a.close())
+			return nil, errors.Join(err, a.closers.close())
 		}
 	}
 	for _, p := range problems {
@@ -124,25 +142,6 @@ func (a *App) now() time.Time {
 		return time.Now()
 	}
 	return a.opts.Now()
-}
-
-func (a *App) onClose(name string, f func(ctx context.Context) error) {
-	a.closers = append(a.closers, closer{name, f})
-}
-
-// close ends everything, the newest first, within stopWithin.
-func (a *App) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
-	defer cancel()
-	var errs []error
-	for len(a.closers) > 0 {
-		c := a.closers[len(a.closers)-1]
-		a.closers = a.closers[:len(a.closers)-1]
-		if err := c.close(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("closing %s: %w", c.name, err))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // openListeners comes first: an address in use is the commonest reason not to start,
@@ -161,7 +160,7 @@ func (a *App) openListeners(ctx context.Context, set settings) error {
 				WithHint("another address goes into listen.%s of %s", name, set.config.File)
 		}
 		a.listeners[name] = l
-		a.onClose("the "+name+" listener", func(context.Context) error {
+		a.closers.add("the "+name+" listener", func(context.Context) error {
 			if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				return err
 			}
@@ -176,26 +175,31 @@ func (a *App) openTracing(ctx context.Context, set settings) (err error) {
 		return fmt.Errorf("setting up tracing: %w", err)
 	}
 	if a.tracing != nil {
-		a.onClose("tracing", a.tracing.close)
+		a.closers.add("tracing", a.tracing.close)
 	}
 	return nil
 }
 
 func (a *App) openState(ctx context.Context, set settings) error {
-	cfg := state.Config{Dir: set.config.State.Dir}
-	if n := set.config.State.NATS; n != nil {
-		cfg = state.Config{URL: n.URL, CredentialsFile: n.CredentialsFile}
+	cfg, err := stateConfig(&set.config.State)
+	if err != nil {
+		return err
 	}
-	var err error
 	if a.state, err = state.Open(ctx, cfg, a.logger.With("component", "state")); err != nil {
 		return fmt.Errorf("opening the state: %w", err)
 	}
-	a.onClose("the state", func(context.Context) error { return a.state.Close() })
-	a.journal, err = journal.Open(ctx, a.state.JetStream(), journal.Config{
-		Logger: a.logger.With("component", "journal"), Registerer: a.registry,
-	})
-	if err != nil {
-		return fmt.Errorf("opening the journal: %w", err)
+	a.closers.add("the state", func(context.Context) error { return a.state.Close() })
+	if a.snapshots, err = a.state.Snapshots(ctx); err != nil {
+		return fmt.Errorf("opening the snapshots: %w", err)
+	}
+	if a.runs, err = a.state.Runs(ctx); err != nil {
+		return fmt.Errorf("opening the runs of canaries: %w", err)
+	}
+	if a.observations, err = a.state.Observations(ctx); err != nil {
+		return fmt.Errorf("opening the log of observations: %w", err)
+	}
+	if a.leases, err = a.state.Leases(ctx); err != nil {
+		return fmt.Errorf("opening the leases: %w", err)
 	}
 	return nil
 }
@@ -203,102 +207,58 @@ func (a *App) openState(ctx context.Context, set settings) error {
 func (a *App) openStore(ctx context.Context, set settings) error {
 	a.store = store.New(store.Config{KeepDeltas: true}, a.registry)
 	a.store.Configure(meters(set.rules)) // before the restore, which keeps only what has a meter
-	k := &keeper{store: a.store, logger: a.logger.With("component", "keeper"), checkpoints: newCheckpoints()}
-	var err error
-	if k.cells, err = a.state.Cells(ctx); err != nil {
-		return fmt.Errorf("opening the log of cells: %w", err)
-	}
-	if k.snapshots, err = a.state.Snapshots(ctx); err != nil {
-		return fmt.Errorf("opening the snapshots: %w", err)
-	}
-	if err := k.restore(ctx); err != nil {
+	k, err := newKeeper(ctx, a)
+	if err != nil {
 		return err
 	}
 	a.keeper = k
-	a.onClose("the keeper", func(ctx context.Context) error { k.finish(ctx); return nil })
+	a.closers.add("the keeper", func(ctx context.Context) error { k.finish(ctx); return nil })
 	a.intake = newIntake(a.store, a.now, set.config.BlindAfter, a.registry)
+	a.intake.tracing = a.tracing
 	k.checkpoints.sink = a.intake
+	a.reloader = newReloader(a, set)
 	return nil
 }
 
-func (a *App) openEngine(ctx context.Context, set settings) error {
-	byKind, err := executors(set.config, a.now, a.logger, a.registry)
+// openTracks makes known which targets the canaries have, so that records are told apart.
+func (a *App) openTracks(ctx context.Context, set settings) error {
+	ask, err := targets(set)
 	if err != nil {
-		return err
+		return fmt.Errorf("setting up the way to Kong's Admin API: %w", err)
 	}
-	leases, err := a.state.Leases(ctx)
-	if err != nil {
-		return fmt.Errorf("opening the leases: %w", err)
-	}
-	var j *judges
-	book, err := a.gatesConfig(ctx, set, byKind)
-	if err != nil {
-		return err
-	}
-	a.loop, j, err = newLoop(ctx, parts{
-		rules: set.rules, store: a.store, intake: a.intake, journal: a.journal, started: a.now(), registry: a.registry,
-		gates: book, moves: true, halt: a.stopper.look(),
-		engine: actions.Config{
-			Around: a.tracing.call, Policies: set.rules.Policies, Executors: byKind, Leases: leases, Failpoint: a.opts.Failpoint,
-			Now: a.now, Logger: a.logger.With("component", "actions"),
-		},
-	})
-	if err != nil {
-		return err
-	}
-	if err := a.watchDrift(ctx, set, byKind); err != nil {
-		return err
-	}
-	a.stopper.engine = a.loop.engine
-	a.onClose("the engine", a.drain)
-	a.onClose("the runs of canaries", a.loop.runs.Close)
-	a.reloader = newReloader(a, set, j, byKind)
-	a.exposeJudgements()
-	return nil
-}
-
-// gatesConfig says where the runs of canaries live and who knows their tracks.
-func (a *App) gatesConfig(ctx context.Context, set settings, byKind map[gatewarden.StepKind]actions.Executor) (gates.Config, error) {
-	logger := a.logger.With("component", "gates")
-	log, err := a.state.Observations(ctx)
-	if err != nil {
-		return gates.Config{}, fmt.Errorf("opening the log of observations: %w", err)
-	}
-	runs, err := a.state.Runs(ctx)
-	if err != nil {
-		return gates.Config{}, fmt.Errorf("opening the runs of canaries: %w", err)
-	}
-	a.tracks = newTracks(targetsOf(byKind), logger)
+	a.tracks = newTracks(ask, a.logger.With("component", "gates"))
 	a.intake.spans.follow(a.tracks.tracksOf)
-	a.tracks.kept = a.keeper.snapshots
-	a.tracks.SetCanaries(set.rules.Canaries)
+	a.tracks.kept, a.tracks.keeps = a.snapshots, a.leads
+	a.setRules(set.rules)
 	a.tracks.restore(ctx)
-	a.tracks.ask(ctx) // before the first record: runs that go on must see it
-	a.headers.Set(set.rules.Headers())
-	return gates.Config{Runs: runs, Log: log, Tracks: a.tracks, Logger: logger}, nil
-}
-
-// targetsOf returns how to ask Kong for the targets of an upstream, nil without a Kong.
-func targetsOf(byKind map[gatewarden.StepKind]actions.Executor) func(context.Context, string) ([]kong.Target, error) {
-	if e, ok := byKind[gatewarden.StepShare].(*kong.Executor); ok {
-		return e.Targets
-	}
 	return nil
 }
 
-// drain ends the engine. Calls that have to be cut short for it are no error.
-func (a *App) drain(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, drainWithin)
-	defer cancel()
-	err := a.loop.engine.Close(ctx)
-	if gatewarden.ErrorCode(err) == gatewarden.Unavailable {
-		a.logger.Info("actions that are under way go on at the next start", "because", err)
-		return nil
+// setRules brings the part of rules into force that every guard heeds.
+func (a *App) setRules(r *rules.Rules) {
+	a.store.Configure(meters(r))
+	a.intake.serve(r.SLOs)
+	a.headers.Set(r.Headers())
+	a.tracks.SetCanaries(r.Canaries)
+	if scout := a.intake.scout.Load(); scout != nil {
+		scout.observer.SetCanaries(r.Canaries)
 	}
+}
+
+// asks reports whether sources of a kind ask others, who would answer every guard alike.
+func asks(kind string) bool {
+	return slices.Contains([]string{"elasticsearch", "kongmetrics", "prometheus", "jaeger"}, kind)
+}
+
+// openSources prepares the sources that others send to, and that read what is on this
+// machine.
+func (a *App) openSources(_ context.Context, set settings) (err error) {
+	a.sources, err = a.buildSources(set, a.registry, &a.closers, func(kind string) bool { return !asks(kind) })
 	return err
 }
 
-func (a *App) openSources(_ context.Context, set settings) error {
+// buildSources builds the sources whose kinds are wanted.
+func (a *App) buildSources(set settings, reg prometheus.Registerer, closers *closers, wanted func(kind string) bool) (list []collector.Source, err error) {
 	byKind := map[string]collector.Factory{}
 	for _, f := range factories() {
 		byKind[f.Kind] = f
@@ -306,28 +266,34 @@ func (a *App) openSources(_ context.Context, set settings) error {
 	past := history{a.store, func() *rules.Rules { return a.reloader.current().rules }}
 	names := rules.SourceNames(set.config.Sources)
 	for i, s := range set.config.Sources {
+		if !wanted(s.Kind) {
+			continue
+		}
 		name := names[i]
+		writer, err := a.writerOf(s.Kind, &set.config.State)
+		if err != nil {
+			return list, err
+		}
 		source, err := byKind[s.Kind].Build(collector.Env{
-			Name: name, Sink: a.intake, Spans: a.intake.spans, Mux: a.ingest, Headers: a.headers,
-			Dir: filepath.Dir(set.config.File), Checkpoints: a.keeper.checkpoints,
+			Name: name, Sink: a.sinkOf(s.Kind, &set.config.State), Spans: a.intake.spans, Mux: a.ingest, Headers: a.headers,
+			Dir: filepath.Dir(set.config.File), Checkpoints: a.keeper.checkpoints.of(writer),
 			Gateway: a.intake.gateway, Logged: logged(set.config.Sources),
 			Queries: func() []gatewarden.SLO { return queriesOf(a.reloader.current().rules, name) },
 			Covered: past.Covered, Past: past,
 			Log:     a.logger.With("component", "collector"),
-			Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, a.registry),
+			Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, reg),
 		}, s.Decode)
 		if err != nil {
-			return fmt.Errorf("setting up the source %s of %s:%d: %w", name, s.File, s.Line, err)
+			return list, fmt.Errorf("setting up the source %s of %s:%d: %w", name, s.File, s.Line, err)
 		}
 		if c, ok := source.(io.Closer); ok { // it listens already; Run may never be called
-			a.onClose("the source "+name, func(context.Context) error { return c.Close() })
+			closers.add("the source "+name, func(context.Context) error { return c.Close() })
 		}
 		a.intake.expect(name, s.Kind, a.started)
 		a.intake.asks(name, source)
-		a.sources = append(a.sources, source)
+		list = append(list, source)
 	}
-	a.intake.check(a.sources)
-	return nil
+	return list, nil
 }
 
 // Addr returns where the named listener ("api", "ingest" or "metrics") listens, ""
@@ -349,66 +315,26 @@ func (a *App) Run(ctx context.Context) error {
 	for _, s := range a.sources {
 		addActor(ctx, &g, s.Run)
 	}
-	for _, e := range a.exporters {
-		addActor(ctx, &g, e.Run)
-	}
 	addActor(ctx, &g, a.keeper.Run)
 	addActor(ctx, &g, a.reloader.Run)
 	addActor(ctx, &g, a.tracks.Run)
-	addActor(ctx, &g, a.loop.drifts.Run)
-	addActor(ctx, &g, a.keepRuns)
 	addActor(ctx, &g, a.stopper.Run)
-	addActor(ctx, &g, a.tick)
-	addActor(ctx, &g, a.trim)
+	a.guards.add(ctx, &g)
 	a.logger.Info("guarding", "version", version.Get().Version, "api", a.Addr("api"), "ingest", a.Addr("ingest"),
 		"slos", len(a.reloader.current().rules.SLOs), "policies", len(a.reloader.current().rules.Policies))
 	err := g.Run()
-	a.ready.Store(false)
+	a.stopping.Store(true)
 	if errors.Is(err, context.Canceled) || errors.Is(err, run.ErrSignal) || errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
 	a.logger.Info("stopping")
-	return errors.Join(err, a.close())
+	return errors.Join(err, a.closers.close())
 }
 
 // addActor runs f in the group with a context that ends when the group does.
 func addActor(ctx context.Context, g *run.Group, f func(context.Context) error) {
 	ctx, cancel := context.WithCancel(ctx)
 	g.Add(func() error { return f(ctx) }, func(error) { cancel() })
-}
-
-// tick runs the loop at every whole tickEvery of the clock.
-func (a *App) tick(ctx context.Context) error {
-	for {
-		now := a.now()
-		next := now.Truncate(tickEvery).Add(tickEvery)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(next.Sub(now)):
-		}
-		if err := a.loop.Tick(ctx, next); err != nil && ctx.Err() == nil {
-			a.logger.Error("a tick was not all it should be", "error", err)
-		}
-		a.ready.Store(true) // from the first tick on there are verdicts to be asked for
-	}
-}
-
-// keepRuns writes the runs of canaries down, beside the ticks.
-func (a *App) keepRuns(ctx context.Context) error {
-	return every(ctx, tickEvery, a.loop.runs.Keep, func(err error) {
-		a.logger.Warn("runs of canaries are not written down; a crash would cost some of what the judges know", "error", err)
-	})
-}
-
-// trimEvery is how often the journal is held to its limits.
-const trimEvery = time.Hour
-
-// trim keeps the journal within its limits.
-func (a *App) trim(ctx context.Context) error {
-	return every(ctx, trimEvery, a.journal.Trim, func(err error) {
-		a.logger.Warn("the journal could not be trimmed; it is tried again in an hour", "error", err)
-	})
 }
 
 // every calls do at each interval until ctx ends, which is no error. An error of do is told
@@ -456,16 +382,38 @@ func (a *App) handler(name string) http.Handler {
 		return a.ingest
 	case "metrics":
 		mux := http.NewServeMux()
-		mux.Handle("GET /metrics", api.MetricsHandler(a.registry))
+		mux.Handle("GET /metrics", api.MetricsHandler(a))
 		return mux
 	default:
-		var gatherer prometheus.Gatherer
-		if a.Addr("metrics") == "" {
-			gatherer = a.registry
-		}
-		guard := &view{a}
-		return api.New(guard, gatherer, a.logger.With("component", "api")).WithGates(guard).
-			WithPast(guard).WithPage(page.Handler()).WithMetrics(a.registry).
-			WithTraceURL(a.reloader.current().config.Web.TraceURL).Handler()
+		return http.HandlerFunc(a.answer)
 	}
+}
+
+// answer answers a request to the API: by itself while it leads, and otherwise by the
+// guard that does.
+func (a *App) answer(w http.ResponseWriter, r *http.Request) {
+	t := a.term.Load()
+	if t == nil {
+		a.guards.passer.ServeHTTP(w, r)
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(t.life, cancel)() // followers of the events are to ask the next who leads
+	t.handler.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// Gather implements prometheus.Gatherer: what every guard shows, and what the one that
+// leads does.
+func (a *App) Gather() ([]*dto.MetricFamily, error) {
+	if t := a.term.Load(); t != nil {
+		return prometheus.Gatherers{a.registry, t.registry}.Gather()
+	}
+	return a.registry.Gather()
+}
+
+// leads reports whether this guard judges and acts now.
+func (a *App) leads() bool {
+	t := a.term.Load()
+	return t != nil && !t.deposed.Load()
 }

@@ -22,7 +22,7 @@ const annotateBack = 7 * 24 * time.Hour
 
 // openAudit prepares what tells others what the journal says. Nothing is sent, nor read
 // but certificates: a target that is away is tried again while the guard runs.
-func (a *App) openAudit(_ context.Context, set settings) error {
+func (t *term) openAudit(_ context.Context, set settings) error {
 	names := rules.AuditNames(set.config.Audit)
 	for i := range set.config.Audit {
 		entry, name := &set.config.Audit[i], names[i]
@@ -31,13 +31,13 @@ func (a *App) openAudit(_ context.Context, set settings) error {
 			return fmt.Errorf("setting up audit's %s: %w", name, err)
 		}
 		cfg := export.Config{
-			Name: name, Now: a.now, Logger: a.logger.With("component", "audit"),
-			Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"target": name}, a.registry),
+			Name: name, Now: t.now, Logger: t.logger.With("component", "audit"),
+			Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"target": name}, t.registry),
 		}
 		if entry.Grafana != nil {
 			cfg.Types, cfg.Backlog = export.Noted, annotateBack
 		}
-		a.exporters = append(a.exporters, export.New(cfg, a.journal, target))
+		t.exporters = append(t.exporters, export.New(cfg, t.journal, target))
 	}
 	return nil
 }

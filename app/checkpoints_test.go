@@ -37,7 +37,7 @@ func keepMarks(t *testing.T, dir string, log *bytes.Buffer) (*keeper, io.Closer)
 func take(t *testing.T, k *keeper, n int) {
 	t.Helper()
 	r := gatewarden.Record{At: noon.Add(time.Duration(n%3000) * time.Second), Service: "orders", Status: 200, Weight: 1}
-	err := k.checkpoints.Accept(t.Context(), "test", []gatewarden.Record{r}, map[string][]byte{"at": fmt.Append(nil, n)})
+	err := k.checkpoints.of("").Accept(t.Context(), "test", []gatewarden.Record{r}, map[string][]byte{"at": fmt.Append(nil, n)})
 	if err != nil {
 		t.Error(err)
 	}
@@ -45,7 +45,7 @@ func take(t *testing.T, k *keeper, n int) {
 
 // read returns how far the source has read, by what is kept.
 func read(k *keeper) (n int) {
-	_, _ = fmt.Sscan(string(k.checkpoints.Load("")["at"]), &n) // 0 when there is nothing
+	_, _ = fmt.Sscan(string(k.checkpoints.of("").Load("")["at"]), &n) // 0 when there is nothing
 	return n
 }
 
@@ -178,13 +178,13 @@ func TestCheckpoints(t *testing.T) {
 	c := k.checkpoints
 	set := func(values map[string][]byte) {
 		t.Helper()
-		if err := c.Accept(t.Context(), "test", nil, values); err != nil {
+		if err := c.of("").Accept(t.Context(), "test", nil, values); err != nil {
 			t.Fatal(err)
 		}
 	}
 	set(map[string][]byte{"a/1": []byte("x"), "a/2": []byte("y"), "b/1": []byte("z")})
 	set(map[string][]byte{"a/1": nil, "a/3": {}})
-	if diff := cmp.Diff(map[string][]byte{"a/2": []byte("y"), "a/3": {}}, c.Load("a/")); diff != "" {
+	if diff := cmp.Diff(map[string][]byte{"a/2": []byte("y"), "a/3": {}}, c.of("").Load("a/")); diff != "" {
 		t.Error(diff)
 	}
 	if message := c.drain(k.store.Drain); message == nil {
@@ -194,7 +194,7 @@ func TestCheckpoints(t *testing.T) {
 		t.Errorf("nothing new is the message %q", message)
 	}
 	c.sink = failing{}
-	if err := c.Accept(t.Context(), "test", make([]gatewarden.Record, 1), map[string][]byte{"a/2": nil}); err == nil || len(c.Load("a/2")) != 1 {
+	if err := c.of("").Accept(t.Context(), "test", make([]gatewarden.Record, 1), map[string][]byte{"a/2": nil}); err == nil || len(c.of("").Load("a/2")) != 1 {
 		t.Errorf("values were kept without their records (%v)", err)
 	}
 	// What an older version wrote has no values.
@@ -203,6 +203,43 @@ func TestCheckpoints(t *testing.T) {
 	err := c.open(plain, slog.New(slog.DiscardHandler), func(counts []byte) error { used = counts; return nil })
 	if err != nil || !bytes.Equal(used, plain) {
 		t.Errorf("used %q, %v", used, err)
+	}
+}
+
+// TestCheckpointsOfSeveralGuards has two guards read each other's messages: each keeps its
+// own values whatever the other says, and both those of the one that asks others.
+func TestCheckpointsOfSeveralGuards(t *testing.T) {
+	one, _ := keepMarks(t, t.TempDir(), &bytes.Buffer{})
+	two, _ := keepMarks(t, t.TempDir(), &bytes.Buffer{})
+	say := func(from *keeper, writer, value string) {
+		t.Helper()
+		if err := from.checkpoints.of(writer).Accept(t.Context(), "test", nil, map[string][]byte{"at": []byte(value)}); err != nil {
+			t.Fatal(err)
+		}
+		message := from.checkpoints.drain(from.store.Drain)
+		for _, k := range []*keeper{one, two} { // who wrote it reads it too
+			if err := k.checkpoints.open(message, slog.New(slog.DiscardHandler), k.store.Apply); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	say(one, "", "alone")
+	if got := two.checkpoints.of("two").Load("")["at"]; string(got) != "alone" {
+		t.Errorf("who has kept nothing yet finds %q", got)
+	}
+	say(one, "one", "1")
+	say(two, "two", "2")
+	say(one, "", "one asked")
+	say(two, "", "two asked, after it was elected")
+	say(one, "one", "11")
+	for _, k := range []*keeper{one, two} {
+		got := map[string]string{}
+		for _, writer := range []string{"", "one", "two"} {
+			got[writer] = string(k.checkpoints.of(writer).Load("")["at"])
+		}
+		if diff := cmp.Diff(map[string]string{"": "two asked, after it was elected", "one": "11", "two": "2"}, got); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 
@@ -224,8 +261,13 @@ func FuzzOpenCheckpoints(f *testing.F) {
 			}
 			return nil
 		})
-		if err != nil || c.values == nil {
-			t.Errorf("values %v, %v", c.values, err)
+		if err != nil {
+			t.Error(err)
+		}
+		for writer, m := range c.by {
+			if m.values == nil {
+				t.Errorf("the values of %q are none", writer)
+			}
 		}
 	})
 }

@@ -8,15 +8,14 @@ import (
 	"slices"
 
 	"github.com/gatewarden/gatewarden"
-	"github.com/gatewarden/gatewarden/actions"
 	"github.com/gatewarden/gatewarden/actions/kong"
 	"github.com/gatewarden/gatewarden/rules"
 )
 
 // watchDrift sets up what looks after the nodes of the gateway.
-func (a *App) watchDrift(ctx context.Context, set settings, byKind map[gatewarden.StepKind]actions.Executor) error {
-	w := newDrifts(a.intake.gateway, a.now, a.logger.With("component", "drift"))
-	if e, ok := byKind[gatewarden.StepPlugin].(*kong.Executor); ok {
+func (t *term) watchDrift(ctx context.Context, set settings) error {
+	w := newDrifts(t.intake.gateway, t.now, t.logger.With("component", "drift"))
+	if e, ok := t.executors[gatewarden.StepPlugin].(*kong.Executor); ok {
 		w.kong = e
 		w.apis = []adminAPI{{hostOf(set.config.Kong.AdminURL), e.Node}}
 	}
@@ -29,14 +28,14 @@ func (a *App) watchDrift(ctx context.Context, set settings, byKind map[gatewarde
 		}
 		w.apis = append(w.apis, adminAPI{hostOf(node), e.Node})
 	}
-	if p, ok := byKind[gatewarden.StepJenkins].(preflighter); ok {
+	if p, ok := t.executors[gatewarden.StepJenkins].(preflighter); ok {
 		w.jenkins = p
 	}
 	w.SetRules(set.rules)
-	if err := w.resume(ctx, a.journal); err != nil {
+	if err := w.resume(ctx, t.journal); err != nil {
 		return err
 	}
-	a.loop.drifts = w
+	t.loop.drifts = w
 	return nil
 }
 

@@ -32,14 +32,14 @@ import (
 // and state.
 type liveGuard struct {
 	t       *testing.T
-	app     *App
+	app     *term
 	handler http.Handler // of both listeners
 }
 
 func newLiveGuard(t *testing.T, ruleText string) *liveGuard {
 	t.Helper()
 	set, reg, logger := loadText(t, ruleText), prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
-	a := &App{logger: logger, headers: &collector.Headers{}, started: time.Now()}
+	a := &term{App: &App{logger: logger, headers: &collector.Headers{}, started: time.Now(), guards: &guards{}}}
 	a.headers.Set(set.Headers())
 	a.store = store.New(store.Config{}, reg)
 	a.intake = newIntake(a.store, time.Now, time.Minute, reg)

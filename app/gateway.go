@@ -43,6 +43,14 @@ func newGateway(s *store.Store) *gateway {
 	}
 }
 
+// forget begins anew: whoever looked at the nodes until now looks no more.
+func (g *gateway) forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.nodes, g.looked, g.book = map[nodeKey]gatewarden.Node{}, map[string]time.Time{}, nil
+	g.lacked, g.report, g.as = map[string]time.Time{}, completeness.Report{}, time.Time{}
+}
+
 // check makes the log be checked from now on. The first source to say how, does.
 func (g *gateway) check(cfg completeness.Config) {
 	g.mu.Lock()

@@ -125,7 +125,7 @@ func statusOf(in *intake) api.Status {
 }
 
 // aboutTheLog returns what was written about how whole the log is.
-func aboutTheLog(t *testing.T, a *App) (list []string) {
+func aboutTheLog(t *testing.T, a *term) (list []string) {
 	t.Helper()
 	events, err := a.loop.journal.Events(t.Context(), journal.Query{Type: gatewarden.EventSource})
 	if err != nil {

@@ -44,16 +44,15 @@ func (s *atScrape) Collect(ch chan<- prometheus.Metric) {
 
 // exposeJudgements registers what is filled in at a scrape: SLOs, canaries and traffic as
 // the page shows them.
-func (a *App) exposeJudgements() {
-	a.loop.tracing, a.intake.tracing = a.tracing, a.tracing
+func (t *term) exposeJudgements() {
 	slos := func() ([]gatewarden.SLO, []gatewarden.Verdict) {
-		return a.reloader.current().rules.SLOs, a.loop.judged()
+		return t.reloader.current().rules.SLOs, t.loop.judged()
 	}
-	a.registry.MustRegister(
-		newSLOMetrics(a.store, slos),
-		newCanaryMetrics(a.loop.runs.Canaries),
-		newTrafficMetrics(a.store, &a.intake.failed, a.now),
-		newGatewayMetrics(a.intake, a.loop.drifts.current, a.now))
+	t.registry.MustRegister(
+		newSLOMetrics(t.store, slos),
+		newCanaryMetrics(t.loop.runs.Canaries),
+		newTrafficMetrics(t.store, &t.intake.failed, t.now),
+		newGatewayMetrics(t.intake, t.loop.drifts.current, t.now))
 }
 
 // judged returns the verdicts of the last tick, without the reasons of healthy ones.

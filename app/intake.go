@@ -47,18 +47,19 @@ var _ collector.Sink = (*intake)(nil)
 
 // sourceHealth is what is known of one source.
 type sourceHealth struct {
-	name    string
-	kind    string
-	signal  string        // of what it brings; signalQueries for those of all queries
-	asker   asker         // nil unless it knows by itself how far it is
-	lags    time.Duration // by how much what it brings is always late
-	blind   bool          // as of the last event
-	records uint64
-	arrived time.Time       // when the last batch came
-	lag     time.Duration   // from the newest record's completion to its arrival
-	came    *deliveries     // nil when nothing checks the log
-	brings  map[string]bool // services that it brought requests of
-	asked   time.Time       // when that was last looked at
+	name      string
+	kind      string
+	signal    string        // of what it brings; signalQueries for those of all queries
+	asker     asker         // nil unless it knows by itself how far it is
+	lags      time.Duration // by how much what it brings is always late
+	blind     bool          // as of the last event
+	records   uint64
+	elsewhere map[string]uint64 // records of it that other guards took, by their names
+	arrived   time.Time         // when the last batch came
+	lag       time.Duration     // from the newest record's completion to its arrival
+	came      *deliveries       // nil when nothing checks the log
+	brings    map[string]bool   // services that it brought requests of
+	asked     time.Time         // when that was last looked at
 }
 
 func newIntake(s *store.Store, now func() time.Time, blindAfter time.Duration, reg prometheus.Registerer) *intake {
@@ -174,7 +175,7 @@ func (in *intake) views(at time.Time) []api.Source {
 	list := make([]api.Source, 0, len(in.sources))
 	for name, h := range in.sources {
 		silent, _ := in.silent(name, h, at)
-		v := api.Source{Name: name, Kind: h.kind, Records: h.records, LagSeconds: h.lag.Seconds(), Silent: silent}
+		v := api.Source{Name: name, Kind: h.kind, Records: h.delivered(), LagSeconds: h.lag.Seconds(), Silent: silent}
 		if !h.arrived.IsZero() {
 			arrived := h.arrived // a copy: whoever shows it holds no lock
 			v.LastRecord = &arrived

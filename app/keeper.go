@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
@@ -12,10 +14,14 @@ import (
 )
 
 const (
-	// drainEvery is how much of the counts a crash can lose.
+	// drainEvery is how much of the counts a crash can lose where nobody waits for them.
 	drainEvery = time.Second
+	// tellEvery is drainEvery where other guards judge by them.
+	tellEvery = 250 * time.Millisecond
 	// snapshotEvery bounds how many messages a start must read.
 	snapshotEvery = 2 * time.Minute
+	// trimAfter is how long messages stay for guards that were away for a while.
+	trimAfter = 10 * time.Minute
 	// maxPending is how many messages wait in memory while the state cannot be
 	// written: ten minutes' worth. Beyond it only the next snapshot saves the counts.
 	maxPending = 600
@@ -25,7 +31,8 @@ const (
 )
 
 // keeper makes the store outlive the process: each second what is new goes to the
-// log of cells, now and then a snapshot makes the log short again.
+// log of cells, now and then a snapshot makes the log short again. Where guards share the
+// state it also brings the store what the others have counted.
 type keeper struct {
 	store     *store.Store
 	cells     *state.Log
@@ -33,9 +40,31 @@ type keeper struct {
 	logger    *slog.Logger
 	// checkpoints are written with the counts; nil for none.
 	checkpoints *checkpoints
+	reports     *reports // for the guard that leads; nil for a guard that is alone
 
-	pending [][]byte // drained and not yet durable, the oldest first
-	last    uint64   // position of the newest durable message
+	pending [][]byte      // drained and not yet durable, the oldest first
+	last    atomic.Uint64 // position up to which the log is in the store
+
+	kick    chan struct{} // somebody waits
+	mu      sync.Mutex
+	waiting []chan error // for what they counted to be durable
+}
+
+func newKeeper(ctx context.Context, a *App) (*keeper, error) {
+	k := &keeper{
+		store: a.store, snapshots: a.snapshots, logger: a.logger.With("component", "keeper"), checkpoints: newCheckpoints(),
+		kick: make(chan struct{}, 1),
+	}
+	var err error
+	if k.cells, err = a.state.Cells(ctx); err != nil {
+		return nil, fmt.Errorf("opening the log of cells: %w", err)
+	}
+	if a.state.Shared() {
+		if k.reports, err = newReports(ctx, a.state); err != nil {
+			return nil, err
+		}
+	}
+	return k, k.restore(ctx)
 }
 
 // restore fills the store with what the last life left.
@@ -46,18 +75,47 @@ func (k *keeper) restore(ctx context.Context) error {
 	}
 	messages := 0
 	err = k.cells.Read(ctx, 0, func(seq uint64, data []byte) error {
-		k.last = seq
 		messages++
-		if err := k.checkpoints.open(data, k.logger, k.store.Apply); err != nil {
-			// One damaged second must not keep the guard from starting.
-			k.logger.Error("a message of the log of cells is damaged; its second is lost", "seq", seq, "error", err)
-		}
-		return nil
+		return k.take(seq, data)
 	})
 	if err != nil {
 		return fmt.Errorf("reading the log of cells: %w", err)
 	}
+	begin, err := k.cells.Begin(ctx) // what was dropped is in the snapshot
+	if err != nil {
+		return err
+	}
+	k.last.Store(max(k.last.Load(), begin))
 	k.logger.Info("counts restored", "snapshot_bytes", size, "messages", messages)
+	return nil
+}
+
+// take brings a message of the log into the store.
+func (k *keeper) take(seq uint64, data []byte) error {
+	if err := k.checkpoints.open(data, k.logger, k.store.Apply); err != nil {
+		// One damaged second must not keep the guard from starting, nor from going on.
+		k.logger.Error("a message of the log of cells is damaged; its second is lost", "seq", seq, "error", err)
+	}
+	if seq > k.last.Load() {
+		k.last.Store(seq)
+	}
+	return nil
+}
+
+// follow brings the store what the other guards count, until ctx ends.
+func (k *keeper) follow(ctx context.Context) error {
+	if err := k.cells.Follow(ctx, k.last.Load(), k.take); err != nil {
+		return fmt.Errorf("following what the other guards count: %w", err)
+	}
+	return nil
+}
+
+// catchUp returns when everything is in the store that is in the log now. Messages that
+// follow brings as well change nothing the second time.
+func (k *keeper) catchUp(ctx context.Context) error {
+	if err := k.cells.Read(ctx, k.last.Load(), k.take); err != nil {
+		return fmt.Errorf("reading what the other guards have counted: %w", err)
+	}
 	return nil
 }
 
@@ -83,31 +141,68 @@ func (k *keeper) restoreSnapshot(ctx context.Context) (size int, err error) {
 	return 0, nil
 }
 
-// Run keeps the store until ctx ends, and a last time then.
+// Run keeps what the store counts until ctx ends.
 func (k *keeper) Run(ctx context.Context) error {
-	drain := time.NewTicker(drainEvery)
+	interval := drainEvery
+	if k.reports != nil {
+		interval = tellEvery
+	}
+	drain := time.NewTicker(interval)
 	defer drain.Stop()
-	snapshot := time.NewTicker(snapshotEvery)
-	defer snapshot.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-drain.C:
-			k.drain(ctx)
-		case <-snapshot.C:
-			k.snapshot(ctx)
+		case <-k.kick:
+		}
+		k.mu.Lock()
+		waiting := k.waiting
+		k.waiting = nil
+		k.mu.Unlock()
+		err := k.drain(ctx)
+		for _, w := range waiting {
+			w <- err
 		}
 	}
 }
 
-// finish writes everything once more, before the state is closed.
-func (k *keeper) finish(ctx context.Context) {
-	k.drain(ctx)
-	k.snapshot(ctx)
+// settle returns when what was counted before it was called is durable. Those who wait
+// together are served by one write.
+func (k *keeper) settle(ctx context.Context) error {
+	done := make(chan error, 1)
+	k.mu.Lock()
+	k.waiting = append(k.waiting, done)
+	k.mu.Unlock()
+	select {
+	case k.kick <- struct{}{}:
+	default: // the next round is due already
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return gatewarden.Errorf(gatewarden.Unavailable, "waiting for the counts to be durable: %w", ctx.Err())
+	}
 }
 
-func (k *keeper) drain(ctx context.Context) {
+// keepSnapshots takes a snapshot now and then until ctx ends.
+func (k *keeper) keepSnapshots(ctx context.Context) error {
+	return every(ctx, snapshotEvery, func(ctx context.Context, _ time.Time) error { k.snapshot(ctx); return nil }, nil)
+}
+
+// finish writes everything once more, before the state is closed. What several guards
+// share has its snapshots from the one that leads.
+func (k *keeper) finish(ctx context.Context) {
+	_ = k.drain(ctx) // it has logged what is wrong
+	if k.reports == nil {
+		k.snapshot(ctx)
+	}
+}
+
+// drain writes down what is new. The error says that it is not durable yet; it is tried
+// again in the next round.
+func (k *keeper) drain(ctx context.Context) error {
 	if message := k.checkpoints.drain(k.store.Drain); message != nil {
 		k.pending = append(k.pending, message)
 	}
@@ -121,22 +216,32 @@ func (k *keeper) drain(ctx context.Context) {
 			if ctx.Err() == nil {
 				k.logger.Warn("counts are not durable yet", "waiting", len(k.pending), "error", err)
 			}
-			return
+			return err
 		}
-		k.last, k.pending = seq, k.pending[1:]
+		if k.pending = k.pending[1:]; k.reports == nil { // otherwise follow says how far the store is
+			k.last.Store(seq)
+		}
 	}
+	if k.reports == nil {
+		return nil
+	}
+	return k.reports.send(ctx)
 }
 
 // snapshot replaces the snapshot and drops the messages that it holds. A crash in
 // between leaves messages that the next start applies to no effect.
 func (k *keeper) snapshot(ctx context.Context) {
-	upTo := k.last
+	upTo := k.last.Load()
 	blob, err := k.checkpoints.snapshot(k.store.Snapshot)
 	if err == nil {
 		err = k.snapshots.Put(ctx, snapshotName, blob)
 	}
-	if err == nil && upTo > 0 {
+	switch {
+	case err != nil || upTo == 0:
+	case k.reports == nil:
 		err = k.cells.Trim(ctx, upTo)
+	default:
+		err = k.cells.TrimBefore(ctx, time.Now().Add(-trimAfter), upTo)
 	}
 	if err != nil && ctx.Err() == nil {
 		k.logger.Warn("the snapshot of the counts failed; the log of cells goes on", "error", err)

@@ -160,6 +160,9 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 	}
 	l.store.SetSheds(l.engine.Sheds())
 	l.intake.witness.Load().rest(at)
+	if l.journal.Deposed() {
+		errs = append(errs, errOvertaken)
+	}
 	return errors.Join(errs...)
 }
 

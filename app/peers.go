@@ -131,3 +131,19 @@ func showCertificate(t *http.Transport, certFile, keyFile string) error {
 	t.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	return nil
 }
+
+// mutualTLS returns how guards show each other certificates of one authority.
+func mutualTLS(caFile, certFile, keyFile string) (*tls.Config, error) {
+	t, err := transport(caFile)
+	if err != nil {
+		return nil, err
+	}
+	if err := showCertificate(t, certFile, keyFile); err != nil {
+		return nil, err
+	}
+	cfg := t.TLSClientConfig
+	show := cfg.GetClientCertificate
+	cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return show(nil) }
+	cfg.ClientCAs, cfg.ClientAuth = cfg.RootCAs, tls.RequireAndVerifyClientCert
+	return cfg, nil
+}

@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gatewarden/gatewarden"
-	"github.com/gatewarden/gatewarden/actions"
 	"github.com/gatewarden/gatewarden/api"
 	"github.com/gatewarden/gatewarden/rules"
 )
@@ -31,16 +30,15 @@ const (
 // peers whether its steps would work, and only then swaps it in. A bad file changes
 // nothing, and shows.
 type reloader struct {
-	app       *App
-	judges    *judges
-	executors map[gatewarden.StepKind]actions.Executor
-	logger    *slog.Logger
+	app    *App
+	logger *slog.Logger
 
 	began     *rules.Config // what this process was started with
-	reloading sync.Mutex    // one reload at a time
+	reloading sync.Mutex    // one reload, or beginning of a term, at a time
 
 	mu        sync.Mutex
 	inForce   settings
+	term      *term // nil while another guard leads
 	loadedAt  time.Time
 	failure   error    // why the newest files are not in force
 	preflight []string // steps that would not work, as of the last look
@@ -50,9 +48,9 @@ type reloader struct {
 	unfit      prometheus.Gauge
 }
 
-func newReloader(a *App, set settings, j *judges, byKind map[gatewarden.StepKind]actions.Executor) *reloader {
+func newReloader(a *App, set settings) *reloader {
 	r := &reloader{
-		app: a, judges: j, executors: byKind, logger: a.logger.With("component", "reload"), inForce: set, began: set.config, loadedAt: a.started,
+		app: a, logger: a.logger.With("component", "reload"), inForce: set, began: set.config, loadedAt: a.started,
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gatewarden_config_last_reload_successful", Help: "Whether the newest configuration and rules are in force.",
 		}),
@@ -75,6 +73,37 @@ func (r *reloader) current() settings {
 	return r.inForce
 }
 
+// lead makes a term heed what is in force, from now on; nil is none. The term is begun with
+// it, and no reload comes in between.
+func (r *reloader) lead(begin func(set settings) (*term, error)) (*term, error) {
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
+	set := r.current()
+	set.config = r.began // of what is not rules, nothing else is in force
+	t, err := begin(set)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.term = t
+	return t, nil
+}
+
+// follow makes what is in force matter to no term any more.
+func (r *reloader) follow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.term = nil
+}
+
+// leading returns the term, nil when there is none.
+func (r *reloader) leading() *term {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.term
+}
+
 // status says what is in force, and why something newer is not.
 func (r *reloader) status() api.ConfigStatus {
 	r.mu.Lock()
@@ -86,17 +115,12 @@ func (r *reloader) status() api.ConfigStatus {
 	return s
 }
 
-// Run looks at the steps once, and then reloads on SIGHUP and when a file changes,
-// until ctx ends.
+// Run reloads on SIGHUP and when a file changes, until ctx ends.
 func (r *reloader) Run(ctx context.Context) error {
 	defer signal.Stop(r.app.hup)
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	seen := r.current().prints // not of now: a file may have changed since it was read
-
-	if err := r.checkSteps(ctx, r.current().rules.Policies); err != nil && ctx.Err() == nil {
-		r.logger.Error("a step would not work as things are; it is judged on, but the step will fail", "error", err)
-	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -163,21 +187,38 @@ func (r *reloader) build(ctx context.Context) (settings, error) {
 
 // swap brings next into force; it cannot fail. r.mu is held.
 func (r *reloader) swap(next settings) {
-	r.app.loop.mu.Lock() // no tick sees half of it
-	r.app.store.Configure(meters(next.rules))
-	r.app.loop.engine.SetRules(next.rules.Policies, answerable(next.rules))
-	r.app.loop.engine.SetGuardrails(next.rules.Guardrails)
-	r.app.loop.steerer.SetSLOs(next.rules.SLOs)
-	r.app.loop.evaluator.Replace(r.judges.of(next.rules.SLOs))
-	r.app.setCanaries(next.rules)
-	r.app.loop.drifts.SetRules(next.rules)
-	r.app.loop.mu.Unlock()
+	if r.term == nil {
+		r.app.setRules(next.rules)
+	} else {
+		r.term.setRules(next.rules)
+	}
 	r.inForce, r.loadedAt = next, r.app.now()
 }
 
-// checkSteps asks the executors whether the steps would work. The error joins what
-// would be refused; when nothing would, but a peer did not answer, it is that.
+// setRules brings rules into force: no tick sees half of them.
+func (t *term) setRules(next *rules.Rules) {
+	t.loop.mu.Lock()
+	defer t.loop.mu.Unlock()
+	t.App.setRules(next)
+	t.loop.engine.SetRules(next.Policies, answerable(next))
+	t.loop.engine.SetGuardrails(next.Guardrails)
+	t.loop.steerer.SetSLOs(next.SLOs)
+	t.loop.evaluator.Replace(t.judges.of(next.SLOs))
+	t.loop.releases.SetCanaries(next.Canaries)
+	if err := t.loop.runs.SetCanaries(next.Canaries); err != nil {
+		t.logger.Error("the canaries of the new rules are not in force", "error", err)
+	}
+	t.loop.drifts.SetRules(next)
+}
+
+// checkSteps asks the executors whether the steps would work, if this guard leads. The
+// error joins what would be refused; when nothing would, but a peer did not answer, it is
+// that.
 func (r *reloader) checkSteps(ctx context.Context, policies []gatewarden.ActionPolicy) error {
+	t := r.leading()
+	if t == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()
 	var refused, unknown []error
@@ -187,7 +228,7 @@ func (r *reloader) checkSteps(ctx context.Context, policies []gatewarden.ActionP
 			continue // it will never be asked to work
 		}
 		for i, step := range p.Steps {
-			err := r.checkStep(ctx, step)
+			err := t.checkStep(ctx, step)
 			if err == nil {
 				continue
 			}
@@ -214,8 +255,8 @@ func (r *reloader) checkSteps(ctx context.Context, policies []gatewarden.ActionP
 }
 
 // checkStep asks the executor of a step whether it would work.
-func (r *reloader) checkStep(ctx context.Context, step gatewarden.Step) error {
-	e, ok := r.executors[step.Kind]
+func (t *term) checkStep(ctx context.Context, step gatewarden.Step) error {
+	e, ok := t.executors[step.Kind]
 	if !ok {
 		return gatewarden.Errorf(gatewarden.Invalid, "this guard was started without a way to do that").
 			WithHint("the address of the peer is new in the configuration: restart the guard")

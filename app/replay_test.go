@@ -115,7 +115,7 @@ func live(t *testing.T, set *rules.Rules, lines func(begin time.Time) []loglines
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &App{loop: l, logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	a := &term{App: &App{logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}, loop: l}
 
 	w, done := loglines.NewWriter(), make(chan error, 1)
 	story := lines(time.Now())

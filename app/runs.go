@@ -10,7 +10,6 @@ import (
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/actions"
 	"github.com/gatewarden/gatewarden/gates"
-	"github.com/gatewarden/gatewarden/rules"
 )
 
 // releases ties the runs of canaries to the engine of actions, which moves weights and
@@ -77,14 +76,4 @@ func (r *releases) Answer(ctx context.Context, at time.Time, run *gatewarden.Run
 // begin makes way for a new run of a canary.
 func (r *releases) begin(ctx context.Context, at time.Time, canary string) error {
 	return r.engine.Release(ctx, at, canary, "a new run of the canary "+canary+" begins")
-}
-
-// setCanaries brings the canaries of new rules into force.
-func (a *App) setCanaries(r *rules.Rules) {
-	a.headers.Set(r.Headers())
-	a.tracks.SetCanaries(r.Canaries)
-	a.loop.releases.SetCanaries(r.Canaries)
-	if err := a.loop.runs.SetCanaries(r.Canaries); err != nil {
-		a.logger.Error("the canaries of the new rules are not in force", "error", err)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
@@ -22,9 +23,9 @@ const stopEvery = 250 * time.Millisecond
 // stopper pauses the guard for who cannot, or does not want to, ask its API: by a file,
 // and by a signal.
 type stopper struct {
-	file    string // "" for none
-	engine  *actions.Engine
-	signals chan os.Signal // caught from the first moment on: by themselves they end a process
+	file    string                         // "" for none
+	engine  atomic.Pointer[actions.Engine] // nil while another guard leads
+	signals chan os.Signal                 // caught from the first moment on: by themselves they end a process
 	logger  *slog.Logger
 	now     func() time.Time
 }
@@ -61,9 +62,15 @@ func (s *stopper) look() *actions.Pause {
 	return p
 }
 
-// Run looks at the file and obeys signals until ctx ends.
+// close lets signals end the process again.
+func (s *stopper) close(context.Context) error {
+	signal.Stop(s.signals)
+	return nil
+}
+
+// Run looks at the file and obeys signals until ctx ends. While another guard leads there
+// is nothing here to pause.
 func (s *stopper) Run(ctx context.Context) error {
-	defer signal.Stop(s.signals)
 	every := time.NewTicker(stopEvery)
 	defer every.Stop()
 	var told os.Signal // what is not carried out yet
@@ -74,22 +81,30 @@ func (s *stopper) Run(ctx context.Context) error {
 		case told = <-s.signals:
 		case <-every.C:
 		}
-		if err := s.engine.Halt(ctx, s.look()); err != nil {
+		engine := s.engine.Load()
+		if engine == nil {
+			if told != nil {
+				s.logger.Error("a signal is not obeyed: this guard does not lead", "signal", told, "hint", "gatewarden pause and resume work at every guard")
+			}
+			told = nil
+			continue
+		}
+		if err := engine.Halt(ctx, s.look()); err != nil {
 			s.logger.Warn("the pause file is heeded, but the journal does not know", "error", err)
 		}
-		if told != nil && s.obey(ctx, told) {
+		if told != nil && s.obey(ctx, engine, told) {
 			told = nil
 		}
 	}
 }
 
 // obey does what a signal says, and reports false when it is to be tried again.
-func (s *stopper) obey(ctx context.Context, told os.Signal) bool {
+func (s *stopper) obey(ctx context.Context, engine *actions.Engine, told os.Signal) bool {
 	pause, _ := steering()
-	name, do := "SIGUSR2", s.engine.Resume
+	name, do := "SIGUSR2", engine.Resume
 	if told == pause {
 		name, do = "SIGUSR1", func(ctx context.Context, by string) error {
-			return s.engine.Pause(ctx, by, "the process was sent this signal")
+			return engine.Pause(ctx, by, "the process was sent this signal")
 		}
 	}
 	err := do(ctx, name)

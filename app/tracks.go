@@ -32,7 +32,8 @@ type tracks struct {
 	// targets returns an upstream's targets; nil when no Kong is configured.
 	targets func(ctx context.Context, upstream string) ([]kong.Target, error)
 	resolve func(ctx context.Context, host string) ([]string, error)
-	kept    blobs // over a restart; nil for not at all
+	kept    blobs       // over a restart; nil for not at all
+	keeps   func() bool // whether this guard is the one to write it down
 	logger  *slog.Logger
 
 	mu       sync.RWMutex
@@ -52,6 +53,7 @@ type division struct {
 func newTracks(targets func(context.Context, string) ([]kong.Target, error), logger *slog.Logger) *tracks {
 	return &tracks{
 		targets: targets, resolve: net.DefaultResolver.LookupHost, logger: logger, known: map[string]*division{},
+		keeps: func() bool { return true },
 	}
 }
 

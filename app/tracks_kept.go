@@ -56,7 +56,7 @@ func (t *tracks) restore(ctx context.Context) {
 
 // save writes down what is known, if it is news.
 func (t *tracks) save(ctx context.Context) {
-	if t.kept == nil {
+	if t.kept == nil || !t.keeps() {
 		return
 	}
 	t.mu.Lock()

@@ -11,8 +11,8 @@ import (
 	"github.com/gatewarden/gatewarden/journal"
 )
 
-// view shows the App as the API wants to see it.
-type view struct{ *App }
+// view shows a guard that leads as the API wants to see it.
+type view struct{ *term }
 
 var (
 	_ api.Guard  = (*view)(nil)
@@ -29,7 +29,7 @@ func (v *view) Status() api.Status {
 	}
 	s.Completeness, s.Nodes = v.intake.gateway.completeness(now), v.intake.gateway.list()
 	v.intake.share(s.Sources, s.Completeness)
-	s.Drift = v.loop.drifts.current()
+	s.Drift, s.Guards = v.loop.drifts.current(), v.guards.views(now)
 	if p := v.loop.engine.Paused(); p != nil {
 		s.Paused = &api.Pause{By: p.By, Reason: p.Reason, At: p.At}
 	}
@@ -131,7 +131,7 @@ func (v *view) Reload(ctx context.Context) error { return v.reloader.Reload(ctx)
 
 // Ready returns why the guard is not ready.
 func (v *view) Ready() error {
-	if !v.ready.Load() {
+	if !v.judged.Load() || v.stopping.Load() {
 		return gatewarden.Errorf(gatewarden.Unavailable, "the guard is starting or stopping")
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -63,6 +64,7 @@ type Journal struct {
 	log     *log // nil in memory
 
 	writing sync.Mutex // held by the one append under way; taken before mu
+	deposed atomic.Bool
 
 	mu     sync.Mutex
 	recent []gatewarden.Event // the newest, in order
@@ -145,12 +147,19 @@ func (j *Journal) Append(ctx context.Context, e gatewarden.Event) (gatewarden.Ev
 		e.Seq = j.Last() + 1
 	} else if e.Seq, err = j.log.append(ctx, e.Type, data); err != nil {
 		j.metrics.failures.WithLabelValues(string(gatewarden.ErrorCode(err))).Inc()
+		if gatewarden.ErrorCode(err) == gatewarden.Conflict {
+			j.deposed.Store(true)
+		}
 		return e, err
 	}
 	j.metrics.events.WithLabelValues(string(e.Type)).Inc()
 	j.remember(e)
 	return e, nil
 }
+
+// Deposed reports whether an append has found that another guard has written since: none
+// will succeed any more.
+func (j *Journal) Deposed() bool { return j.deposed.Load() }
 
 // remember puts an event that is durable where readers find it.
 func (j *Journal) remember(e gatewarden.Event) {
