@@ -35,6 +35,7 @@ type client struct {
 
 	dbless    bool          // writes are made by way of the whole configuration
 	declaring chan struct{} // who has written into it holds the only right to do so
+	holds     bool          // that is this one
 }
 
 func newClient(c Config, m *metrics) (*client, error) {

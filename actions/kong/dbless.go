@@ -27,14 +27,42 @@ import (
 // declareRounds is how often it starts over when somebody else writes meanwhile.
 const declareRounds = 5
 
-// redeclare makes a write by way of the whole configuration.
-func (c *client) redeclare(ctx context.Context, method, path string, body any) error {
+// alone returns an executor that holds the only right to write the configuration, until leave is
+// called: what would wait for it between its look and its write would lose what somebody else has
+// changed meanwhile. With a database it is e itself.
+func (e *Executor) alone(ctx context.Context) (_ *Executor, leave func(), err error) {
+	if !e.client.dbless {
+		return e, func() {}, nil
+	}
+	leave, err = e.client.enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	holder, holding := *e, *e.client
+	holding.holds, holder.client = true, &holding
+	return &holder, leave, nil
+}
+
+// enter waits for the only right to write the configuration.
+func (c *client) enter(ctx context.Context) (leave func(), err error) {
+	if c.holds {
+		return func() {}, nil
+	}
 	select {
 	case c.declaring <- struct{}{}:
-		defer func() { <-c.declaring }()
+		return func() { <-c.declaring }, nil
 	case <-ctx.Done():
-		return gatewarden.Errorf(gatewarden.Unavailable, "another change of Kong's configuration is not over yet: %w", ctx.Err())
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "another change of Kong's configuration is not over yet: %w", ctx.Err())
 	}
+}
+
+// redeclare makes a write by way of the whole configuration.
+func (c *client) redeclare(ctx context.Context, method, path string, body any) error {
+	leave, err := c.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	for range declareRounds {
 		hash, err := c.configHash(ctx)
 		if err != nil {

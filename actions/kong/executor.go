@@ -85,6 +85,11 @@ func (e *Executor) Prepare(ctx context.Context, a gatewarden.Action) (json.RawMe
 
 // Apply implements actions.Executor.
 func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, save func(json.RawMessage) error) (gatewarden.Outcome, error) {
+	e, leave, err := e.alone(ctx)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	defer leave()
 	switch a.Spec.Kind {
 	case gatewarden.StepPlugin:
 		return e.applyPlugin(ctx, a, save)
@@ -103,6 +108,11 @@ func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, save func(jso
 
 // Revert implements actions.Executor.
 func (e *Executor) Revert(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
+	e, leave, err := e.alone(ctx)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	defer leave()
 	switch a.Spec.Kind {
 	case gatewarden.StepPlugin:
 		return e.revertPlugin(ctx, a)
