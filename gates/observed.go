@@ -11,16 +11,16 @@ import (
 const maxReports = 1 << 16
 
 // Observed takes what an Observer elsewhere saw, as if its records had come here. Like
-// Batch.Commit it returns when a crash can no longer lose what it told runs. What is about
-// a canary that is not known here, or is defined otherwise, is left out and counted.
+// Batch.Commit it returns when a crash can no longer lose what it told runs; those who wait
+// at the same time wait for one write. What is about a canary that is not known here, or
+// picks its requests otherwise, is left out and counted.
 //
 // A message may be told again, and counts once: this Book knows it by its number, the next
-// one, after a take-over, by the ids of the requests among those that the log held. So it
-// must come again within two minutes after Restore, and requests without an id count twice
-// then.
+// one, after a take-over, by the ids of its requests among those that the log held. So it
+// must come within two minutes of Restore then, and requests without an id count twice.
 //
 // Errors: invalid for what is no report, which no retry helps; unavailable when ctx has
-// ended, or another guard leads: then it is to be told again, here or there.
+// ended, or the book is abandoned: then it is to be told again, here or to the next one.
 func (b *Book) Observed(ctx context.Context, at time.Time, message []byte) error {
 	r, err := parseReport(message)
 	if err != nil {
