@@ -123,7 +123,6 @@ replicas: 3
 image: {tag: "1.2.3"}
 imagePullSecrets: [{name: pull}]
 config:
-  state: {cluster: {name: shop}}
   jenkins: {url: "http://jenkins:8080", user: gatewarden, token_file: /run/secrets/gatewarden/jenkins}
 rules:
   shop.yaml: {slos: [{name: orders-availability, service: orders, objective: 99.9, window: 30d, sli: {availability: {}}}]}
@@ -296,7 +295,7 @@ func TestThePodIsRestricted(t *testing.T) {
 func TestValuesThatMakeNoSenseAreRefused(t *testing.T) {
 	for sentence, c := range map[string]struct{ values, want string }{
 		"two guards":               {"replicas: 2", "replicas"},
-		"three that are no group":  {"replicas: 3", "config.state.cluster"},
+		"three without a secret":   {"replicas: 3", "existingSecret"},
 		"a key that there is not":  {"replica: 1", "replica"},
 		"an address of the chart":  {`config: {listen: {api: ":1"}}`, "listen"},
 		"a file that is no rules":  {"rules: {shop.txt: {}}", "shop.txt"},
@@ -342,7 +341,7 @@ func TestHelmLintFindsNothing(t *testing.T) {
 
 // The guard itself reads what the chart makes of its values.
 func TestTheGuardAcceptsItsFiles(t *testing.T) {
-	objects, err := render(t, strings.Replace(strings.Replace(everything, "replicas: 3", "replicas: 1", 1), "  state: {cluster: {name: shop}}\n", "", 1))
+	objects, err := render(t, everything)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +354,12 @@ func TestTheGuardAcceptsItsFiles(t *testing.T) {
 	}
 	// The paths are those of the container; here they are below the folder.
 	config := find[*core.ConfigMap](t, objects, "ConfigMap", "shop-gatewarden").Data["gatewarden.yaml"]
-	config = strings.NewReplacer("/etc/gatewarden/rules", "rules", "/run/secrets/gatewarden/jenkins", "jenkins").Replace(config)
+	config = strings.NewReplacer("/etc/gatewarden/rules", "rules", "/run/secrets/gatewarden/", "").Replace(config)
+	for _, pod := range []string{"shop-gatewarden-0", "shop-gatewarden-1", "shop-gatewarden-2"} {
+		if want := pod + ": " + pod + ".shop-gatewarden-pods:6222"; !strings.Contains(config, want) {
+			t.Errorf("the cluster has no peer %s:\n%s", want, config)
+		}
+	}
 	files := map[string]string{"gatewarden.yaml": config, "jenkins": "a token"}
 	for name, text := range find[*core.ConfigMap](t, objects, "ConfigMap", "shop-gatewarden-rules").Data {
 		files["rules/"+name] = text

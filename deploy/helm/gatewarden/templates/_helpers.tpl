@@ -26,10 +26,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- /* gatewarden.yaml: what the values say, and what the chart sets. */ -}}
 {{- define "gatewarden.config" -}}
-{{- $state := .Values.config.state | default (dict "dir" "/data") }}
-{{- if and (gt (int .Values.replicas) 1) (not $state.cluster) }}
-{{- fail "replicas: 3 needs config.state.cluster: without it each guard would judge and act on its own. Set it, or replicas: 1" }}
+{{- $state := dict "dir" "/data" }}
+{{- if gt (int .Values.replicas) 1 }}
+{{- if not .Values.existingSecret }}
+{{- fail "replicas: 3 needs existingSecret: a Secret whose key cluster is a long random text, which makes a guard one of the three" }}
+{{- end }}
+{{- $peers := dict }}
+{{- range $i := until (int .Values.replicas) }}
+{{- $pod := printf "%s-%d" (include "gatewarden.fullname" $) $i }}
+{{- $_ := set $peers $pod (printf "%s.%s-pods:6222" $pod (include "gatewarden.fullname" $)) }}
+{{- end }}
+{{- $_ := set $state "cluster" (dict "listen" ":6222" "peers" $peers "secret_file" "/run/secrets/gatewarden/cluster") }}
 {{- end }}
 {{- $chart := dict "listen" (dict "api" ":8080" "ingest" ":8081") "state" $state "rules" (list "/etc/gatewarden/rules") }}
-{{- merge (dict) .Values.config $chart | toYaml }}
+{{- mergeOverwrite (dict) $chart .Values.config | toYaml }}
 {{- end }}
