@@ -37,14 +37,19 @@ func (s *State) Runs(ctx context.Context) (*Blobs, error) {
 }
 
 func (s *State) blobs(ctx context.Context, name, description string) (*Blobs, error) {
-	bucket, err := s.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
-		Bucket:      name,
-		Description: "gatewarden: " + description,
+	b := &Blobs{js: s.js, name: name}
+	err := s.settle(ctx, name, func(ctx context.Context) (err error) {
+		b.bucket, err = s.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+			Bucket:      name,
+			Description: "gatewarden: " + description,
+			Replicas:    s.replicas,
+		})
+		return err
 	})
 	if err != nil {
 		return nil, gatewarden.Errorf(gatewarden.Unavailable, "opening the bucket %s: %w", name, err)
 	}
-	return &Blobs{js: s.js, bucket: bucket, name: name}, nil
+	return b, nil
 }
 
 // Put replaces the blob of that name. It becomes visible as a whole when it is

@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/gatewarden/gatewarden"
 )
@@ -25,12 +27,17 @@ const (
 	// maxPayload leaves room for the cells of a busy second; snapshots are cut smaller.
 	maxPayload   = 8 << 20
 	startTimeout = 30 * time.Second
+	startLook    = 100 * time.Millisecond
 )
 
 // embedded is the server inside the process and the lock on its folder.
 type embedded struct {
 	server *server.Server
 	lock   *lock
+	now    func() time.Time
+
+	stop     context.CancelFunc // of watching
+	watching sync.WaitGroup
 }
 
 func openEmbedded(ctx context.Context, cfg Config, logger *slog.Logger) (*State, error) {
@@ -38,17 +45,45 @@ func openEmbedded(ctx context.Context, cfg Config, logger *slog.Logger) (*State,
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{lock: held}
+	e := &embedded{lock: held, now: time.Now, stop: func() {}}
 	s, err := e.start(ctx, cfg, logger)
 	if err != nil {
 		return nil, errors.Join(err, e.close())
 	}
-	s.embedded = e
+	s.embedded, s.cluster = e, cfg.Cluster
 	return s, nil
 }
 
 func (e *embedded) start(ctx context.Context, cfg Config, logger *slog.Logger) (*State, error) {
-	srv, err := server.NewServer(&server.Options{
+	if err := claim(cfg); err != nil {
+		return nil, err
+	}
+	options := serverOptions(cfg)
+	if err := e.serve(ctx, options, logger); err != nil {
+		return nil, err
+	}
+	conn, err := nats.Connect("", append(connectionOptions(logger), nats.InProcessServer(e.server), nats.UserInfo(options.Username, options.Password))...)
+	if err != nil {
+		return nil, gatewarden.Errorf(gatewarden.Internal, "connecting to the embedded NATS server: %w", err)
+	}
+	s, err := e.open(ctx, conn, cfg, logger)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// claim makes sure that the folder was not used in another way before.
+func claim(cfg Config) error {
+	if cfg.Cluster == nil {
+		return refuseMember(cfg.Dir)
+	}
+	return cfg.Cluster.claim(cfg.Dir)
+}
+
+func serverOptions(cfg Config) *server.Options {
+	o := &server.Options{
 		ServerName: "gatewarden",
 		DontListen: true,
 		NoSigs:     true,
@@ -60,30 +95,56 @@ func (e *embedded) start(ctx context.Context, cfg Config, logger *slog.Logger) (
 		JetStreamMaxStore:  cfg.MaxBytes,
 		JetStreamMaxMemory: maxMemory,
 		MaxPayload:         maxPayload,
-	})
-	if err != nil {
-		return nil, dirError(cfg.Dir, fmt.Errorf("embedded NATS server: %w", err))
 	}
-	lines := &serverLog{logger: logger}
+	if cfg.Cluster != nil {
+		cfg.Cluster.join(o)
+	}
+	return o
+}
+
+// serve starts the server and returns when it is ready.
+func (e *embedded) serve(ctx context.Context, options *server.Options, logger *slog.Logger) error {
+	srv, err := server.NewServer(options)
+	if err != nil {
+		return dirError(options.StoreDir, fmt.Errorf("embedded NATS server: %w", err))
+	}
+	lines := newServerLog(logger)
 	srv.SetLoggerV2(lines, false, false, false)
 	e.server = srv
 	srv.Start()
-	if !srv.ReadyForConnections(startTimeout) || !srv.JetStreamEnabled() {
-		return nil, startError(cfg.Dir, lines.lastError())
+	deadline := e.now().Add(startTimeout)
+	for !srv.ReadyForConnections(startLook) {
+		if ctx.Err() != nil || lines.died() || !e.now().Before(deadline) {
+			return startError(options.StoreDir, lines.lastError())
+		}
 	}
-	conn, err := nats.Connect("", append(connectionOptions(logger), nats.InProcessServer(srv))...)
-	if err != nil {
-		return nil, gatewarden.Errorf(gatewarden.Internal, "connecting to the embedded NATS server: %w", err)
+	if !srv.JetStreamEnabled() {
+		return startError(options.StoreDir, lines.lastError())
 	}
-	s, err := withJetStream(ctx, conn, cfg.MaxBytes)
+	return nil
+}
+
+// open returns the state behind the server once something can be written.
+func (e *embedded) open(ctx context.Context, conn *nats.Conn, cfg Config, logger *slog.Logger) (*State, error) {
+	if cfg.Cluster == nil {
+		return withJetStream(ctx, conn, cfg, logger)
+	}
+	js, err := jetstream.New(conn)
 	if err != nil {
-		conn.Close()
+		return nil, gatewarden.Errorf(gatewarden.Internal, "JetStream client: %w", err)
+	}
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e.stop = stop
+	e.watching.Go(func() { e.watchPeers(watch, cfg.Cluster, logger) })
+	if err := e.awaitQuorum(ctx, js, cfg.Cluster, logger); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return &State{conn: conn, js: js, maxBytes: cfg.MaxBytes, replicas: cfg.Cluster.replicas(), logger: logger}, nil
 }
 
 func (e *embedded) close() error {
+	e.stop()
+	e.watching.Wait()
 	if e.server != nil {
 		e.server.Shutdown()
 		e.server.WaitForShutdown()

@@ -17,15 +17,20 @@ type Leases struct{ bucket jetstream.KeyValue }
 
 // Leases opens the leases.
 func (s *State) Leases(ctx context.Context) (*Leases, error) {
-	bucket, err := s.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket:      leaseBucket,
-		Description: "gatewarden: until when each change at the gateway may live unrenewed",
-		History:     1,
+	l := new(Leases)
+	err := s.settle(ctx, leaseBucket, func(ctx context.Context) (err error) {
+		l.bucket, err = s.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket:      leaseBucket,
+			Description: "gatewarden: until when each change at the gateway may live unrenewed",
+			History:     1,
+			Replicas:    s.replicas,
+		})
+		return err
 	})
 	if err != nil {
 		return nil, gatewarden.Errorf(gatewarden.Unavailable, "opening the leases: %w", err)
 	}
-	return &Leases{bucket: bucket}, nil
+	return l, nil
 }
 
 // Tidy clears away what ended leases leave: a marker each, which is of no use to

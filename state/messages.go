@@ -1,8 +1,8 @@
 package state
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,11 +13,12 @@ import (
 const (
 	// logShare is the part of the whole that a log may take when nothing is trimmed. The
 	// oldest go first then: losing old counts is better than taking no new ones.
-	logShare  = 4
-	readBatch = 256
-	// readWait is how long the next message may take to come once it is known to be
-	// there.
-	readWait = 5 * time.Second
+	logShare = 4
+	// readTries is how often reading is begun anew without getting any further. With the
+	// time that one try takes it outlasts an election among the servers (4 to 9 s).
+	readTries = 6
+	// shrunkFor is how long a log may seem to end before what was read of it already.
+	shrunkFor = 10 * time.Second
 )
 
 // Log is a log of opaque messages, each durable when Append returns.
@@ -25,6 +26,7 @@ type Log struct {
 	js      jetstream.JetStream
 	stream  jetstream.Stream
 	subject string
+	now     func() time.Time
 }
 
 // Cells opens the log of what was counted since the last snapshot.
@@ -45,18 +47,23 @@ func (s *State) Observed(ctx context.Context) (*Log, error) {
 }
 
 func (s *State) log(ctx context.Context, stream, subject, description string) (*Log, error) {
-	opened, err := s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name:        stream,
-		Description: "gatewarden: " + description,
-		Subjects:    []string{subject},
-		MaxBytes:    s.maxBytes / logShare,
-		Discard:     jetstream.DiscardOld,
-		Compression: jetstream.S2Compression,
+	l := &Log{js: s.js, subject: subject, now: time.Now}
+	err := s.settle(ctx, stream, func(ctx context.Context) (err error) {
+		l.stream, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+			Name:        stream,
+			Description: "gatewarden: " + description,
+			Subjects:    []string{subject},
+			MaxBytes:    s.maxBytes / logShare,
+			Discard:     jetstream.DiscardOld,
+			Compression: jetstream.S2Compression,
+			Replicas:    s.replicas,
+		})
+		return err
 	})
 	if err != nil {
 		return nil, gatewarden.Errorf(gatewarden.Unavailable, "opening the stream %s: %w", stream, err)
 	}
-	return &Log{js: s.js, stream: opened, subject: subject}, nil
+	return l, nil
 }
 
 // Append adds a message and returns its position when it is durable. An error
@@ -70,45 +77,49 @@ func (l *Log) Append(ctx context.Context, data []byte) (uint64, error) {
 	return ack.Sequence, nil
 }
 
+// errRead ends reading at the newest message.
+var errRead = errors.New("read")
+
 // Read visits the messages after a position, in order, up to the newest of when it
 // was called. An error of visit ends it and is returned.
 func (l *Log) Read(ctx context.Context, after uint64, visit func(seq uint64, data []byte) error) error {
-	// A consumer of its own says how many messages there are for it, so that reading
-	// ends at the newest without waiting for one more.
-	consumer, err := l.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		AckPolicy:         jetstream.AckNonePolicy,
-		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       after + 1,
-		MemoryStorage:     true,
-		InactiveThreshold: time.Minute,
-	})
-	if err != nil {
-		return gatewarden.Errorf(gatewarden.Unavailable, "reading %s: %w", l.subject, err)
-	}
-	defer func() { _ = l.stream.DeleteConsumer(context.WithoutCancel(ctx), consumer.CachedInfo().Name) }()
-	pending := consumer.CachedInfo().NumPending
-	if pending == 0 {
+	var counted bool
+	var left uint64 // messages to visit
+	r := reader{stream: l.stream, last: after}
+	r.begun = func(pending uint64) error {
+		if !counted {
+			counted, left = true, pending
+		}
+		if left = min(left, pending); left == 0 {
+			return errRead
+		}
 		return nil
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(readBatch))
-	if err != nil {
-		return gatewarden.Errorf(gatewarden.Unavailable, "reading %s: %w", l.subject, err)
-	}
-	defer messages.Stop()
-	for range pending {
-		msg, err := messages.Next(jetstream.NextMaxWait(readWait))
-		if err = cmp.Or(ctx.Err(), err); err != nil {
-			return gatewarden.Errorf(gatewarden.Unavailable, "reading %s: %w", l.subject, err)
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return gatewarden.Errorf(gatewarden.Internal, "reading %s: %w", l.subject, err)
-		}
-		if err := visit(meta.Sequence.Stream, msg.Data()); err != nil {
+	r.visit = func(msg message) error {
+		if err := visit(msg.seq, msg.data); err != nil {
 			return err
 		}
+		if left--; left == 0 || msg.pending == 0 {
+			return errRead
+		}
+		return nil
 	}
-	return nil
+	for tries := 1; ; tries++ {
+		from := r.last
+		err := r.read(ctx)
+		if errors.Is(err, errRead) {
+			return nil
+		}
+		if ended, ok := errors.AsType[*endError](err); ok {
+			return ended.err
+		}
+		if r.last > from {
+			tries = 0
+		}
+		if tries == readTries || !sleep(ctx, firstPause<<tries) {
+			return gatewarden.Errorf(gatewarden.Unavailable, "reading %s: %w", l.subject, errors.Join(err, context.Cause(ctx)))
+		}
+	}
 }
 
 // Follow visits the messages after a position, in order: first those that are there,
@@ -116,13 +127,55 @@ func (l *Log) Read(ctx context.Context, after uint64, visit func(seq uint64, dat
 // connections and elections among the servers. Errors: visit's own, and a conflict
 // when messages that were still to be visited have been trimmed.
 func (l *Log) Follow(ctx context.Context, after uint64, visit func(seq uint64, data []byte) error) error {
-	return l.Read(ctx, after, visit)
+	var shrunk time.Time // since when the log has ended before what was visited
+	pause := firstPause
+	r := reader{stream: l.stream, last: after}
+	r.visit = func(msg message) error {
+		if msg.seq != r.last+1 {
+			return l.lost(r.last, msg.seq)
+		}
+		pause = firstPause
+		return visit(msg.seq, msg.data)
+	}
+	r.look = func(first, last uint64) error {
+		if first > r.last+1 {
+			return l.lost(r.last, first)
+		}
+		if last >= r.last {
+			shrunk = time.Time{}
+			return nil
+		}
+		// A server that was just elected may have to catch up with what it knows itself.
+		if shrunk.IsZero() {
+			shrunk = l.now()
+		}
+		if l.now().Sub(shrunk) < shrunkFor {
+			return errShrunk
+		}
+		return gatewarden.Errorf(gatewarden.Conflict, "%s ends at position %d, before %d, which was read of it: it has begun anew", l.subject, last, r.last).
+			WithHint("restart this guard: it then reads what there is")
+	}
+	for {
+		err := r.read(ctx)
+		if ended, ok := errors.AsType[*endError](err); ok {
+			return ended.err
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !sleep(ctx, pause) {
+			return nil
+		}
+		pause = min(2*pause, maxPause)
+	}
 }
 
-// TrimBefore drops the messages up to and including a position that are older than t:
-// guards that were away for a shorter while can still catch up.
-func (l *Log) TrimBefore(ctx context.Context, t time.Time, upTo uint64) error {
-	return l.Trim(ctx, upTo)
+// errShrunk begins reading anew.
+var errShrunk = errors.New("the log ends before what was read of it")
+
+func (l *Log) lost(last, next uint64) error {
+	return gatewarden.Errorf(gatewarden.Conflict, "%s goes on at position %d after %d: what was between has been trimmed", l.subject, next, last).
+		WithHint("this guard was away or behind for too long; restart it: it then begins with the newest snapshot")
 }
 
 // Trim drops the messages up to and including a position.
@@ -131,4 +184,41 @@ func (l *Log) Trim(ctx context.Context, upTo uint64) error {
 		return gatewarden.Errorf(gatewarden.Unavailable, "trimming %s: %w", l.subject, err)
 	}
 	return nil
+}
+
+// TrimBefore drops the messages up to and including a position that are older than t:
+// guards that were away for a shorter while can still catch up.
+func (l *Log) TrimBefore(ctx context.Context, t time.Time, upTo uint64) error {
+	info, err := l.stream.Info(ctx)
+	if err != nil {
+		return gatewarden.Errorf(gatewarden.Unavailable, "trimming %s: %w", l.subject, err)
+	}
+	if s := info.State; s.Msgs == 0 || s.FirstSeq > upTo || !s.FirstTime.Before(t) {
+		return nil
+	}
+	younger, err := l.firstSince(ctx, t, info.State.FirstSeq, min(upTo, info.State.LastSeq)+1)
+	if err != nil {
+		return gatewarden.Errorf(gatewarden.Unavailable, "trimming %s: %w", l.subject, err)
+	}
+	return l.Trim(ctx, younger-1)
+}
+
+// firstSince returns the position in [from, to) of the first message stored at or after
+// t, to when there is none. Messages are stored in the order of time.
+func (l *Log) firstSince(ctx context.Context, t time.Time, from, to uint64) (uint64, error) {
+	for from < to {
+		middle := from + (to-from)/2
+		msg, err := l.stream.GetMsg(ctx, middle)
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound): // somebody else trims too
+			from = middle + 1
+		case err != nil:
+			return 0, err
+		case msg.Time.Before(t):
+			from = middle + 1
+		default:
+			to = middle
+		}
+	}
+	return to, nil
 }

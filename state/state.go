@@ -38,8 +38,9 @@ type Config struct {
 type State struct {
 	conn     *nats.Conn
 	js       jetstream.JetStream
-	maxBytes int64     // what may be stored in all
-	replicas int       // of streams and buckets, at least 1
+	maxBytes int64 // what may be stored in all
+	replicas int   // of streams and buckets, at least 1
+	logger   *slog.Logger
 	embedded *embedded // nil with a NATS of one's own
 	cluster  *Cluster  // nil unless embedded and joined with others
 }
@@ -47,7 +48,8 @@ type State struct {
 // Open starts the embedded server, or connects to the one that cfg names. Its
 // errors have hints: invalid for a configuration that cannot be meant, conflict
 // for a folder that is in use or somebody else's, unavailable for a server that
-// does not answer.
+// does not answer. In a cluster it waits for a majority of the guards for as long as
+// ctx lives.
 func Open(ctx context.Context, cfg Config, logger *slog.Logger) (*State, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
@@ -55,7 +57,18 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (*State, error) 
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = defaultMaxBytes
 	}
+	if cfg.Cluster != nil {
+		if err := cfg.Cluster.check(); err != nil {
+			return nil, err
+		}
+	}
 	switch {
+	case cfg.Cluster != nil && (cfg.Dir == "" || cfg.URL != ""):
+		return nil, gatewarden.Errorf(gatewarden.Invalid, "state.cluster needs a folder for this guard's part, and no other NATS server").
+			WithHint("set state.dir, for example to ./data, and leave state.nats away")
+	case cfg.Replicas < 0 || cfg.Replicas > 5:
+		return nil, gatewarden.Errorf(gatewarden.Invalid, "state: %d replicas", cfg.Replicas).
+			WithHint("1, 3 or 5, and at most as many as the NATS cluster has servers")
 	case cfg.Dir != "" && cfg.URL != "":
 		return nil, gatewarden.Errorf(gatewarden.Invalid, "state has both a folder (%s) and a NATS server", cfg.Dir).
 			WithHint("keep state.dir for the embedded server, or state.nats for your own")
@@ -100,7 +113,7 @@ func connect(ctx context.Context, cfg Config, logger *slog.Logger) (*State, erro
 		return nil, gatewarden.Errorf(gatewarden.Unavailable, "connecting to the NATS server of state.nats: %w", err).
 			WithHint("check state.nats.url and credentials_file, and that the server is up")
 	}
-	s, err := withJetStream(ctx, conn, cfg.MaxBytes)
+	s, err := withJetStream(ctx, conn, cfg, logger)
 	if err != nil {
 		conn.Close()
 		return nil, err
@@ -109,7 +122,7 @@ func connect(ctx context.Context, cfg Config, logger *slog.Logger) (*State, erro
 }
 
 // withJetStream returns the state behind conn once JetStream answers there.
-func withJetStream(ctx context.Context, conn *nats.Conn, maxBytes int64) (*State, error) {
+func withJetStream(ctx context.Context, conn *nats.Conn, cfg Config, logger *slog.Logger) (*State, error) {
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return nil, gatewarden.Errorf(gatewarden.Internal, "JetStream client: %w", err)
@@ -120,7 +133,7 @@ func withJetStream(ctx context.Context, conn *nats.Conn, maxBytes int64) (*State
 		return nil, gatewarden.Errorf(gatewarden.Unavailable, "JetStream does not answer: %w", err).
 			WithHint("JetStream must be enabled on the server and for the account")
 	}
-	return &State{conn: conn, js: js, maxBytes: maxBytes}, nil
+	return &State{conn: conn, js: js, maxBytes: cfg.MaxBytes, replicas: max(cfg.Replicas, 1), logger: logger}, nil
 }
 
 // connectionOptions keep a connection for as long as the process lives: what is

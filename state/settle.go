@@ -1,0 +1,91 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	firstPause = 100 * time.Millisecond
+	maxPause   = 2 * time.Second
+	// settleWith is how long opening something waits for servers of one's own to settle;
+	// those of a cluster of guards are waited for as long as the caller likes.
+	settleWith = 30 * time.Second
+	settleLog  = 10 * time.Second
+)
+
+// settle calls open until the servers have settled enough for it: a cluster that just
+// started, or lost a server, refuses for some seconds what it takes afterwards. Alone,
+// open is called once.
+func (s *State) settle(ctx context.Context, what string, open func(ctx context.Context) error) error {
+	if !s.Shared() {
+		return open(ctx)
+	}
+	if s.cluster == nil {
+		limited, cancel := context.WithTimeout(ctx, settleWith)
+		defer cancel()
+		ctx = limited
+	}
+	told := time.NewTicker(settleLog)
+	defer told.Stop()
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		err := open(ctx)
+		if err == nil || !transient(err) {
+			return err
+		}
+		select {
+		case <-told.C:
+			s.logger.Warn("waiting for the servers to settle", "opening", what, "error", err)
+		default:
+		}
+		if !sleep(ctx, pause) {
+			return errors.Join(err, context.Cause(ctx))
+		}
+	}
+}
+
+// sleep pauses; it reports false when ctx ended meanwhile.
+func sleep(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// Codes of JetStream's API that the client gives no names.
+const (
+	codeNoSuitablePeers = 10005 // fewer servers than replicas, so far
+	codeNotClustered    = 10006
+	codeNotLeader       = 10009
+	codeAssignment      = 10048 // another change of the same stream is under way
+	codeNoReplicasYet   = 10074 // the server does not know yet that it is one of several
+)
+
+// transient reports whether an error is one that servers give until they have settled.
+func transient(err error) bool {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		switch api.ErrorCode {
+		case codeNoSuitablePeers, codeNotClustered, codeNotLeader, codeAssignment, codeNoReplicasYet:
+			return true
+		default:
+			return api.Code == 503
+		}
+	}
+	for _, is := range []error{
+		nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrConnectionReconnecting,
+		nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	return false
+}
