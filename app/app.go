@@ -24,6 +24,7 @@ import (
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/api"
 	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/collector/posts"
 	"github.com/gatewarden/gatewarden/internal/version"
 	"github.com/gatewarden/gatewarden/rules"
 	"github.com/gatewarden/gatewarden/state"
@@ -365,6 +366,7 @@ func (a *App) addServer(g *run.Group, name string, l net.Listener) {
 	webConfig := a.reloader.current().config.Web.ConfigFile
 	if name == "ingest" {
 		webConfig = "" // Kong's http-log posts to it; what protects it is where it listens
+		l = posts.Listen(l, a.ingest, a.logger.With("component", name), time.Now)
 	}
 	g.Add(func() error { return serveWeb(l, server, webConfig, a.logger) }, func(error) {
 		endStreams() // followers of the events would hold the server open

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,10 @@ type badTraces struct {
 type badIndex struct {
 	bySLO     map[string]*badOf
 	byService map[badKey][]*badOf
+	// What no SLO can call bad is not looked up: what did not fail and took no longer than
+	// the smallest threshold, unless an expression is to say.
+	smallest    time.Duration
+	expressions bool
 }
 
 type badKey struct{ signal, service string }
@@ -43,7 +48,7 @@ const (
 // serve makes the SLOs known that are judged from now on. One that stays keeps its traces.
 func (b *badTraces) serve(slos []gatewarden.SLO) {
 	old := b.index.Load()
-	next := &badIndex{bySLO: map[string]*badOf{}, byService: map[badKey][]*badOf{}}
+	next := &badIndex{bySLO: map[string]*badOf{}, byService: map[badKey][]*badOf{}, smallest: math.MaxInt64}
 	for _, slo := range slos {
 		if slo.SLI.Query != nil {
 			continue
@@ -53,13 +58,25 @@ func (b *badTraces) serve(slos []gatewarden.SLO) {
 			of.traces = b.of(slo.Name)
 		}
 		key := badKey{slo.Series.Signal, slo.Series.Service}
+		switch slo.SLI.Kind {
+		case gatewarden.SLILatency:
+			next.smallest = min(next.smallest, slo.SLI.Threshold)
+		case gatewarden.SLIGood:
+			next.expressions = true
+		case gatewarden.SLIAvailability:
+		}
 		next.bySLO[slo.Name], next.byService[key] = of, append(next.byService[key], of)
 	}
 	b.index.Store(next)
 }
 
-// see takes a batch. Records without a trace, which most are where traces are sampled,
-// cost nothing.
+// maybe reports whether some SLO may call a record bad.
+func (x *badIndex) maybe(r *gatewarden.Record) bool {
+	return x.expressions || r.Failed() || max(r.Latency.Request, r.Latency.Upstream, r.Latency.Kong) > x.smallest
+}
+
+// see takes a batch. Records without a trace, which most are where traces are sampled, and
+// those that are good by every measure cost nothing.
 func (b *badTraces) see(records []gatewarden.Record) {
 	index := b.index.Load()
 	if index == nil {
@@ -67,7 +84,7 @@ func (b *badTraces) see(records []gatewarden.Record) {
 	}
 	for i := range records {
 		r := &records[i]
-		if r.TraceID == "" || len(r.TraceID) > maxTraceID {
+		if r.TraceID == "" || len(r.TraceID) > maxTraceID || !index.maybe(r) {
 			continue
 		}
 		for _, of := range index.byService[badKey{r.Signal, r.Service}] {

@@ -60,6 +60,8 @@ type sourceHealth struct {
 	came      *deliveries       // nil when nothing checks the log
 	brings    map[string]bool   // services that it brought requests of
 	asked     time.Time         // when that was last looked at
+
+	metrics exposed
 }
 
 func newIntake(s *store.Store, now func() time.Time, blindAfter time.Duration, reg prometheus.Registerer) *intake {
@@ -86,9 +88,7 @@ func (in *intake) expect(name, kind string, at time.Time) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.sources[name] = &sourceHealth{name: name, kind: kind, signal: signalOf(kind)}
-	for fate := range fates(store.Added{}) {
-		in.records.WithLabelValues(name, fate) // from 0 on: the first batch must show in a rate
-	}
+	in.sources[name].expose(in) // from 0 on: the first batch must show in a rate
 	if in.started.IsZero() {
 		in.started = at
 	}
@@ -118,27 +118,42 @@ func (in *intake) count(ctx context.Context, source string, records []gatewarden
 	} else {
 		added = in.store.Add(records, now, nil)
 	}
-	for fate, n := range fates(added) {
-		in.records.WithLabelValues(source, fate).Add(float64(n))
-	}
 	end(added)
 	in.failed.see(records)
 	in.bad.see(records)
 	in.witness.Load().see(records)
-	in.note(source, records, now)
+	in.note(source, records, now, added)
 	return added
 }
 
-// fates are what can become of a record, with how many it became of.
-func fates(a store.Added) map[string]int {
-	return map[string]int{
-		"counted": a.Counted, "shed": a.Shed, "duplicate": a.Duplicate, "too_late": a.TooLate, "future": a.Future,
+// fate is one of the things that can become of records, and of how many it did.
+type fate struct {
+	name string
+	n    int
+}
+
+// fates are what can become of a record, with how many it became of, always in this
+// order.
+func fates(a store.Added) [5]fate {
+	return [...]fate{{"counted", a.Counted}, {"shed", a.Shed}, {"duplicate", a.Duplicate}, {"too_late", a.TooLate}, {"future", a.Future}}
+}
+
+// exposed are the metrics of a source, looked up once: each batch counts in them.
+type exposed struct {
+	fates [5]prometheus.Counter // in the order of fates
+	lag   prometheus.Gauge      // nil before there was a lag
+}
+
+// expose makes the source's metrics.
+func (h *sourceHealth) expose(in *intake) {
+	for i, f := range fates(store.Added{}) {
+		h.metrics.fates[i] = in.records.WithLabelValues(h.name, f.name)
 	}
 }
 
-// note remembers that the source is alive. A record from the future says nothing about
-// how late the source is.
-func (in *intake) note(source string, records []gatewarden.Record, now time.Time) {
+// note remembers that the source is alive, and what became of its records. A record from
+// the future says nothing about how late the source is.
+func (in *intake) note(source string, records []gatewarden.Record, now time.Time, added store.Added) {
 	var newest time.Time
 	for i := range records {
 		if at := records[i].At; at.After(newest) && !at.After(now) {
@@ -150,7 +165,13 @@ func (in *intake) note(source string, records []gatewarden.Record, now time.Time
 	h, ok := in.sources[source]
 	if !ok {
 		h = &sourceHealth{name: source}
+		h.expose(in)
 		in.sources[source] = h
+	}
+	for i, f := range fates(added) {
+		if f.n > 0 {
+			h.metrics.fates[i].Add(float64(f.n))
+		}
 	}
 	h.records += uint64(len(records))
 	h.arrived = now
@@ -164,7 +185,10 @@ func (in *intake) note(source string, records []gatewarden.Record, now time.Time
 	}
 	if !newest.IsZero() {
 		h.lag = now.Sub(newest)
-		in.lag.WithLabelValues(source).Set(h.lag.Seconds())
+		if h.metrics.lag == nil {
+			h.metrics.lag = in.lag.WithLabelValues(source)
+		}
+		h.metrics.lag.Set(h.lag.Seconds())
 	}
 }
 

@@ -138,9 +138,9 @@ func (t *tracing) batch(ctx context.Context, source string, records int) (inside
 	ctx, span := t.tracer.Start(ctx, "ingest", trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(attribute.String("gatewarden.source", source), attribute.Int("gatewarden.records", records)))
 	return ctx, func(a store.Added) {
-		for fate, n := range fates(a) {
-			if n > 0 {
-				span.SetAttributes(attribute.Int("gatewarden.records."+fate, n))
+		for _, f := range fates(a) {
+			if f.n > 0 {
+				span.SetAttributes(attribute.Int("gatewarden.records."+f.name, f.n))
 			}
 		}
 		span.End()
