@@ -47,7 +47,7 @@ function drawn(of) {
       const c = el.chart;
       const same = shape(c.of) === shape(of);
       c.of = of;
-      if (!c.plot) return;
+      if (!c.plot) return build(c);
       if (!same) {
         rebuild(c);
       } else c.plot.setData(data(of));
@@ -65,6 +65,19 @@ const data = (of) => [of.x, ...of.series.map((s) => s.values)];
 const legend = 30;
 const heightOf = (c) => (c.of.height || 180) - legend;
 
+let library = null;
+
+/** fetchLibrary gets uPlot when the first chart is to be drawn: what has no chart is not to wait for it. */
+function fetchLibrary(then) {
+  if (!library) {
+    library = document.createElement("script");
+    library.src = new URL("../vendor/uplot/uplot.min.js", import.meta.url);
+    library.onerror = () => (library = null); // the next figures try again
+    document.head.append(library);
+  }
+  library.addEventListener("load", then, { once: true });
+}
+
 function rebuild(c) {
   if (!c.plot) return;
   c.plot.destroy();
@@ -73,7 +86,8 @@ function rebuild(c) {
 
 function build(c) {
   const { el, of } = c;
-  if (!el.clientWidth) return;
+  if (!el.clientWidth || !shown.has(c)) return;
+  if (!window.uPlot) return fetchLibrary(() => c.plot || build(c));
   const axis = (more) => ({
     stroke: () => colour("--faint"),
     grid: { stroke: () => colour("--line"), width: 1 },

@@ -1,13 +1,14 @@
 // The state of the guard as the page knows it: one stream of server-sent events, which the
-// browser takes up again by itself, and what it said so far.
+// browser takes up again by itself, and what it said so far. It is asked for as soon as this
+// file is there, while the views are still on their way: this file imports nothing.
 
 const mostEvents = 500;
 const staleAfter = 6000; // ms without a word; the guard says something every second
 const hiddenFor = 60000; // ms; then the stream is closed until somebody looks again
 
-export class Live {
-  constructor(changed) {
-    this.changed = changed;
+class Live {
+  constructor() {
+    this.changed = () => {}; // main.js listens
     this.status = null;
     this.slos = new List((s) => s.name);
     this.canaries = new List((c) => c.name);
@@ -17,6 +18,11 @@ export class Live {
     this.problem = null; // why not: {message, hint}
     this.heard = performance.now();
     this.lostAt = null;
+  }
+
+  /** whole reports whether everything has been said once: half of it would be painted twice. */
+  get whole() {
+    return !!this.status && this.slos.known && this.canaries.known && this.actions.known;
   }
 
   start() {
@@ -116,3 +122,6 @@ class List {
     return this.items.get(name);
   }
 }
+
+export const live = new Live();
+live.start();

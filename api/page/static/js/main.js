@@ -1,7 +1,7 @@
 // The frame: which view is shown, when it is painted, and what the head of the page says.
 
 import { h, paint } from "./dom.js";
-import { Live } from "./live.js";
+import { live } from "./live.js";
 import { Resources } from "./resource.js";
 import { at } from "./format.js";
 import { badge, empty, problem } from "./parts.js";
@@ -26,27 +26,29 @@ const routes = [
 ];
 
 const main = document.getElementById("main");
-const live = new Live((what) => {
+live.changed = (what) => {
   if (what === "slos") announce();
-  schedule();
-});
+  if (live.whole || what === "connection") schedule();
+};
 const resources = new Resources(schedule);
 let view = { show: overview, args: [], memo: {} };
 
 /** Painting waits for the next frame, and for a tenth of a second since the last one. */
 const paintEvery = 100;
 let painting = false;
-let last = -Infinity;
+let last = -Infinity; // what was painted before there was anything to say does not count
 
 function schedule() {
   if (painting) return;
   painting = true;
-  setTimeout(() => requestAnimationFrame(show), Math.max(0, last + paintEvery - performance.now()));
+  const wait = last + paintEvery - performance.now();
+  if (wait > 0) setTimeout(() => requestAnimationFrame(show), wait);
+  else requestAnimationFrame(show);
 }
 
 function show() {
   painting = false;
-  last = performance.now();
+  if (live.whole) last = performance.now();
   const context = {
     live,
     now: live.status?.now || new Date().toISOString(),
@@ -134,5 +136,5 @@ function announce() {
 
 document.getElementById("skip").onclick = () => main.focus();
 addEventListener("hashchange", () => go(false));
+announce();
 go(true);
-live.start();
