@@ -24,6 +24,8 @@ const (
 	answerTimeout = 5 * time.Second
 	readBatch     = 256
 	readWait      = 5 * time.Second
+	openAgain     = 500 * time.Millisecond
+	openTries     = 60
 )
 
 // log is the journal's stream. Every message is published under the condition that
@@ -41,17 +43,34 @@ type log struct {
 }
 
 func openLog(ctx context.Context, js jetstream.JetStream, j *Journal) (*log, error) {
-	stream, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	config := jetstream.StreamConfig{
 		Name:        streamName,
 		Description: "gatewarden: what was decided and done",
 		Subjects:    []string{subjectPrefix + ">"},
 		Compression: jetstream.S2Compression,
 		Replicas:    j.cfg.Replicas,
-	})
+	}
+	stream, err := js.CreateOrUpdateStream(ctx, config)
+	// Servers that just became a cluster refuse for some seconds what they take afterwards.
+	for tries := 1; err != nil && j.cfg.Replicas > 1 && tries < openTries && sleep(ctx, openAgain); tries++ {
+		stream, err = js.CreateOrUpdateStream(ctx, config)
+	}
 	if err != nil {
 		return nil, gatewarden.Errorf(gatewarden.Unavailable, "opening the journal: %w", err)
 	}
 	return &log{js: js, stream: stream, journal: j, writer: rand.Text()}, nil
+}
+
+// sleep pauses; it reports false when ctx ended meanwhile.
+func sleep(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }
 
 // bounds returns the first and the last position and takes the last for the one
@@ -80,17 +99,20 @@ func (l *log) append(ctx context.Context, t gatewarden.EventType, data []byte) (
 	}
 	// The answer was lost, or somebody has written meanwhile, possibly an earlier
 	// publish of this process that was given up too soon.
+	known := l.last
 	found, settleErr := l.settle(ctx, id)
+	wrongLast := settleErr == nil && isWrongLast(err)
 	switch {
 	case l.deposed != nil:
 		return 0, l.deposed
 	case found != 0:
 		return found, nil
-	case settleErr == nil && isWrongLast(err):
-		if settleErr = l.passLost(ctx, err); settleErr == nil {
-			if seq, err = l.publish(ctx, msg, id); err == nil {
-				return seq, nil
-			}
+	case wrongLast && l.last == known && !l.replicated():
+		settleErr = l.passLost(ctx, err)
+	}
+	if wrongLast && settleErr == nil && l.last > known {
+		if seq, err = l.publish(ctx, msg, id); err == nil {
+			return seq, nil
 		}
 	}
 	if l.deposed != nil {
@@ -144,6 +166,13 @@ func (l *log) settle(ctx context.Context, id string) (found uint64, err error) {
 	}
 }
 
+// replicated reports whether several servers hold the journal. One that was damaged gets
+// what it lost from the others; and the position that they expect may be that of a
+// message which is under way between them, of another guard or of this one. Not to
+// append before it is known which is what makes compare-and-set safe: the next append
+// settles it.
+func (l *log) replicated() bool { return l.stream.CachedInfo().Config.Replicas > 1 }
+
 // passLost lets the journal go on after damage. When the newest block of a stream
 // was damaged on disk, the server (2.15) serves what is left but still expects the
 // position of the message that was lost, and says which one that is. With nothing
@@ -169,7 +198,7 @@ func (l *log) passLost(ctx context.Context, wrongLast error) error {
 
 func isWrongLast(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // read yields the events of a type ("" is all) after a position, up to the newest

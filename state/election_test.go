@@ -20,11 +20,12 @@ type town struct {
 	ear      int
 
 	cut      map[string]bool // guards that neither reach the ballot nor are heard
+	stuck    map[string]bool // guards that cannot write the ballot, but are heard
 	loseNext map[string]bool // guards whose next write is done, but the answer is lost
 }
 
 func newTown() *town {
-	return &town{ears: make(map[int]func([]byte)), cut: make(map[string]bool), loseNext: make(map[string]bool)}
+	return &town{ears: make(map[int]func([]byte)), cut: make(map[string]bool), stuck: make(map[string]bool), loseNext: make(map[string]bool)}
 }
 
 // set changes a fault.
@@ -52,7 +53,7 @@ func (s seat) read(ctx context.Context) ([]byte, uint64, error) {
 func (s seat) write(ctx context.Context, value []byte, after uint64) (uint64, error) {
 	s.town.mu.Lock()
 	defer s.town.mu.Unlock()
-	if s.town.cut[s.name] {
+	if s.town.cut[s.name] || s.town.stuck[s.name] {
 		return 0, s.noAnswer(ctx)
 	}
 	if after != s.town.revision {
@@ -113,7 +114,8 @@ type voter struct {
 	stop    context.CancelFunc
 	resign  chan error // what lead returns
 	deposed chan bool  // whether lead's context said so, once for each term
-	done    chan error
+	done    chan struct{}
+	err     error // of Run, once done
 }
 
 func (w *town) join(ctx context.Context, name string) *voter {
@@ -121,10 +123,11 @@ func (w *town) join(ctx context.Context, name string) *voter {
 	ctx, stop := context.WithCancel(ctx)
 	v := &voter{
 		Election: newElection(Candidate{Name: name, API: "http://" + name}, at, at, nil),
-		stop:     stop, resign: make(chan error), deposed: make(chan bool, 100), done: make(chan error, 1),
+		stop:     stop, resign: make(chan error), deposed: make(chan bool, 100), done: make(chan struct{}),
 	}
 	go func() {
-		v.done <- v.Run(ctx, func(ctx context.Context) error {
+		defer close(v.done)
+		v.err = v.Run(ctx, func(ctx context.Context) error {
 			select {
 			case err := <-v.resign:
 				return err
@@ -204,8 +207,8 @@ func TestElectionWhoResignsIsFollowedAtOnce(t *testing.T) {
 func TestElectionWhoEndsIsFollowedAtOnce(t *testing.T) {
 	inTown(t, func(t *testing.T, _ *town, a, b, c *voter) {
 		a.stop()
-		if err := <-a.done; err != nil {
-			t.Error(err)
+		if <-a.done; a.err != nil {
+			t.Error(a.err)
 		}
 		if <-a.deposed {
 			t.Error("ending looked like being deposed")
@@ -218,11 +221,10 @@ func TestElectionWhoFailsIsFollowedAtOnceAndSaysWhy(t *testing.T) {
 	inTown(t, func(t *testing.T, _ *town, a, b, c *voter) {
 		broken := errors.New("broken")
 		a.resign <- broken
-		if err := <-a.done; !errors.Is(err, broken) {
-			t.Error(err)
+		if <-a.done; !errors.Is(a.err, broken) {
+			t.Error(a.err)
 		}
 		other(t, 500*time.Millisecond, b, c)
-		a.done <- nil
 	})
 }
 
@@ -292,17 +294,28 @@ func TestElectionALostAnswerToWhoTakesTheBallotIsFoundOut(t *testing.T) {
 func TestElectionABallotThatNobodyCanWriteDeposesNobodyForAWhile(t *testing.T) {
 	inTown(t, func(t *testing.T, w *town, a, b, c *voter) {
 		// As in an election of the servers: heartbeats are heard, the ballot cannot be written.
-		stop := make(chan bool)
-		go func() {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			was := w.value
-			_ = was
-			close(stop)
-		}()
-		<-stop
-		time.Sleep(9 * time.Second)
+		for _, name := range []string{"a", "b", "c"} {
+			w.set(w.stuck, name, true)
+		}
+		time.Sleep(10 * time.Second)
 		wantLeader(t, "a", a, a, b, c)
+		time.Sleep(5 * time.Second)
+		if a.Leads() || b.Leads() || c.Leads() {
+			t.Error("somebody leads without a ballot")
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			w.set(w.stuck, name, false)
+		}
+		time.Sleep(10 * time.Second)
+		leaders := 0
+		for _, v := range []*voter{a, b, c} {
+			if v.Leads() {
+				leaders++
+			}
+		}
+		if leaders != 1 {
+			t.Errorf("%d lead afterwards", leaders)
+		}
 	})
 }
 
