@@ -112,7 +112,9 @@ func (in *intake) count(ctx context.Context, source string, records []gatewarden
 	if runs := in.runs.Load(); runs != nil {
 		batch := runs.Batch(now)
 		added = in.store.Add(records, now, batch.Add)
-		batch.Commit(ctx)
+		if err := batch.Commit(ctx); err != nil { // another guard keeps the runs since just now
+			in.scout.Load().report(batch.Message())
+		}
 	} else if scout := in.scout.Load(); scout != nil {
 		added = scout.add(in.store, records, now)
 	} else {

@@ -131,8 +131,8 @@ func (t *term) drain(ctx context.Context) error {
 // closeRuns ends the runs of canaries here.
 func (t *term) closeRuns(ctx context.Context) error {
 	t.intake.runs.Store(nil)
+	defer t.loop.runs.Abandon() // batches that are under way are another guard's
 	if t.deposed.Load() {
-		t.loop.runs.Abandon()
 		return nil
 	}
 	return t.loop.runs.Close(ctx)

@@ -14,10 +14,12 @@ import (
 
 // chaosShop is the log of the customers of orders, posted as Kong does it: in order, each
 // batch again until it is taken. Orders go where the weights in Kong lead them. The bad
-// release harms all of orders: half of them fail, whatever is done about it.
+// release harms all of orders: half of them fail, whatever is done about it, or all of those of a v2
+// that is worse.
 type chaosShop struct {
 	gateway *chaos.Gateway
-	weight  atomic.Int64 // of v2, a moment ago
+	worse   bool
+	weights [2]atomic.Int64 // of v1 and v2, a moment ago
 	failing atomic.Bool
 	silent  atomic.Bool  // Kong's log does not come, and is lost
 	off     atomic.Int64 // how far the clock of the log is off, in nanoseconds
@@ -26,9 +28,10 @@ type chaosShop struct {
 	to *process
 }
 
-func openChaosShop(t *testing.T, gateway *chaos.Gateway, to *process) *chaosShop {
-	s := &chaosShop{gateway: gateway, to: to}
-	s.weight.Store(chaos.Weight)
+func openChaosShop(t *testing.T, gateway *chaos.Gateway, to *process, worse bool) *chaosShop {
+	s := &chaosShop{gateway: gateway, to: to, worse: worse}
+	s.weights[0].Store(chaos.Weight)
+	s.weights[1].Store(chaos.Weight)
 	ctx, stop := context.WithCancel(context.Background())
 	var open sync.WaitGroup
 	open.Go(func() { s.run(ctx) })
@@ -44,7 +47,7 @@ func (s *chaosShop) logTo(p *process) {
 	s.to = p
 }
 
-// follow keeps an eye on the weight of v2, which Kong obeys at once.
+// follow keeps an eye on the weights, which Kong obeys at once.
 func (s *chaosShop) follow(ctx context.Context) {
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
@@ -54,8 +57,10 @@ func (s *chaosShop) follow(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if w, err := s.gateway.WeightOf(ctx, "v2"); err == nil {
-			s.weight.Store(int64(w))
+		for i, version := range []string{"v1", "v2"} {
+			if w, err := s.gateway.WeightOf(ctx, version); err == nil {
+				s.weights[i].Store(int64(w))
+			}
 		}
 	}
 }
@@ -90,10 +95,12 @@ func (s *chaosShop) batch(w *loglines.Writer, first uint64) []byte {
 		l := loglines.Line{
 			ID: n, At: time.Now().Add(time.Duration(s.off.Load())), Service: s.gateway.Name("orders"), Target: chaos.Targets()["v1"], Status: http.StatusOK, Millis: 5,
 		}
-		if w := s.weight.Load(); int64(n*37%100)*(chaos.Weight+w) < 100*w {
+		v1, v2 := s.weights[0].Load(), s.weights[1].Load()
+		second := int64(n*37%100)*(v1+v2) < 100*v2
+		if second {
 			l.Target = chaos.Targets()["v2"]
 		}
-		if n%2 == 1 && s.failing.Load() {
+		if (n%2 == 1 || second && s.worse) && s.failing.Load() {
 			l.Status = http.StatusInternalServerError
 		}
 		body = w.Append(body, l)

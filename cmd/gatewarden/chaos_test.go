@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -75,14 +76,18 @@ func TestChaos(t *testing.T) {
 // chaosSum counts what happened in all runs, so that a test of nothing shows.
 type chaosSum struct {
 	runs, actions, applied, builds, kills, hit, edits, refused, expired, looks atomic.Int64
+	approved, rejected, ignored, moves, failed, passed, dbless                 atomic.Int64
 	overrun                                                                    atomic.Int64 // the longest, in ms
 }
 
 func (s *chaosSum) String() string {
 	return fmt.Sprintf("%d actions, %d of them done, %d builds; %d kills, %d requests hit by a fault, %d edits by somebody else, "+
-		"%d refusals while paused, %d leases run out (seen %d ms late at most); %d looks at the gateway while changes were in place",
+		"%d refusals while paused, %d leases run out (seen %d ms late at most); %d steps approved, %d rejected, %d expired; "+
+		"%d moves of canaries, %d of whose runs failed and %d passed; %d runs with a Kong without a database; "+
+		"%d looks at the gateway while changes were in place",
 		s.actions.Load(), s.applied.Load(), s.builds.Load(), s.kills.Load(), s.hit.Load(), s.edits.Load(),
-		s.refused.Load(), s.expired.Load(), s.overrun.Load(), s.looks.Load())
+		s.refused.Load(), s.expired.Load(), s.overrun.Load(), s.approved.Load(), s.rejected.Load(), s.ignored.Load(),
+		s.moves.Load(), s.failed.Load(), s.passed.Load(), s.dbless.Load(), s.looks.Load())
 }
 
 // chaosRun is one run.
@@ -112,6 +117,13 @@ type chaosRun struct {
 	lives     []time.Time // when each life of the guard began
 	looked    time.Time
 	problems  []string
+
+	ambushed bool                 // the guard is killed as soon as a step waits
+	ambush   time.Duration        // and is away for so long
+	decideAt map[string]time.Time // when a person decides, by the ids of what waits
+	asking   []string             // keys of the runs that somebody asks for and that the guard does not know yet
+	asked    []string             // and of those that it does
+	steady   time.Time            // since when everything is over
 }
 
 const chaosRules = `
@@ -123,9 +135,10 @@ slos:
     sli: {availability: {}}
     on_outage: [protect]
     on_page: [roll-back]
+%s
 actions:
   - name: protect
-    mode: enforce
+    %s
     steps:
       - drain: {upstream: $orders, target_tag: "version:v2"}
       - plugin: {name: request-termination, service: $recommendations, config: {status_code: 503, message: "back soon"}}
@@ -148,6 +161,46 @@ actions:
     revert: {after: 1s}
 `
 
+// chaosCanary is said in addition when orders v2 is a canary.
+const chaosCanary = `
+canaries:
+  - name: orders
+    service: $orders
+    baseline: {target_tag: "version:v1"}
+    canary: {target_tag: "version:v2"}
+    checks: [{errors: {pass_difference: 2%%}}]
+    warm_up: 0s
+    min_duration: 2s
+    deadline: 12s
+    steps: [10, 40]
+    mode: %s
+    on_fail: [drain-and-roll-back]
+`
+
+const chaosRollBack = `
+  - name: drain-and-roll-back
+    %s
+    steps:
+      - drain: {canary: orders}
+      - plugin: {name: request-size-limiting, service: $orders, config: {allowed_payload_size: 8}}
+      - jenkins: {job: shop/orders-rollback, parameters: {SERVICE: orders}, wait: 1m}
+    lease: 8s
+    revert: {after: 1s}
+`
+
+// rules returns the rules of a plan.
+func (r *chaosRun) rules() string {
+	mode, canary, rollBack := "mode: enforce", "", ""
+	if r.plan.Approve {
+		mode = "mode: approve\n    approval: {expires: 4s}"
+	}
+	if r.plan.Moves {
+		byHand := map[bool]string{true: "approve", false: "enforce"}
+		canary, rollBack = fmt.Sprintf(chaosCanary, byHand[r.plan.ByHand]), fmt.Sprintf(chaosRollBack, mode)
+	}
+	return strings.ReplaceAll(fmt.Sprintf(chaosRules, canary, mode)+rollBack, "$", r.gateway.Name(""))
+}
+
 const chaosConfig = `
 listen: {api: "127.0.0.1:0", ingest: "127.0.0.1:0"}
 state: {dir: data}
@@ -155,14 +208,14 @@ rules: [rules.yaml]
 sources:
   - httplog: {path: /ingest/kong}
 blind_after: 5s
-kong: {admin_url: "%s"}
+kong: {admin_url: "%s", dbless: %v}
 jenkins: {url: "%s", user: %s, token_file: jenkins-token}
 log: {level: info, format: json}
 `
 
 // runChaos is one run from its beginning to its end.
 func runChaos(t *testing.T, seed uint64, realKong string, sum *chaosSum) {
-	r := &chaosRun{t: t, ctx: context.Background(), plan: chaos.Draw(seed), sum: sum, dir: t.TempDir()}
+	r := &chaosRun{t: t, ctx: context.Background(), plan: chaos.Draw(seed), sum: sum, dir: t.TempDir(), decideAt: map[string]time.Time{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("replay it with: go test ./cmd/gatewarden -run 'Chaos' -seed %d\n%s", seed, &r.plan)
@@ -170,7 +223,7 @@ func runChaos(t *testing.T, seed uint64, realKong string, sum *chaosSum) {
 	})
 	r.open(realKong)
 	r.start()
-	r.shop = openChaosShop(t, r.gateway, r.guard)
+	r.shop = openChaosShop(t, r.gateway, r.guard, r.plan.Worse)
 	r.untilHealthy()
 	r.unleash()
 	r.untilOver()
@@ -181,7 +234,7 @@ func runChaos(t *testing.T, seed uint64, realKong string, sum *chaosSum) {
 func (r *chaosRun) open(realKong string) {
 	r.t.Helper()
 	if realKong == "" {
-		stand := fakekong.New(fakekong.Config{})
+		stand := fakekong.New(fakekong.Config{DBLess: r.plan.DBLess})
 		r.t.Cleanup(stand.Close)
 		admin := httptest.NewServer(stand.Admin())
 		r.t.Cleanup(admin.Close)
@@ -200,6 +253,12 @@ func (r *chaosRun) open(realKong string) {
 	if r.before, err = r.gateway.Snapshot(r.ctx); err != nil {
 		r.t.Fatal(err)
 	}
+	switch {
+	case r.gateway.DBLess():
+		r.sum.dbless.Add(1)
+	case r.plan.DBLess:
+		r.t.Log("the plan wants a Kong without a database, and this one has one: that is left out")
+	}
 	r.openJenkins()
 	write := func(name, text string) string {
 		path := r.dir + "/" + name
@@ -214,9 +273,9 @@ func (r *chaosRun) open(realKong string) {
 	r.t.Cleanup(jenkins.Close)
 	r.t.Cleanup(r.kong.Close) // first, because a server waits for what hangs
 	r.t.Cleanup(r.jenkins.Close)
-	r.config = write("gatewarden.yaml", fmt.Sprintf(chaosConfig, kong.URL, jenkins.URL, jenkinsUser))
+	r.config = write("gatewarden.yaml", fmt.Sprintf(chaosConfig, kong.URL, r.gateway.DBLess(), jenkins.URL, jenkinsUser))
 	write("jenkins-token", jenkinsToken)
-	write("rules.yaml", strings.ReplaceAll(chaosRules, "$", r.gateway.Name("")))
+	write("rules.yaml", r.rules())
 	write("clock", "0s")
 }
 
@@ -277,7 +336,7 @@ func (r *chaosRun) unleash() {
 	r.schedule()
 	todo := r.plan.Incidents
 	end := r.begun.Add(r.plan.Well)
-	for len(todo) > 0 || time.Now().Before(end) || !r.restartAt.IsZero() || !r.paused.IsZero() {
+	for len(todo) > 0 || time.Now().Before(end) || !r.restartAt.IsZero() || !r.paused.IsZero() || len(r.asking) > 0 {
 		for len(todo) > 0 && time.Since(r.begun) >= todo[0].At {
 			r.happen(&todo[0])
 			if over := time.Now().Add(todo[0].For); over.After(end) {
@@ -291,6 +350,7 @@ func (r *chaosRun) unleash() {
 	}
 	r.kong.StrikeAt(0, false, nil)
 	r.jenkins.StrikeAt(0, false, nil)
+	r.ambushed = false
 }
 
 // schedule sets the times of what needs nothing of the guard.
@@ -351,15 +411,24 @@ func (r *chaosRun) happen(i *chaos.Incident) {
 			r.paused = time.Now().Add(i.For)
 		}
 	case chaos.Someone:
-		f, err := r.gateway.Make(r.ctx, i.Edit)
-		if err != nil {
-			r.t.Fatalf("%s: %v", i.Edit, err)
-		}
-		if f != nil {
-			r.foreign = append(r.foreign, *f)
-			r.sum.edits.Add(1)
-		}
+		r.kong.Alone(func() { r.edit(i.Edit) })
+	case chaos.Waiting:
+		r.ambushed, r.ambush = true, i.For
+	case chaos.Asking:
+		r.asking = append(r.asking, fmt.Sprint("deploy-", len(r.asking)+len(r.asked)+1))
 	default: // schedule does the rest
+	}
+}
+
+// edit lets somebody else change the gateway.
+func (r *chaosRun) edit(edit chaos.Edit) {
+	f, err := r.gateway.Make(r.ctx, edit)
+	if err != nil {
+		r.t.Fatalf("%s: %v", edit, err)
+	}
+	if f != nil {
+		r.foreign = append(r.foreign, *f)
+		r.sum.edits.Add(1)
 	}
 }
 
@@ -389,6 +458,68 @@ func (r *chaosRun) tend() {
 	}
 	if !r.paused.IsZero() && time.Now().After(r.paused) && r.steer("resume") == nil {
 		r.paused = time.Time{}
+	}
+	if !r.guard.over() {
+		r.decide()
+		r.ask()
+	}
+}
+
+// decide lets a person decide about what waits for one, or the guard die of it.
+func (r *chaosRun) decide() {
+	if !r.plan.Approve && !r.plan.ByHand {
+		return
+	}
+	var all api.ActionList
+	if r.guard.get("/api/v1/actions", &all) != nil {
+		return
+	}
+	for i := range all.Actions {
+		a := &all.Actions[i]
+		if a.Status != gatewarden.ActionWaiting || a.By != "" {
+			continue
+		}
+		if r.ambushed {
+			r.ambushed = false
+			r.end(r.ambush, func() { r.guard.kill(r.t) })
+			return
+		}
+		r.decideOn(a)
+	}
+}
+
+// decideOn lets a person decide about one step, when it is time. An order that is refused, or
+// whose answer is lost, is given again.
+func (r *chaosRun) decideOn(a *gatewarden.Action) {
+	decision, after := r.plan.Decide(a)
+	at, known := r.decideAt[a.ID]
+	if !known {
+		at = time.Now().Add(after)
+		r.decideAt[a.ID] = at
+	}
+	if time.Now().Before(at) {
+		return
+	}
+	by := map[string]string{"by": "ada"}
+	var result map[string]any
+	switch decision {
+	case chaos.Approves:
+		_ = r.guard.order("/api/v1/actions/"+a.ID+"/approve", by, &result)
+	case chaos.Rejects:
+		_ = r.guard.order("/api/v1/actions/"+a.ID+"/reject", by, &result)
+	case chaos.Ignores: // it expires
+	}
+}
+
+// ask asks for the runs that are due, until the guard has them.
+func (r *chaosRun) ask() {
+	for len(r.asking) > 0 {
+		var run gatewarden.Run
+		request := api.RunRequest{Key: r.asking[0], By: "chaos", Replace: true}
+		if r.guard.order("/api/v1/canaries/orders/runs", request, &run) != nil {
+			return
+		}
+		r.asked, r.asking = append(r.asked, r.asking[0]), r.asking[1:]
 	}
 }
 
@@ -546,17 +677,59 @@ func (r *chaosRun) over() error {
 	if err != nil {
 		return err
 	}
+	if err := r.runsOver(); err != nil {
+		return err
+	}
 	open := map[string]bool{}
 	for _, e := range events {
 		switch {
 		case e.State == gatewarden.LadderEnded:
 			delete(open, e.Name)
 		case e.Action != nil && e.Type == gatewarden.EventAction:
-			open[e.Action.Ladder] = true
+			open[e.Action.Ladder] = e.Action.Trigger.Kind == gatewarden.EventGate
 		}
 	}
-	for id := range open {
+	for id, ofRun := range open {
+		if ofRun { // it stays until a person takes it back
+			var result map[string]any
+			_ = r.guard.order("/api/v1/actions/"+id+"/revert", map[string]string{"by": "ada"}, &result)
+		}
+		r.steady = time.Time{}
 		return fmt.Errorf("%s has not ended", id)
+	}
+	return r.still()
+}
+
+// runsOver returns what is missing until all runs of the canary are over, with what they are
+// watched for after a pass.
+func (r *chaosRun) runsOver() error {
+	if len(r.asked) == 0 {
+		return nil
+	}
+	var list api.RunList
+	if err := r.guard.get("/api/v1/runs", &list); err != nil {
+		return err
+	}
+	for _, run := range list.Runs {
+		if !run.Over() || run.Watched && time.Now().Before(run.Deadline.Add(2*time.Second)) {
+			r.steady = time.Time{}
+			return fmt.Errorf("run %s is %s: %s", run.ID, run.State, run.Reason)
+		}
+	}
+	return nil
+}
+
+// still waits until nothing has been left to do for a while: what answers a run begins a moment
+// after its end.
+func (r *chaosRun) still() error {
+	if len(r.asked) == 0 {
+		return nil
+	}
+	if r.steady.IsZero() {
+		r.steady = time.Now()
+	}
+	if time.Since(r.steady) < 3*time.Second {
+		return errors.New("what answers the last run may not have begun")
 	}
 	return nil
 }
@@ -568,7 +741,12 @@ func (r *chaosRun) check() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	audit := &chaos.Audit{Events: events, Kong: r.kong.Calls(), Jenkins: r.jenkins.Calls(), Builds: r.listBuilds(), Skew: r.plan.Skew()}
+	audit := &chaos.Audit{
+		Events: events, Kong: r.kong.Calls(), Jenkins: r.jenkins.Calls(), Builds: r.listBuilds(), Skew: r.plan.Skew(), Edited: map[string]bool{},
+	}
+	for _, f := range r.foreign {
+		audit.Edited[path.Base(f.Path)] = true
+	}
 	for _, p := range audit.Problems() {
 		r.problem("%s", p)
 	}
@@ -576,7 +754,7 @@ func (r *chaosRun) check() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for _, p := range r.gateway.Check(r.before, now, nil, r.touched()) {
+	for _, p := range r.gateway.Check(r.before, now, audit.Abandoned(), r.touched()) {
 		r.problem("at the end: %s", p)
 	}
 	last := map[string]chaos.Foreign{}
@@ -584,7 +762,7 @@ func (r *chaosRun) check() {
 		last[f.Path] = f
 	}
 	for _, f := range last {
-		if err := f.Survived(now, audit.Kong); err != nil {
+		if err := f.Survived(now, audit.Kong); err != nil && !(f.Edit == chaos.EditWeight && audit.Moved(f.At)) {
 			r.problem("%v", err)
 		}
 		if beside := f.Beside(r.before, now); len(beside) > 0 && f.Edit != chaos.EditBeside && !audit.Left(f.Path) {
@@ -611,12 +789,31 @@ func (r *chaosRun) count(audit *chaos.Audit) {
 		if e.Action.Status == gatewarden.ActionApplied {
 			r.sum.applied.Add(1)
 		}
+		switch s := e.Action; {
+		case s.Status == gatewarden.ActionWaiting && e.By != "":
+			r.sum.approved.Add(1)
+		case s.Status == gatewarden.ActionSkipped && e.By != "":
+			r.sum.rejected.Add(1)
+		case s.Status == gatewarden.ActionExpired:
+			r.sum.ignored.Add(1)
+		case s.Status == gatewarden.ActionApplied && s.Spec.Share != nil:
+			r.sum.moves.Add(1)
+		}
 		if strings.Contains(e.Reason, "paused the guard") {
 			r.sum.refused.Add(1)
 		}
 		if end, ran := chaos.LeaseRanOut(&e); ran && r.plan.Skew() == 0 {
 			r.sum.expired.Add(1)
 			r.late(&e, end)
+		}
+	}
+	for _, e := range audit.Events {
+		switch {
+		case e.Type != gatewarden.EventGate:
+		case e.State == string(gatewarden.RunFail):
+			r.sum.failed.Add(1)
+		case e.State == string(gatewarden.RunPass):
+			r.sum.passed.Add(1)
 		}
 	}
 	r.sum.builds.Add(int64(len(audit.Builds)))

@@ -37,6 +37,14 @@ type process struct {
 // or has ended. env is added to the environment.
 func startProcess(t *testing.T, config string, env ...string) *process {
 	t.Helper()
+	p := launchProcess(t, config, env...)
+	p.untilUpOrOver(t)
+	return p
+}
+
+// launchProcess is startProcess without waiting.
+func launchProcess(t *testing.T, config string, env ...string) *process {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -57,13 +65,17 @@ func startProcess(t *testing.T, config string, env ...string) *process {
 		_ = p.cmd.Wait() // what it ended with is in ProcessState
 	}()
 	t.Cleanup(func() { p.cleanUp(t) })
+	return p
+}
+
+func (p *process) untilUpOrOver(t *testing.T) {
+	t.Helper()
 	eventually(t, "the guard to come up", func() error {
 		if p.over() || p.up() {
 			return nil
 		}
 		return fmt.Errorf("it is neither up nor over; its log:\n%s", p.tail())
 	})
-	return p
 }
 
 // cleanUp ends what a test left running, and shows what it said if the test failed.

@@ -304,8 +304,9 @@ func (s *shop) failing() bool {
 type customers struct {
 	shop   *shop
 	mu     sync.Mutex
-	to     *process // where Kong's log goes
-	posted int      // records that were answered with 200
+	to     []*process // where Kong's log goes: to each in turn
+	turn   int
+	posted int // records that were answered with 200
 	stop   context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -317,7 +318,7 @@ const (
 )
 
 // openDoors lets customers in until the test ends or close is called.
-func (s *shop) openDoors(to *process) *customers {
+func (s *shop) openDoors(to ...*process) *customers {
 	c := &customers{shop: s, to: to}
 	var ctx context.Context
 	ctx, c.stop = context.WithCancel(context.Background())
@@ -352,10 +353,10 @@ func (c *customers) untilTaken(records int) (marks []mark) {
 }
 
 // logTo makes Kong's log go to another life of the guard.
-func (c *customers) logTo(p *process) {
+func (c *customers) logTo(to ...*process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.to = p
+	c.to = to
 }
 
 // taken returns how many records were answered with 200.
@@ -410,7 +411,8 @@ func (c *customers) batch(w *loglines.Writer) []byte {
 
 func (c *customers) post(body []byte) bool {
 	c.mu.Lock()
-	to := c.to
+	to := c.to[c.turn%len(c.to)]
+	c.turn++
 	c.mu.Unlock()
 	if to.ingest == "" || to.over() {
 		return false

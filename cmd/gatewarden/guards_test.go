@@ -1,0 +1,258 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/api"
+)
+
+// trio is three guards that keep one state in their own folders.
+type trio struct {
+	*breach
+	configs [3]string
+	guards  [3]*process
+	killed  int
+}
+
+// openTrio starts three guards, and lets customers in whose log goes to each in turn.
+func openTrio(t *testing.T, rules string, rollbacks int) *trio {
+	t.Helper()
+	c := &trio{breach: &breach{t: t, shop: openShop(t, rules, rollbacks)}}
+	text, err := os.ReadFile(c.shop.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.shop.write("cluster-secret", "as long as it takes")
+	var peers []string
+	for i := range c.guards {
+		peers = append(peers, fmt.Sprintf("guard-%d: %q", i, loopback(t)))
+	}
+	for i := range c.guards {
+		state := fmt.Sprintf("state: {dir: data-%d, name: guard-%d, api: API, cluster: {peers: {%s}, secret_file: cluster-secret}}", i, i, strings.Join(peers, ", "))
+		address := loopback(t)
+		state = strings.Replace(state, "API", fmt.Sprintf("%q", "http://"+address), 1)
+		config := strings.Replace(string(text), "state: {dir: data}", state, 1)
+		config = strings.Replace(config, `api: "127.0.0.1:0"`, fmt.Sprintf("api: %q", address), 1)
+		c.configs[i] = c.shop.write(fmt.Sprintf("guard-%d.yaml", i), config)
+		c.guards[i] = launchProcess(t, c.configs[i]) // none is up before another one is
+	}
+	for _, g := range c.guards {
+		if g.untilUpOrOver(t); g.over() {
+			t.Fatalf("a guard ended by itself:\n%s", g.tail())
+		}
+	}
+	c.guard = c.guards[0]
+	c.customers = c.shop.openDoors(c.guards[:]...)
+	return c
+}
+
+// loopback returns a loopback address that nobody listens at.
+func loopback(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// asked returns what a guard says of all of them, once so many are up and one of them
+// leads.
+func (c *trio) asked(of *process, up int) (list []api.GuardStatus) {
+	c.t.Helper()
+	eventually(c.t, "the guards to find each other", func() error {
+		status, err := of.status()
+		if err != nil {
+			return err
+		}
+		list = status.Guards
+		n, leaders := 0, 0
+		for _, g := range list {
+			if g.Up {
+				n++
+			}
+			if g.Leads {
+				leaders++
+			}
+		}
+		if n != up || leaders != 1 {
+			return fmt.Errorf("%d are up and %d lead: %+v", n, leaders, list)
+		}
+		return nil
+	})
+	return list
+}
+
+// leader returns which guard leads, and one that does not.
+func (c *trio) leader(list []api.GuardStatus) (leader, other int) {
+	c.t.Helper()
+	i := slices.IndexFunc(list, func(g api.GuardStatus) bool { return g.Leads })
+	if _, err := fmt.Sscanf(list[i].Name, "guard-%d", &leader); err != nil {
+		c.t.Fatal(err)
+	}
+	return leader, (leader + 1) % len(c.guards)
+}
+
+// kill ends a guard as kill -9 does; Kong's balancer finds out.
+func (c *trio) kill(i int) {
+	c.t.Helper()
+	c.guards[i].kill(c.t)
+	c.killed++
+	var left []*process
+	for _, g := range c.guards {
+		if !g.over() {
+			left = append(left, g)
+		}
+	}
+	c.guard = left[0]
+	c.customers.logTo(left...)
+}
+
+// TestThreeGuardsAreOne kills the guard that leads in the middle of a breach. Another one
+// takes the ladders up and ends them: nothing is done twice, nothing is left, and nothing
+// is lost of what Kong was told had come, to whichever guard.
+func TestThreeGuardsAreOne(t *testing.T) {
+	t.Parallel()
+	c := openTrio(t, crashRules, crashBuilds)
+	leader, other := c.leader(c.asked(c.guards[1], 3))
+	c.untilHealthy()
+	if leads, err := c.guards[other].metric("gatewarden_app_leads"); err != nil || leads != 0 {
+		t.Errorf("of a guard that does not lead, gatewarden_app_leads is %v, %v", leads, err)
+	}
+
+	c.shop.bad.Store(true)
+	eventually(t, "v2 to be drained", func() error {
+		if w := c.shop.weight(targetV2); w != 0 {
+			return fmt.Errorf("its weight is %d", w)
+		}
+		return nil
+	})
+	c.kill(leader)
+	died := time.Now()
+	eventually(t, "another guard to lead", func() error { _, err := c.guard.status(); return err })
+	t.Logf("%s after the kill another guard answers for all", time.Since(died).Round(time.Millisecond))
+	c.untilOver()
+	c.check()
+
+	c.guards[leader] = startProcess(t, c.configs[leader])
+	c.asked(c.guards[leader], 3)
+	c.customers.logTo(c.guards[:]...)
+	before := c.customers.taken()
+	eventually(t, "the guard that came back to take its share", func() error {
+		if c.customers.taken() < before+200 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	c.customers.close()
+	c.checkCounts()
+}
+
+// checkCounts: what was acknowledged is counted, at every guard that is asked. A post whose
+// answer died with its guard came again, to another one, which does not know its ids.
+func (c *trio) checkCounts() {
+	c.t.Helper()
+	taken := c.customers.taken()
+	var last string
+	eventually(c.t, "everything to be counted", func() error {
+		for _, g := range c.guards {
+			n := g.counted(c.t)
+			if n < taken || n > taken+perTick*c.killed {
+				last = fmt.Sprintf("%d requests are counted, %d were acknowledged", n, taken)
+				return errors.New(last)
+			}
+		}
+		return nil
+	})
+}
+
+// TestALeaderThatStopsHandsOver ends the leader as a deployment does.
+func TestALeaderThatStopsHandsOver(t *testing.T) {
+	t.Parallel()
+	c := openTrio(t, crashRules, crashBuilds)
+	leader, other := c.leader(c.asked(c.guards[0], 3))
+	c.untilHealthy()
+	before, err := c.guards[other].events(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.customers.logTo(c.guards[other], c.guards[(other+1)%3])
+	if (other+1)%3 == leader {
+		c.customers.logTo(c.guards[other], c.guards[(other+2)%3])
+	}
+	c.guards[leader].signal(t, 15)
+	stopped := time.Now()
+	c.guard = c.guards[other]
+	eventually(t, "another guard to lead", func() error {
+		s, err := c.guard.slo("orders-availability")
+		if err == nil && s.Verdict.State != gatewarden.Healthy {
+			err = fmt.Errorf("orders are %s: %s", s.Verdict.State, s.Verdict.Reason)
+		}
+		return err
+	})
+	t.Logf("%s after the signal another guard has judged", time.Since(stopped).Round(time.Millisecond))
+	if code := c.guards[leader].exitCode(t); code != 0 {
+		t.Errorf("the leader ended with %d:\n%s", code, c.guards[leader].tail())
+	}
+	after, err := c.guard.events(0)
+	if err != nil || len(after) < len(before) {
+		t.Errorf("the timeline had %d events and has %d, %v", len(before), len(after), err)
+	}
+	c.customers.close()
+	c.guards[leader] = c.guard
+	c.checkCounts()
+}
+
+// TestThreeGuardsJudgeACanary asks a guard that does not lead for a run, and kills the one
+// that does in its middle. The run goes on, and is judged by what came to all of them.
+func TestThreeGuardsJudgeACanary(t *testing.T) {
+	t.Parallel()
+	c := openTrio(t, fmt.Sprintf(twinRules, "{errors: {pass_difference: 6%}}"), 0)
+	leader, other := c.leader(c.asked(c.guards[2], 3))
+	c.guard = c.guards[other]
+	eventually(t, "the tracks to be known", func() error {
+		var canary api.Canary
+		err := c.guard.get("/api/v1/canaries/orders", &canary)
+		if err == nil && (canary.Share == nil || canary.Canary.Requests == 0) {
+			err = errors.New("they are not, or nothing was seen of them")
+		}
+		return err
+	})
+	var run gatewarden.Run
+	before := c.customers.taken()
+	if err := c.guard.order("/api/v1/canaries/orders/runs", api.RunRequest{Key: "1"}, &run); err != nil {
+		t.Fatal(err)
+	}
+	c.customers.untilTaken(before + 800)
+	c.kill(leader)
+	if c.guard.over() {
+		t.Fatal("the guard that was asked has ended")
+	}
+	eventually(t, "the run to end", func() error {
+		err := c.guard.get("/api/v1/runs/"+run.ID, &run)
+		if err == nil && !run.Over() {
+			err = fmt.Errorf("it is %s: %s", run.State, run.Reason)
+		}
+		return err
+	})
+	took := c.customers.taken() - before
+	if run.State != gatewarden.RunPass {
+		t.Errorf("the run ends %s: %s", run.State, run.Reason)
+	}
+	// The last seconds are not judged yet when it ends, and what was on its way to the
+	// guard that died came again to another one.
+	seen := int(run.Verdict.Baseline.Requests + run.Verdict.Canary.Requests)
+	if seen < took*8/10 || seen > took+perTick*c.killed {
+		t.Errorf("the run saw %d requests of the %d that came while it ran: one of three guards, or what it saw before the kill, is missing", seen, took)
+	}
+	t.Logf("of %d requests the run saw %d", took, seen)
+}
