@@ -259,14 +259,14 @@ func (e *embedded) watchPeers(ctx context.Context, c *Cluster, logger *slog.Logg
 				continue
 			}
 			if _, known := c.Peers[name]; known {
-				logger.Info("connected to another guard", "guard", name)
+				logger.Info("connected to another guard", "peer", name)
 			} else {
-				logger.Error("a guard that is not among the peers has joined the cluster: it knows the secret. Change the secret, or list it in state.cluster.peers of all guards", "guard", name)
+				logger.Error("a guard that is not among the peers has joined the cluster: it knows the secret. Change the secret, or list it in state.cluster.peers of all guards", "peer", name)
 			}
 		}
 		for name := range before {
 			if !now[name] {
-				logger.Warn("lost the connection to another guard", "guard", name, "up", len(now)+1, "needed", c.majority())
+				logger.Warn("lost the connection to another guard", "peer", name, "up", len(now)+1, "needed", c.majority())
 			}
 		}
 		before = now

@@ -20,6 +20,7 @@ type guards struct {
 	t      *testing.T
 	config map[string]Config
 	open   map[string]*State
+	links  map[[2]string]*link // from one to another
 	log    *lines
 }
 
@@ -56,12 +57,21 @@ func freeAddress(t *testing.T) string {
 func newGuards(t *testing.T, names ...string) *guards {
 	t.Helper()
 	g := &guards{t: t, config: make(map[string]Config), open: make(map[string]*State), log: new(lines)}
-	peers := make(map[string]string)
+	g.links = make(map[[2]string]*link)
 	for _, name := range names {
-		peers[name] = freeAddress(t)
+		listen := freeAddress(t)
+		// What the others are told to connect to leads nowhere: they have links.
+		g.config[name] = Config{Dir: t.TempDir(), Cluster: &Cluster{
+			Name: name, Listen: listen, Peers: map[string]string{name: freeAddress(t)}, Secret: "of the test",
+		}}
+		for _, from := range names {
+			if from != name {
+				g.links[[2]string{from, name}] = newLink(t, listen)
+			}
+		}
 	}
-	for _, name := range names {
-		g.config[name] = Config{Dir: t.TempDir(), Cluster: &Cluster{Name: name, Listen: peers[name], Peers: peers, Secret: "of the test"}}
+	for pair, l := range g.links {
+		g.config[pair[0]].Cluster.Peers[pair[1]] = l.listener.Addr().String()
 	}
 	t.Cleanup(func() {
 		var closing sync.WaitGroup
@@ -69,8 +79,25 @@ func newGuards(t *testing.T, names ...string) *guards {
 			closing.Go(func() { _ = s.Close() })
 		}
 		closing.Wait()
+		for _, l := range g.links {
+			l.close()
+		}
 	})
 	return g
+}
+
+// cut parts a guard from the others.
+func (g *guards) cut(name string) { g.setCut(name, true) }
+
+// heal joins it with them again.
+func (g *guards) heal(name string) { g.setCut(name, false) }
+
+func (g *guards) setCut(name string, isCut bool) {
+	for pair, l := range g.links {
+		if pair[0] == name || pair[1] == name {
+			l.cut(isCut)
+		}
+	}
 }
 
 // start opens the states of these guards at the same time.

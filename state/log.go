@@ -14,6 +14,9 @@ const (
 	quiet = time.Minute
 	// maxQuiet bounds how many different lines are remembered for that.
 	maxQuiet = 256
+	// ownPasswords begins what the server says of any password that is not in its file: these
+	// are in memory only.
+	ownPasswords = "Plaintext passwords detected"
 )
 
 // serverLog hands the embedded server's lines to slog: what it says in passing as
@@ -55,7 +58,7 @@ func (l *serverLog) failed(line string) {
 
 // warn logs a line unless it was just logged with other numbers in it.
 func (l *serverLog) warn(line string) {
-	if l.repeats(line) {
+	if strings.HasPrefix(line, ownPasswords) || l.repeats(line) {
 		l.logger.Debug("embedded NATS server", "line", line)
 		return
 	}
