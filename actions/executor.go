@@ -69,6 +69,13 @@ type Renewer interface {
 	Renew(ctx context.Context, a gatewarden.Action) error
 }
 
+// Noter is an Executor that says what a memo adds which it has saved in Apply: one plain sentence
+// for the timeline.
+type Noter interface {
+	Executor
+	Noted(memo json.RawMessage) string
+}
+
 // Layered is an Executor whose changes may lie on top of one another. Calls for changes of
 // the same upstream, plugin, route or service never overlap, and no two changes of it begin
 // at the same instant.

@@ -146,7 +146,7 @@ func (e *Engine) notBegun(ctx context.Context, a *action, err error) {
 // callApply makes the call until it succeeds or no longer matters.
 func (e *Engine) callApply(ctx context.Context, a *action) (outcome gatewarden.Outcome, err error) {
 	save := func(memo json.RawMessage) error {
-		err := e.settle(ctx, a, nil, change{memo: memo, reason: "noted what it will be recognised by"})
+		err := e.settle(ctx, a, nil, change{memo: memo, reason: e.noted(a, memo)})
 		e.failpoint(failSaved)
 		return err
 	}
@@ -155,6 +155,16 @@ func (e *Engine) callApply(ctx context.Context, a *action) (outcome gatewarden.O
 		return err
 	})
 	return outcome, err
+}
+
+// noted says what a memo is that an executor has saved.
+func (e *Engine) noted(a *action, memo json.RawMessage) string {
+	if x, ok := e.cfg.Executors[a.kind].(Noter); ok {
+		if text := x.Noted(memo); text != "" {
+			return text
+		}
+	}
+	return "noted what it will be recognised by"
 }
 
 // conclude writes down what a call came to.

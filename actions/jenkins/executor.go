@@ -15,7 +15,7 @@ import (
 	"github.com/gatewarden/gatewarden/actions"
 )
 
-var _ actions.Executor = (*Executor)(nil)
+var _ actions.Noter = (*Executor)(nil)
 
 // ActionParameter is the parameter that carries the action's id. A job must
 // declare it to be run by a guard.
@@ -114,6 +114,26 @@ type memo struct {
 	Sent    time.Time `json:"sent,omitzero"`  // of the last trigger
 	QueueID int64     `json:"queue_id,omitempty"`
 	Build   int       `json:"build,omitempty"`
+}
+
+// Noted implements actions.Noter.
+func (*Executor) Noted(raw json.RawMessage) string {
+	var m memo
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return ""
+	}
+	switch {
+	case m.Build > 0:
+		return fmt.Sprintf("build #%d of the Jenkins job %s has started", m.Build, m.Job)
+	case m.QueueID > 0:
+		return fmt.Sprintf("the Jenkins job %s is queued, as item %d", m.Job, m.QueueID)
+	case m.Lost:
+		return fmt.Sprintf("the answer to the trigger of the Jenkins job %s was lost; the guard looks for its build", m.Job)
+	case m.Open:
+		return fmt.Sprintf("the Jenkins job %s is about to be triggered", m.Job)
+	default:
+		return ""
+	}
 }
 
 // Prepare checks that the job is there and can be run as the step wants it.

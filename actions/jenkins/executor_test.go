@@ -77,6 +77,26 @@ func TestMemos(t *testing.T) {
 		if diff := cmp.Diff([]memo{base, queued, started}, w.saves); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
+		lost := base
+		lost.Lost = true
+		var said []string
+		for _, m := range []memo{base, lost, queued, started, {}} {
+			raw, err := json.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said = append(said, w.exec.Noted(raw))
+		}
+		want := []string{
+			"the Jenkins job " + testJob + " is about to be triggered",
+			"the answer to the trigger of the Jenkins job " + testJob + " was lost; the guard looks for its build",
+			"the Jenkins job " + testJob + " is queued, as item 1",
+			"build #1 of the Jenkins job " + testJob + " has started",
+			"",
+		}
+		if diff := cmp.Diff(want, said); diff != "" {
+			t.Errorf("what the timeline says of them: (-want +got)\n%s", diff)
+		}
 	})
 }
 
