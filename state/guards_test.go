@@ -3,12 +3,9 @@ package state
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/gatewarden/gatewarden"
 )
 
 // stander is a guard of a cluster that stands for election.
@@ -98,7 +95,7 @@ func without(all map[string]*stander, name string) map[string]*stander {
 	return rest
 }
 
-// moveStreams makes one server the leader of a stream among the servers.
+// moveStream makes one server the leader of a stream among the servers.
 func (g *guards) moveStream(stream, to string) {
 	g.t.Helper()
 	leads := func(name string) bool {
@@ -154,14 +151,23 @@ func TestElectionAmongThreeGuards(t *testing.T) {
 	g.moveStream(stream, third)
 	g.cut(third)
 	fourth, took := elected(t, 60*time.Second, without(standing, third))
-	t.Logf("after the leader was cut off, whose server led the stream: %s: %s", took, fourth)
+	t.Logf("after the leader was cut off, whose server led the stream: %s", took)
 	g.heal(third)
+	eventually(t, 30*time.Second, "who was cut off knows who leads", func() bool {
+		who, _, ok := standing[third].Leader()
+		return ok && who.Name == fourth
+	})
+
+	// A process that ends without a word: its server is gone, and its heartbeats with it.
+	dying := standing[fourth]
+	g.stop(fourth)
+	fifth, took := elected(t, 60*time.Second, without(standing, fourth))
+	t.Logf("after the leader's server was closed: %s: %s leads", took, fifth)
+	eventually(t, 20*time.Second, "whose server is closed steps down", func() bool { return dying.deposed() })
 	for _, s := range standing {
 		s.stop()
 		if err := <-s.done; err != nil {
 			t.Error(err)
 		}
 	}
-	_ = fmt.Sprint
-	_ = gatewarden.Conflict
 }

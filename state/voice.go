@@ -14,8 +14,11 @@ const voicePrefix = "gatewarden.told."
 // Tell says data on a subject to whoever hears it now, this guard included. Nothing is
 // kept, and who is not connected misses it.
 func (s *State) Tell(subject string, data []byte) error {
+	if err := checkSubject(subject); err != nil {
+		return err
+	}
 	if err := s.conn.Publish(voicePrefix+subject, data); err != nil {
-		return voiceError("telling", subject, err)
+		return gatewarden.Errorf(gatewarden.Unavailable, "telling %s: %w", subject, err)
 	}
 	return nil
 }
@@ -24,16 +27,19 @@ func (s *State) Tell(subject string, data []byte) error {
 // called; a call that is under way then may still end. A heard that is slower than what
 // is told misses some.
 func (s *State) Hear(subject string, heard func(data []byte)) (stop func(), err error) {
+	if err := checkSubject(subject); err != nil {
+		return nil, err
+	}
 	sub, err := s.conn.Subscribe(voicePrefix+subject, func(m *nats.Msg) { heard(m.Data) })
 	if err != nil {
-		return nil, voiceError("listening to", subject, err)
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "listening to %s: %w", subject, err)
 	}
 	return func() { _ = sub.Unsubscribe() }, nil
 }
 
-func voiceError(what, subject string, err error) error {
-	if subject == "" || strings.ContainsAny(subject, " \t\r\n") {
-		return gatewarden.Errorf(gatewarden.Invalid, "%s %q: %w", what, subject, err)
+func checkSubject(subject string) error {
+	if subject == "" || strings.ContainsAny(subject, " \t\r\n*>") {
+		return gatewarden.Errorf(gatewarden.Invalid, "%q is no subject", subject)
 	}
-	return gatewarden.Errorf(gatewarden.Unavailable, "%s %s: %w", what, subject, err)
+	return nil
 }
