@@ -4,16 +4,22 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/gatewarden/gatewarden/rules"
 )
 
 // host looks at what the guard needs of its own machine: addresses and secrets.
@@ -167,6 +173,36 @@ func (d *doctor) state(ctx context.Context) {
 		d.fine("folder", "%s can be made", dir)
 	}
 	d.space(there)
+	if k := d.set.config.State.Cluster; k != nil {
+		d.cluster(ctx, k)
+	}
+}
+
+// cluster looks whether this guard is one of its cluster, and reaches the others.
+func (d *doctor) cluster(ctx context.Context, k *rules.Cluster) {
+	name, err := guardName(&d.set.config.State)
+	if err == nil && k.Peers[name] == "" {
+		err = fmt.Errorf("%s is none of the peers", name)
+	}
+	if err != nil {
+		d.trouble("name", "state: {name: NAME}   # one of "+strings.Join(slices.Sorted(maps.Keys(k.Peers)), ", "), "this guard's name: %v", err)
+	}
+	if _, err := secret(k.Secret, k.SecretFile); err != nil {
+		d.trouble("secret", "openssl rand -hex 32 > "+k.SecretFile+"   # the same on every guard", "the secret of the cluster: %v", err)
+	}
+	for _, peer := range slices.Sorted(maps.Keys(k.Peers)) {
+		if peer == name {
+			continue
+		}
+		dialer := net.Dialer{Timeout: 2 * time.Second}
+		conn, err := dialer.DialContext(ctx, "tcp", k.Peers[peer])
+		if err != nil {
+			d.doubt("peer "+peer, "gatewarden run -c FILE   # on "+peer+", if it does not run yet", "%s does not answer at %s: %v", peer, k.Peers[peer], err)
+			continue
+		}
+		_ = conn.Close() // it was only to see
+		d.fine("peer "+peer, "%s answers at %s", peer, k.Peers[peer])
+	}
 }
 
 const (

@@ -220,15 +220,32 @@ type deliveries struct {
 
 // add counts a record, if it is one that Kong's counters know by its service.
 func (d *deliveries) add(r *gatewarden.Record, now int64) {
-	second := r.At.Unix()
-	if r.Service == "" || second > now || second <= d.head-int64(len(d.ring)) {
-		return
+	if second := r.At.Unix(); r.Service != "" && second <= now && d.reach(second) {
+		d.ring[second%int64(len(d.ring))] += uint64(r.Weight)
+	}
+}
+
+// reach moves the ring on to a second, and reports whether that is in it.
+func (d *deliveries) reach(second int64) bool {
+	if second <= d.head-int64(len(d.ring)) {
+		return false
 	}
 	for d.head < second { // at most once around, and then only after a long silence
 		d.head = max(d.head+1, second-int64(len(d.ring))+1)
 		d.ring[d.head%int64(len(d.ring))] = 0
 	}
-	d.ring[second%int64(len(d.ring))] += uint64(r.Weight)
+	return true
+}
+
+// recent returns the newest seconds that had any.
+func (d *deliveries) recent(seconds int64) map[int64]uint64 {
+	list := map[int64]uint64{}
+	for s := max(d.head-seconds+1, 0); s <= d.head; s++ {
+		if n := d.ring[s%int64(len(d.ring))]; n > 0 {
+			list[s] = n
+		}
+	}
+	return list
 }
 
 // between returns how many there were in [from, to).

@@ -55,6 +55,7 @@ type guards struct {
 const (
 	boardSheds = "sheds" // what changes of the guard answer
 	boardOlder = "older" // definitions that runs began with and that the rules no longer have
+	boardTries = "tries" // whether first tries on targets are to be counted
 )
 
 // openGuards makes this guard one of those that share the state. One that is alone leads
@@ -94,6 +95,8 @@ func (a *App) openGuards(ctx context.Context, set settings) (err error) {
 	gs.observer = gates.NewObserver(a.tracks)
 	gs.observer.SetCanaries(set.rules.Canaries)
 	a.intake.scout.Store(&scout{gs.observer, a.keeper.reports})
+	a.intake.witness.Store(newWitness(a.store, a.intake))
+	a.intake.tellDeliveries()
 	return nil
 }
 
@@ -275,6 +278,11 @@ func (gs *guards) look(ctx context.Context) error {
 			if err = json.Unmarshal(value, &sheds); err == nil {
 				gs.app.store.SetSheds(sheds)
 			}
+		case boardTries:
+			var wanted bool
+			if err = json.Unmarshal(value, &wanted); err == nil {
+				gs.app.intake.witness.Load().want(wanted)
+			}
 		case boardOlder:
 			var older []gatewarden.Canary
 			if err = json.Unmarshal(value, &older); err == nil {
@@ -296,6 +304,7 @@ type sight struct {
 	API     string                 `json:"api"`
 	Version string                 `json:"version"`
 	Sources map[string]sourceSight `json:"sources"`
+	Tries   triesBySecond          `json:"tries,omitempty"` // on targets, while the leader asks
 }
 
 // told is a sight with when it was heard.
@@ -310,7 +319,10 @@ func (gs *guards) speak(ctx context.Context) error {
 		if gs.app.leads() {
 			return nil
 		}
-		data, err := json.Marshal(sight{Name: gs.me.Name, API: gs.me.API, Version: version.Get().Version, Sources: gs.app.intake.sights(gs.app.now())})
+		in, now := gs.app.intake, gs.app.now()
+		data, err := json.Marshal(sight{
+			Name: gs.me.Name, API: gs.me.API, Version: version.Get().Version, Sources: in.sights(now), Tries: in.witness.Load().recent(now),
+		})
 		if err == nil {
 			err = gs.app.state.Tell(sightSubject, data)
 		}
@@ -339,6 +351,7 @@ func (t *term) hear(data []byte) {
 	}
 	at := t.now()
 	t.intake.heed(s.Name, s.Sources, at)
+	t.intake.witness.Load().heed(s.Name, s.Tries)
 	t.guards.mu.Lock()
 	defer t.guards.mu.Unlock()
 	t.guards.others[s.Name] = told{s, at}
@@ -372,7 +385,9 @@ func (t *term) tell(ctx context.Context) error {
 	shown := map[string][]byte{}
 	return every(ctx, tellWithin, func(ctx context.Context, _ time.Time) error {
 		var errs []error
-		for key, value := range map[string]any{boardSheds: t.loop.engine.Sheds(), boardOlder: t.loop.runs.Older()} {
+		for key, value := range map[string]any{
+			boardSheds: t.loop.engine.Sheds(), boardOlder: t.loop.runs.Older(), boardTries: t.intake.witness.Load().asked.Load(),
+		} {
 			data, err := json.Marshal(value)
 			if err == nil && !bytes.Equal(data, shown[key]) {
 				if err = t.guards.board.Put(ctx, key, data); err == nil {

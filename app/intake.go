@@ -54,12 +54,12 @@ type sourceHealth struct {
 	lags      time.Duration // by how much what it brings is always late
 	blind     bool          // as of the last event
 	records   uint64
-	elsewhere map[string]uint64 // records of it that other guards took, by their names
-	arrived   time.Time         // when the last batch came
-	lag       time.Duration     // from the newest record's completion to its arrival
-	came      *deliveries       // nil when nothing checks the log
-	brings    map[string]bool   // services that it brought requests of
-	asked     time.Time         // when that was last looked at
+	elsewhere map[string]*elsewhere // what other guards took of it, by their names
+	arrived   time.Time             // when the last batch came
+	lag       time.Duration         // from the newest record's completion to its arrival
+	came      *deliveries           // nil when nothing checks the log
+	brings    map[string]bool       // services that it brought requests of
+	asked     time.Time             // when that was last looked at
 
 	metrics exposed
 }
@@ -246,7 +246,7 @@ func (in *intake) shares(c *api.Completeness) map[string]float64 {
 	defer in.mu.Unlock()
 	for name, h := range in.sources {
 		if h.came != nil && !h.arrived.IsZero() {
-			shares[name] = float64(h.came.between(c.From, c.To)) / float64(c.All.Counted)
+			shares[name] = float64(h.cameBetween(c.From, c.To)) / float64(c.All.Counted)
 		}
 	}
 	return shares

@@ -2,7 +2,6 @@ package app
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -299,71 +298,4 @@ func (b behind) Until(to time.Time, lengths []time.Duration, counts []gatewarden
 // Revise counts seconds that are as much earlier.
 func (b behind) Revise(from time.Time, counts []gatewarden.Count) int {
 	return b.counter.Revise(from.Add(-b.lag()), counts)
-}
-
-// sourceSight is how a source does, as one guard tells another. Ages instead of instants: the
-// clocks of two machines differ.
-type sourceSight struct {
-	Records uint64        `json:"records"`
-	Age     time.Duration `json:"age"` // nanoseconds since the last batch
-	Lag     time.Duration `json:"lag"` // nanoseconds
-	Brings  []string      `json:"brings,omitempty"`
-}
-
-// sights returns how the sources here do, those that have delivered anything.
-func (in *intake) sights(now time.Time) map[string]sourceSight {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	sights := map[string]sourceSight{}
-	for name, h := range in.sources {
-		if h.records > 0 {
-			sights[name] = sourceSight{h.records, now.Sub(h.arrived), h.lag, slices.Sorted(maps.Keys(h.brings))}
-		}
-	}
-	return sights
-}
-
-// heed takes how the sources of another guard do: what a source brings there it brings.
-func (in *intake) heed(guard string, sights map[string]sourceSight, now time.Time) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for name, s := range sights {
-		h, ok := in.sources[name]
-		if !ok {
-			continue // of a configuration that is not the one here
-		}
-		if h.elsewhere == nil {
-			h.elsewhere = map[string]uint64{}
-		}
-		h.elsewhere[guard] = s.Records
-		if at := now.Add(-max(s.Age, 0)); at.After(h.arrived) {
-			h.arrived, h.lag = at, s.Lag
-		}
-		for _, service := range s.Brings {
-			if h.brings == nil {
-				h.brings = map[string]bool{}
-			}
-			if len(h.brings) < maxBrought {
-				h.brings[service] = true
-			}
-		}
-	}
-}
-
-// forgetOthers takes back what was heard of other guards.
-func (in *intake) forgetOthers() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for _, h := range in.sources {
-		h.elsewhere = nil
-	}
-}
-
-// delivered returns how many records a source brought, here and elsewhere. in.mu is held.
-func (h *sourceHealth) delivered() uint64 {
-	n := h.records
-	for _, more := range h.elsewhere {
-		n += more
-	}
-	return n
 }

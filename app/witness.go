@@ -35,6 +35,7 @@ type witness struct {
 	since time.Time // from when on they are
 	last  time.Time // when they were asked for last
 	tries map[string]*tried
+	away  map[string]map[string]*tried // those that other guards have counted, by guard
 }
 
 // tried counts the first tries on a target by the second in which the request began.
@@ -44,7 +45,7 @@ type tried struct {
 }
 
 func newWitness(s *store.Store, in *intake) *witness {
-	return &witness{store: s, blind: in.Blind, nodes: func() int { return len(in.gateway.list()) }, tries: map[string]*tried{}}
+	return &witness{store: s, blind: in.Blind, nodes: func() int { return len(in.gateway.list()) }, tries: map[string]*tried{}, away: map[string]map[string]*tried{}}
 }
 
 // see takes a batch.
@@ -166,10 +167,10 @@ func (w *witness) tried(sign *gatewarden.Sign, from, to time.Time) (e gatewarden
 		from = w.since
 	}
 	for _, target := range sign.Others {
-		e.For += w.tries[target].between(from, to)
+		e.For += w.between(target, from, to)
 	}
 	for _, target := range sign.Targets {
-		e.Against += w.tries[target].between(from, to)
+		e.Against += w.between(target, from, to)
 	}
 	return e
 }
@@ -194,5 +195,6 @@ func (w *witness) rest(at time.Time) {
 	if w.asked.Load() && at.Sub(w.last) > triesWhile {
 		w.asked.Store(false)
 		clear(w.tries)
+		clear(w.away)
 	}
 }

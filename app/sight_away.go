@@ -1,0 +1,112 @@
+package app
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Who is silent is judged by the guard that leads, and a source may bring its records to
+// another one: each tells how its sources do.
+
+// sourceSight is how a source does at a guard. Ages instead of instants: the clocks of two
+// machines differ.
+type sourceSight struct {
+	Records uint64           `json:"records"`
+	Age     time.Duration    `json:"age"` // nanoseconds since the last batch
+	Lag     time.Duration    `json:"lag"` // nanoseconds
+	Brings  []string         `json:"brings,omitempty"`
+	Came    map[int64]uint64 `json:"came,omitempty"` // of late, by the second since 1970 of their completion
+}
+
+// elsewhere is what another guard took of a source.
+type elsewhere struct {
+	records uint64
+	came    deliveries
+}
+
+// cameTold is how many seconds of deliveries a guard tells another.
+const cameTold = 10
+
+// tellDeliveries makes deliveries be counted for whoever leads.
+func (in *intake) tellDeliveries() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, h := range in.sources {
+		h.came = &deliveries{}
+	}
+}
+
+// sights returns how the sources here do, those that have delivered anything.
+func (in *intake) sights(now time.Time) map[string]sourceSight {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	sights := map[string]sourceSight{}
+	for name, h := range in.sources {
+		if h.records == 0 {
+			continue
+		}
+		s := sourceSight{Records: h.records, Age: now.Sub(h.arrived), Lag: h.lag, Brings: slices.Sorted(maps.Keys(h.brings))}
+		if h.came != nil {
+			s.Came = h.came.recent(cameTold)
+		}
+		sights[name] = s
+	}
+	return sights
+}
+
+// heed takes how the sources of another guard do: what a source brings there it brings.
+func (in *intake) heed(guard string, sights map[string]sourceSight, now time.Time) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for name, s := range sights {
+		h, ok := in.sources[name]
+		if !ok {
+			continue // of a configuration that is not the one here
+		}
+		if h.elsewhere == nil {
+			h.elsewhere = map[string]*elsewhere{}
+		}
+		e := h.elsewhere[guard]
+		if e == nil {
+			e = &elsewhere{}
+			h.elsewhere[guard] = e
+		}
+		e.records = s.Records
+		for _, second := range slices.Sorted(maps.Keys(s.Came)) {
+			if second >= 0 && second <= now.Unix()+cameTold && e.came.reach(second) {
+				e.came.ring[second%int64(len(e.came.ring))] = s.Came[second]
+			}
+		}
+		if at := now.Add(-max(s.Age, 0)); at.After(h.arrived) {
+			h.arrived, h.lag = at, s.Lag
+		}
+		for _, service := range s.Brings {
+			if h.brings == nil {
+				h.brings = map[string]bool{}
+			}
+			if len(h.brings) < maxBrought {
+				h.brings[service] = true
+			}
+		}
+	}
+}
+
+// delivered returns how many records a source brought, here and elsewhere. The intake's mu
+// is held.
+func (h *sourceHealth) delivered() uint64 {
+	n := h.records
+	for _, e := range h.elsewhere {
+		n += e.records
+	}
+	return n
+}
+
+// cameBetween returns how many of them completed in [from, to).
+func (h *sourceHealth) cameBetween(from, to time.Time) uint64 {
+	n := h.came.between(from, to)
+	for _, e := range h.elsewhere {
+		n += e.came.between(from, to)
+	}
+	return n
+}
