@@ -20,6 +20,7 @@ type Audit struct {
 	Jenkins []Call             // likewise
 	Builds  []Build            // that carry the id of an action
 	Skew    time.Duration      // how far the guard's clock was off at most
+	Edited  map[string]bool    // ids of what somebody else has changed at Kong
 }
 
 // Build is a build of the rollback job.
@@ -31,7 +32,7 @@ type Build struct {
 // Problems lists what the guard did that it must never do, and what it did without
 // saying so.
 func (a *Audit) Problems() []string {
-	return slices.Concat(a.lives(), a.unexplained(), a.rollbacks(), a.paused())
+	return slices.Concat(a.lives(), a.unexplained(), a.rollbacks(), a.paused(), a.unasked())
 }
 
 // follows says which statuses an action may have after another.
@@ -39,8 +40,8 @@ var follows = map[gatewarden.ActionStatus][]gatewarden.ActionStatus{
 	"":                          {gatewarden.ActionSkipped, gatewarden.ActionWaiting, gatewarden.ActionStarted, gatewarden.ActionFailed},
 	gatewarden.ActionSkipped:    {gatewarden.ActionSkipped, gatewarden.ActionWaiting, gatewarden.ActionStarted, gatewarden.ActionFailed},
 	gatewarden.ActionWaiting:    {gatewarden.ActionWaiting, gatewarden.ActionStarted, gatewarden.ActionSkipped, gatewarden.ActionExpired, gatewarden.ActionFailed},
-	gatewarden.ActionStarted:    {gatewarden.ActionStarted, gatewarden.ActionApplied, gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionLeft, gatewarden.ActionReverting},
-	gatewarden.ActionApplied:    {gatewarden.ActionApplied, gatewarden.ActionUnverified, gatewarden.ActionIneffective, gatewarden.ActionReverting},
+	gatewarden.ActionStarted:    {gatewarden.ActionStarted, gatewarden.ActionApplied, gatewarden.ActionFailed, gatewarden.ActionUnknown, gatewarden.ActionLeft, gatewarden.ActionReverting, gatewarden.ActionReplaced},
+	gatewarden.ActionApplied:    {gatewarden.ActionApplied, gatewarden.ActionUnverified, gatewarden.ActionIneffective, gatewarden.ActionReverting, gatewarden.ActionReplaced},
 	gatewarden.ActionUnverified: {gatewarden.ActionUnverified, gatewarden.ActionApplied, gatewarden.ActionIneffective, gatewarden.ActionReverting},
 	gatewarden.ActionReverting:  {gatewarden.ActionReverting, gatewarden.ActionReverted, gatewarden.ActionLeft, gatewarden.ActionFailed},
 }
@@ -68,6 +69,9 @@ func (a *Audit) lives() (problems []string) {
 			continue
 		}
 		ladders[e.Action.Ladder] = true
+		if e.State == gatewarden.LadderBegun {
+			continue
+		}
 		was := gatewarden.ActionStatus("")
 		if before, known := last[e.Name]; known {
 			was = before.Action.Status
@@ -79,6 +83,7 @@ func (a *Audit) lives() (problems []string) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(last)) {
 		switch e := last[id]; {
+		case a.abandoned(e.Action):
 		case e.Action.Status.InPlace() && (e.Action.Spec.Kind.Reversible() || e.Action.Status != gatewarden.ActionApplied):
 			problems = append(problems, fmt.Sprintf("%s is still %s: %s", id, e.State, e.Reason))
 		case e.Action.Status == gatewarden.ActionWaiting:
@@ -88,6 +93,74 @@ func (a *Audit) lives() (problems []string) {
 	for _, id := range slices.Sorted(maps.Keys(ladders)) {
 		if ended[id] != 1 {
 			problems = append(problems, fmt.Sprintf("ladder %s has %d ends", id, ended[id]))
+		}
+	}
+	return problems
+}
+
+// Abandoned returns the changes of weights that stay for good, because a newer run of their
+// canary has begun.
+func (a *Audit) Abandoned() (list []gatewarden.Action) {
+	last := map[string]*gatewarden.Action{}
+	for _, e := range a.Events {
+		if e.Type == gatewarden.EventAction && e.Action != nil && e.State != gatewarden.LadderBegun {
+			last[e.Name] = e.Action
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(last)) {
+		if a.abandoned(last[id]) {
+			list = append(list, *last[id])
+		}
+	}
+	return InOrder(list)
+}
+
+// Moved reports whether a move of a canary was made after an instant: it sets the weights of the
+// canary's targets, whoever had set them before.
+func (a *Audit) Moved(after time.Time) bool {
+	return slices.ContainsFunc(a.Events, func(e gatewarden.Event) bool {
+		return e.Action != nil && e.Action.Spec.Share != nil && e.At.After(after.Add(-a.Skew)) && e.Action.Status == gatewarden.ActionStarted
+	})
+}
+
+// abandoned reports whether an action is one of a ladder that a newer run has ended.
+func (a *Audit) abandoned(action *gatewarden.Action) bool {
+	standing := action.Status == gatewarden.ActionApplied || action.Status == gatewarden.ActionUnverified
+	if !standing || !action.Spec.Kind.Weighs() || action.Trigger.Kind != gatewarden.EventGate {
+		return false
+	}
+	closed := false
+	for _, e := range a.Events {
+		if e.Type == gatewarden.EventAction && e.Name == action.Ladder {
+			closed = closed || e.State == gatewarden.LadderClosed
+			if e.State == gatewarden.LadderEnded {
+				return !closed
+			}
+		}
+	}
+	return false
+}
+
+// unasked finds what was begun in mode approve although no person had approved it, or one
+// had rejected it, or after it had expired.
+func (a *Audit) unasked() (problems []string) {
+	approved, refused := map[string]bool{}, map[string]bool{}
+	for _, e := range a.Events {
+		if e.Type != gatewarden.EventAction || e.Action == nil || e.Action.Mode != gatewarden.ModeApprove {
+			continue
+		}
+		switch e.Action.Status {
+		case gatewarden.ActionWaiting:
+			approved[e.Name] = e.By != ""
+		case gatewarden.ActionExpired:
+			refused[e.Name] = true
+		case gatewarden.ActionSkipped:
+			refused[e.Name] = refused[e.Name] || e.By != ""
+		case gatewarden.ActionStarted:
+			if !approved[e.Name] || refused[e.Name] {
+				problems = append(problems, fmt.Sprintf("%s was begun, and no person had approved it (event %d)", e.Name, e.Seq))
+			}
+		default: // is no beginning
 		}
 	}
 	return problems
@@ -104,8 +177,19 @@ func (a *Audit) unexplained() (problems []string) {
 	return problems
 }
 
-// covered reports whether the journal had the intent before the call.
+// covered reports whether the journal had the intent before the call. A whole configuration
+// is covered when each entity that it changes is.
 func (a *Audit) covered(c *Call) bool {
+	if !c.declares() {
+		return a.intended(c)
+	}
+	return !slices.ContainsFunc(c.Touched, func(id string) bool {
+		return !a.Edited[id] && !a.intended(&Call{At: c.At, Method: http.MethodDelete, Path: "/" + id})
+	})
+}
+
+// intended is covered for a call that changes one thing.
+func (a *Audit) intended(c *Call) bool {
 	for i := range a.Events {
 		e := &a.Events[i]
 		if e.Type != gatewarden.EventAction || e.At.After(c.At.Add(a.Skew)) {
@@ -257,6 +341,11 @@ func (a *Audit) heldAt(at time.Time) bool {
 
 // takenBack reports whether a call is of an action that was being taken back.
 func (a *Audit) takenBack(c *Call) bool {
+	if c.declares() {
+		return !slices.ContainsFunc(c.Touched, func(id string) bool {
+			return !a.Edited[id] && !a.takenBack(&Call{At: c.At, Method: http.MethodDelete, Path: "/" + id})
+		})
+	}
 	for _, e := range a.Events {
 		if e.Action != nil && e.Action.Status == gatewarden.ActionReverting && !e.At.After(c.At) && concerns(e.Action, c) {
 			return true

@@ -13,25 +13,34 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 const targetID = "c6b3468c-1770-4b61-8b04-6ed73970f9d0"
 
-// happened makes events of a drain and of a job, one a second: "drain started".
+// happened makes events of a drain, a job, a drain that is asked for, and a move of a canary, one a
+// second: "drain started", and by whom if a person did it.
 func happened(script string) (events []gatewarden.Event) {
 	for line := range strings.Lines(strings.TrimSpace(script)) {
 		name, state, _ := strings.Cut(strings.TrimSpace(line), " ")
+		state, by, _ := strings.Cut(state, " by ")
 		n := len(events)
 		e := gatewarden.Event{
 			Seq: uint64(n + 1), At: noon.Add(time.Duration(n) * time.Second), Type: gatewarden.EventAction,
-			Name: name + "-1", State: state, Reason: "because",
+			Name: name + "-1", State: state, Reason: "because", By: by,
 		}
 		a := &gatewarden.Action{ID: name + "-1", Ladder: name, Status: gatewarden.ActionStatus(state)}
 		switch {
-		case state == gatewarden.LadderEnded:
+		case state == gatewarden.LadderEnded, state == gatewarden.LadderClosed:
 			e.Name = name
 		case name == gatewarden.GuardName:
 			e.Name = name
 		case name == "job":
 			a.Spec = gatewarden.Step{Kind: gatewarden.StepJenkins, Jenkins: &gatewarden.JenkinsStep{}}
 			e.Action = a
+		case name == "move":
+			a.Spec = gatewarden.Step{Kind: gatewarden.StepShare, Share: &gatewarden.ShareStep{}}
+			a.Trigger = gatewarden.Trigger{Kind: gatewarden.EventGate}
+			e.Action = a
 		default:
+			if name == "asked" {
+				a.Mode = gatewarden.ModeApprove
+			}
 			a.Spec = gatewarden.Step{Kind: gatewarden.StepDrain, Weight: &gatewarden.WeightStep{}}
 			a.Memo = []byte(`{"targets":[{"id":"` + targetID + `"}]}`)
 			e.Action = a
@@ -49,6 +58,13 @@ func setWeight(second float64) Call {
 	}
 }
 
+// declare is a call that sends a whole configuration, in which these entities differ.
+func declare(second float64, touched ...string) Call {
+	c := setWeight(second)
+	c.Method, c.Path, c.Touched = "POST", "/config", touched
+	return c
+}
+
 func trigger(second float64, status int, fault Trouble) Call {
 	return Call{
 		At: noon.Add(time.Duration(second * float64(time.Second))), Method: "POST", Changes: true, Status: status, Fault: string(fault),
@@ -59,6 +75,7 @@ func trigger(second float64, status int, fault Trouble) Call {
 const (
 	drained = "drain started\ndrain applied\ndrain reverting\ndrain reverted\ndrain ended"
 	ranJob  = "job started\njob applied\njob ended"
+	asked   = "asked started\nasked applied\nasked reverting\nasked reverted\nasked ended"
 )
 
 func TestAudit(t *testing.T) {
@@ -99,7 +116,18 @@ func TestAudit(t *testing.T) {
 			events: "drain started\nguard paused\ndrain started\ndrain started\nguard resumed\ndrain applied\ndrain reverting\ndrain reverted\ndrain ended",
 			kong:   []Call{setWeight(3.5)}, want: "made while the guard was paused",
 		},
-		"what is taken back may be in a pause": {events: "drain started\ndrain applied\nguard paused\ndrain reverting\ndrain reverted\ndrain ended", kong: []Call{setWeight(0.5), setWeight(3.5)}},
+		"what is taken back may be in a pause":                           {events: "drain started\ndrain applied\nguard paused\ndrain reverting\ndrain reverted\ndrain ended", kong: []Call{setWeight(0.5), setWeight(3.5)}},
+		"a whole configuration is explained by what it changes":          {events: drained, kong: []Call{declare(0.5, targetID), declare(2.5)}},
+		"a whole configuration that changes something beside it is not":  {events: drained, kong: []Call{declare(0.5, targetID, "something-beside")}, want: "no intent in the journal covers it"},
+		"nor is one that is sent in a pause, when it takes nothing back": {events: "drain started\nguard paused\nguard resumed\nguard paused\ndrain applied\ndrain reverting\ndrain reverted\ndrain ended", kong: []Call{declare(4.5, targetID)}, want: "made while the guard was paused"},
+		"what a person approves is begun":                                {events: "asked waiting\nasked waiting by ada\n" + asked},
+		"what nobody approves is not":                                    {events: "asked waiting\n" + asked, want: "no person had approved it"},
+		"nor what is not even asked for":                                 {events: asked, want: "no person had approved it"},
+		"nor what one rejects":                                           {events: "asked waiting\nasked skipped by ada\n" + asked, want: "no person had approved it"},
+		"nor what has expired":                                           {events: "asked waiting\nasked waiting by ada\nasked expired\n" + asked, want: "no person had approved it"},
+		"a move stays when a newer run begins":                           {events: "move started\nmove applied\nmove ended"},
+		"a move does not stay when a person takes it back":               {events: "move started\nmove applied\nmove closed by ada\nmove ended", want: "move-1 is still applied"},
+		"the next move takes the place of one":                           {events: "move started\nmove applied\nmove replaced\nmove ended"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			t.Parallel()

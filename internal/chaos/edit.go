@@ -39,7 +39,7 @@ type Foreign struct {
 	Action string // whose plugin it was, "" when it was not the guard's
 }
 
-// Make makes an edit, and returns nil when there is nothing to edit now, such as a plugin
+// Make makes an edit, while no request of the guard is with the gateway, and returns nil when there is nothing to edit now, such as a plugin
 // of the guard's.
 func (g *Gateway) Make(ctx context.Context, edit Edit) (*Foreign, error) {
 	f := &Foreign{Edit: edit, At: time.Now()}
@@ -148,14 +148,20 @@ const clockFormat = "15:04:05.000"
 // raced reports whether a write of the guard to the entity after the edit had been
 // decided on before it: with no look at the entity in between.
 func (f *Foreign) raced(calls []Call) bool {
-	looked := false
+	looked, compared := false, false
 	for _, c := range calls {
 		switch {
 		case c.Status == 0 || !c.At.After(f.At):
 		case c.Changes && strings.HasPrefix(c.Path, f.Path):
 			return !looked
+		case slices.Contains(c.Touched, path.Base(f.Path)):
+			// A whole configuration is made of what was read before its hash was looked at for
+			// the last time.
+			return !looked || !compared
 		case !c.Changes && f.seenBy(&c):
 			looked = true
+		case c.Path == "/status":
+			compared = true
 		}
 	}
 	return false

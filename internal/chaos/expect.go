@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -37,6 +38,8 @@ func (g *Gateway) Check(before, now Snapshot, inPlace []gatewarden.Action, excep
 func (g *Gateway) carry(want, now Snapshot, a *gatewarden.Action) error {
 	s := &a.Spec
 	switch {
+	case s.Share != nil:
+		return g.carryShare(want, a)
 	case s.Weight != nil:
 		weight := float64(s.Weight.Weight)
 		if s.Kind == gatewarden.StepDrain {
@@ -55,6 +58,26 @@ func (g *Gateway) carry(want, now Snapshot, a *gatewarden.Action) error {
 		return carryPlugin(want, now, a)
 	case s.Adaptive != nil && a.Limit != nil:
 		return carryLimit(want, now, a)
+	}
+	return nil
+}
+
+// carryShare carries a move of a canary. What it gives each target is in its memo: which weights
+// come to a share is the guard's own affair, and for its own tests.
+func (g *Gateway) carryShare(want Snapshot, a *gatewarden.Action) error {
+	var memo struct {
+		Targets []struct {
+			ID  string
+			Set float64
+		}
+	}
+	if err := json.Unmarshal(a.Memo, &memo); err != nil {
+		return fmt.Errorf("its memo is not readable: %w", err)
+	}
+	for _, t := range memo.Targets {
+		if e := want[g.targetsPath()+"/"+t.ID]; e != nil {
+			e["weight"] = t.Set
+		}
 	}
 	return nil
 }

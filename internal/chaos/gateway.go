@@ -22,6 +22,8 @@ type Gateway struct {
 	made []string          // paths of what was made, the oldest first
 	ids  map[string]string // by kind and name: "service orders"
 	own  string            // path of a plugin that is the user's own
+
+	dbless bool
 }
 
 // Entity is one thing of Kong's, as the Admin API shows it.
@@ -30,11 +32,21 @@ type Entity map[string]any
 // Snapshot is what a gateway holds, by the paths in the Admin API.
 type Snapshot map[string]Entity
 
+// DBLess reports whether the gateway has no database, so that it is changed by way of its whole
+// configuration.
+func (g *Gateway) DBLess() bool { return g.dbless }
+
 // Open makes the shop in a gateway: an upstream orders with two versions, the services
 // orders, queue, recommendations and search with a route each, and a plugin of the
 // user's on the route of orders.
 func Open(ctx context.Context, admin, prefix string) (*Gateway, error) {
 	g := &Gateway{admin: strings.TrimSuffix(admin, "/"), prefix: prefix, client: &http.Client{Timeout: 30 * time.Second}, ids: map[string]string{}}
+	root, err := g.Ask(ctx, http.MethodGet, "/", nil)
+	if err != nil {
+		return g, err
+	}
+	configuration, _ := root["configuration"].(map[string]any)
+	g.dbless = configuration["database"] == "off"
 	if err := g.make(ctx, "/upstreams", "upstream orders", Entity{"name": prefix + "orders"}); err != nil {
 		return g, err
 	}
@@ -53,7 +65,7 @@ func Open(ctx context.Context, admin, prefix string) (*Gateway, error) {
 			return g, err
 		}
 	}
-	err := g.make(ctx, "/routes/"+g.ids["route orders"]+"/plugins", "own", Entity{
+	err = g.make(ctx, "/routes/"+g.ids["route orders"]+"/plugins", "own", Entity{
 		"name": "rate-limiting", "tags": []string{"team:checkout"},
 		"config": Entity{"minute": 6000, "policy": "local", "limit_by": "ip", "error_message": "über <b>100/min</b> & \"mehr\""},
 	})
@@ -118,6 +130,13 @@ func (g *Gateway) Remove(ctx context.Context) error {
 
 // Ask asks the Admin API, which must do what it is asked.
 func (g *Gateway) Ask(ctx context.Context, method, path string, body any) (Entity, error) {
+	if g.dbless && method != http.MethodGet {
+		return g.declare(ctx, method, path, body)
+	}
+	return g.send(ctx, method, path, body)
+}
+
+func (g *Gateway) send(ctx context.Context, method, path string, body any) (Entity, error) {
 	var sent io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,9 +15,18 @@ import (
 	"github.com/gatewarden/gatewarden/internal/fakekong"
 )
 
-func openGateway(t *testing.T) (*Gateway, Snapshot) {
+// bothKinds runs a test with a database and without one.
+func bothKinds(t *testing.T, name string, test func(t *testing.T, dbless bool)) {
 	t.Helper()
-	stand := fakekong.New(fakekong.Config{Seed: 1})
+	for _, dbless := range []bool{false, true} {
+		with := map[bool]string{false: name, true: name + " without a database"}
+		t.Run(with[dbless], func(t *testing.T) { t.Parallel(); test(t, dbless) })
+	}
+}
+
+func openGateway(t *testing.T, dbless bool) (*Gateway, Snapshot) {
+	t.Helper()
+	stand := fakekong.New(fakekong.Config{Seed: 1, DBLess: dbless})
 	t.Cleanup(stand.Close)
 	server := httptest.NewServer(stand.Admin())
 	t.Cleanup(server.Close)
@@ -39,6 +49,12 @@ func TestCheck(t *testing.T) {
 		spec gatewarden.Step
 		do   func(*Gateway) (method, path string, body any)
 	}{
+		"a move of a canary": {
+			gatewarden.Step{Kind: gatewarden.StepShare, Share: &gatewarden.ShareStep{Upstream: "test-orders", Percent: 25}},
+			func(g *Gateway) (string, string, any) {
+				return "PATCH", g.targetsPath() + "/" + g.ids["target v2"], Entity{"weight": 33}
+			},
+		},
 		"a drain": {
 			gatewarden.Step{Kind: gatewarden.StepDrain, Weight: &gatewarden.WeightStep{Upstream: "test-orders", TargetTag: "version:v2"}},
 			func(g *Gateway) (string, string, any) {
@@ -82,10 +98,10 @@ func TestCheck(t *testing.T) {
 			},
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g, before := openGateway(t)
-			inPlace := []gatewarden.Action{{ID: "a-1", Spec: c.spec}}
+		bothKinds(t, name, func(t *testing.T, dbless bool) {
+			g, before := openGateway(t, dbless)
+			memo := []byte(`{"targets":[{"id":"` + g.ids["target v2"] + `","set":33}]}`)
+			inPlace := []gatewarden.Action{{ID: "a-1", Spec: c.spec, Memo: memo}}
 			if got := g.Check(before, before, nil, nil); len(got) > 0 {
 				t.Errorf("nothing has happened, and yet: %q", got)
 			}
@@ -112,7 +128,7 @@ func TestCheck(t *testing.T) {
 
 func TestWhatIsLeftBesideAnEditIsSeen(t *testing.T) {
 	t.Parallel()
-	g, before := openGateway(t)
+	g, before := openGateway(t, false)
 	f, err := g.Make(t.Context(), EditOwn)
 	if err != nil {
 		t.Fatal(err)
@@ -141,9 +157,8 @@ func TestWhatIsLeftBesideAnEditIsSeen(t *testing.T) {
 func TestEditsAreSeenToSurvive(t *testing.T) {
 	t.Parallel()
 	for _, edit := range []Edit{EditOwn, EditWeight, EditRoute, EditService, EditBeside, EditChange, EditDelete} {
-		t.Run(string(edit), func(t *testing.T) {
-			t.Parallel()
-			g, _ := openGateway(t)
+		bothKinds(t, string(edit), func(t *testing.T, dbless bool) {
+			g, _ := openGateway(t, dbless)
 			plugin, err := g.Ask(t.Context(), "POST", "/services/"+g.ids["service search"]+"/plugins", Entity{
 				"name": "request-termination", "tags": []string{"gatewarden", actionTag + "a-1"},
 			})
@@ -174,6 +189,16 @@ func TestEditsAreSeenToSurvive(t *testing.T) {
 			if err := f.Survived(now, []Call{wrote}); err != nil {
 				t.Errorf("a write that was decided on before: %v", err)
 			}
+			hash := Call{At: looked.At, Method: "GET", Status: 200, Path: "/status"}
+			whole := Call{At: wrote.At, Method: "POST", Status: 201, Path: "/config", Changes: true, Touched: []string{path.Base(f.Path)}}
+			if f.Survived(now, []Call{looked, hash, whole}) == nil {
+				t.Error("that it was undone by a whole configuration is not seen")
+			}
+			for _, one := range []Call{looked, hash} {
+				if err := f.Survived(now, []Call{one, whole}); err != nil {
+					t.Errorf("a configuration that was made before: %v", err)
+				}
+			}
 		})
 	}
 }
@@ -181,18 +206,55 @@ func TestEditsAreSeenToSurvive(t *testing.T) {
 // TestNothingIsLeftOfARun holds that a gateway that is not a stand-in is as it was.
 func TestNothingIsLeftOfARun(t *testing.T) {
 	t.Parallel()
-	g, _ := openGateway(t)
-	for _, edit := range []Edit{EditRoute, EditBeside} {
-		if _, err := g.Make(t.Context(), edit); err != nil {
+	bothKinds(t, "a gateway", func(t *testing.T, dbless bool) {
+		g, _ := openGateway(t, dbless)
+		for _, edit := range []Edit{EditRoute, EditBeside} {
+			if _, err := g.Make(t.Context(), edit); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := g.Remove(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := g.Remove(t.Context()); err != nil {
+		left, err := g.Snapshot(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "404") {
+			t.Errorf("%v, %v: want that the upstream is gone", left, err)
+		}
+	})
+}
+
+// TestAWholeConfigurationTellsWhatItChanges sends one by a proxy, in which two entities differ.
+func TestAWholeConfigurationTellsWhatItChanges(t *testing.T) {
+	t.Parallel()
+	g, before := openGateway(t, true)
+	p, err := NewProxy(g.admin)
+	if err != nil {
 		t.Fatal(err)
 	}
-	left, err := g.Snapshot(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "404") {
-		t.Errorf("%v, %v: want that the upstream is gone", left, err)
+	defer p.Close()
+	front := httptest.NewServer(p)
+	defer front.Close()
+	behind := *g
+	behind.admin = front.URL
+	weight := g.targetsPath() + "/" + g.ids["target v2"]
+	if _, err := behind.Ask(t.Context(), http.MethodPatch, weight, Entity{"weight": 0}); err != nil {
+		t.Fatal(err)
+	}
+	var touched []string
+	for _, c := range p.Calls() {
+		touched = append(touched, c.Touched...)
+	}
+	if len(touched) != 1 || touched[0] != path.Base(weight) {
+		t.Errorf("%q is said to be changed, want %s", touched, weight)
+	}
+	now, err := g.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range before {
+		if changed := len(differences(at, before[at], now[at])) > 0; changed != (at == weight) {
+			t.Errorf("%s changed: %v", at, changed)
+		}
 	}
 }
 

@@ -53,9 +53,15 @@ func Builds(ctx context.Context, base, job, user, token string) ([]Build, error)
 }
 
 // InOrder sorts actions by when they were begun: where two set the same, the later one
-// lies above.
+// lies above. The moves of a canary lie below all others.
 func InOrder(list []gatewarden.Action) []gatewarden.Action {
 	slices.SortStableFunc(list, func(a, b gatewarden.Action) int {
+		if a.Spec.Share != nil != (b.Spec.Share != nil) {
+			if a.Spec.Share != nil {
+				return -1
+			}
+			return 1
+		}
 		if a.StartedAt == nil || b.StartedAt == nil {
 			return 0
 		}

@@ -2,10 +2,13 @@ package chaos
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatewarden/gatewarden"
 )
 
 // Kind is what an Incident is about.
@@ -23,6 +26,8 @@ const (
 	Kong    Kind = "Kong"    // has a Fault
 	Jenkins Kind = "Jenkins" // has a Fault
 	Someone Kind = "an edit" // which Edit says
+	Asking  Kind = "somebody asks whether orders v2 may go on"
+	Waiting Kind = "kill -9 of the guard as soon as a step waits for a person"
 )
 
 // Incident is one thing that happens. A guard that was killed or stopped is started again
@@ -55,6 +60,8 @@ func (i *Incident) String() string {
 		if i.Handled {
 			text += " once that is made"
 		}
+	case Asking:
+		return fmt.Sprintf("%5.1fs  %s", i.At.Seconds(), text)
 	default: // says it by itself
 	}
 	return fmt.Sprintf("%5.1fs  %s, for %.1fs", i.At.Seconds(), text, i.For.Seconds())
@@ -65,14 +72,46 @@ type Plan struct {
 	Seed      uint64
 	Well      time.Duration // since the bad release: when it stops failing
 	Incidents []Incident    // by their times
+
+	DBLess  bool // Kong has no database
+	Approve bool // a person decides about each step of protect, and of the answer to a failed run
+	Moves   bool // orders v2 is a canary that the guard moves, when somebody asks
+	ByHand  bool // a person decides about each of its moves
+	Worse   bool // v2 fails all its orders while the release is bad, v1 half of them
+}
+
+// Decision is what a person makes of a step that waits for them.
+type Decision string
+
+// The decisions.
+const (
+	Approves Decision = "approves"
+	Rejects  Decision = "rejects"
+	Ignores  Decision = "looks away" // until it expires
+)
+
+// Decide returns what becomes of a step that waits for a person, and how long that takes.
+func (p *Plan) Decide(a *gatewarden.Action) (Decision, time.Duration) {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %d", a.Policy, a.Step)
+	r := rand.New(rand.NewPCG(p.Seed, h.Sum64()))
+	after := between(r, 0, 2*time.Second)
+	switch n := r.IntN(10); {
+	case n < 6:
+		return Approves, after
+	case n < 8:
+		return Rejects, after
+	default:
+		return Ignores, 0
+	}
 }
 
 // Horizon is when the last incident begins at the latest. A run's answer, and its way
 // back, are over by then when nothing goes wrong.
 const Horizon = 16 * time.Second
 
-// Draw draws the plan of a seed: two to five incidents of all kinds, and when the release
-// is well again.
+// Draw draws the plan of a seed: two to five incidents of all kinds, when the release is well
+// again, and in what world that is.
 func Draw(seed uint64) Plan {
 	r := rand.New(rand.NewPCG(seed, 0x6368616f73))
 	p := Plan{Seed: seed, Well: between(r, 5*time.Second, 12*time.Second)}
@@ -105,8 +144,25 @@ func Draw(seed uint64) Plan {
 		}
 		p.Incidents = append(p.Incidents, i)
 	}
+	p.drawWorld()
 	slices.SortFunc(p.Incidents, func(a, b Incident) int { return int(a.At - b.At) })
 	return p
+}
+
+// drawWorld draws what there is besides incidents, from numbers of its own: a seed has the
+// incidents that it had before there was a world to draw.
+func (p *Plan) drawWorld() {
+	r := rand.New(rand.NewPCG(p.Seed, 0x776f726c64))
+	p.DBLess = r.IntN(4) == 0
+	if p.Approve = r.IntN(3) == 0; p.Approve && r.IntN(2) == 0 {
+		p.Incidents = append(p.Incidents, Incident{Kind: Waiting, At: between(r, 0, Horizon/2), For: between(r, 300*time.Millisecond, 4*time.Second)})
+	}
+	if p.Moves = r.IntN(5) < 2; p.Moves {
+		p.Worse, p.ByHand = r.IntN(2) == 0, r.IntN(4) == 0
+		for range 1 + r.IntN(2) {
+			p.Incidents = append(p.Incidents, Incident{Kind: Asking, At: between(r, 0, Horizon)})
+		}
+	}
 }
 
 func drawFault(r *rand.Rand, of ...Trouble) Fault {
@@ -144,9 +200,28 @@ func (p *Plan) Skew() (skew time.Duration) {
 // String tells the plan, an incident a line.
 func (p *Plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: orders v2 fails from 0 to %.1fs\n", p.Seed, p.Well.Seconds())
+	fmt.Fprintf(&b, "seed %d: orders v2 fails from 0 to %.1fs%s\n", p.Seed, p.Well.Seconds(), p.world())
 	for i := range p.Incidents {
 		fmt.Fprintf(&b, "%s\n", &p.Incidents[i])
 	}
 	return b.String()
+}
+
+// world says what there is besides incidents.
+func (p *Plan) world() (text string) {
+	for _, part := range []struct {
+		is   bool
+		text string
+	}{
+		{p.DBLess, "Kong has no database"},
+		{p.Approve, "a person decides about each step of protect"},
+		{p.Moves, "v2 is a canary that the guard moves"},
+		{p.ByHand, "a person decides about each move"},
+		{p.Worse, "v2 is worse than v1"},
+	} {
+		if part.is {
+			text += "; " + part.text
+		}
+	}
+	return text
 }

@@ -23,7 +23,10 @@ func TestASeedDrawsThePlanThatItDrewBefore(t *testing.T) {
 func TestTwoHundredSeedsDrawEverything(t *testing.T) {
 	t.Parallel()
 	missing := map[string]bool{"Kong after it was handled": true, "Jenkins after it was handled": true, "a strike once the change is made": true}
-	for _, k := range []Kind{Kill, Strike, Stop, Pause, Silence, Clock, Stamps, Kong, Jenkins, Someone} {
+	for _, world := range []string{"no database", "approvals", "a canary that moves", "moves by hand", "a worse canary"} {
+		missing[world] = true
+	}
+	for _, k := range []Kind{Kill, Strike, Stop, Pause, Silence, Clock, Stamps, Kong, Jenkins, Someone, Asking, Waiting} {
 		missing[string(k)] = true
 	}
 	for _, trouble := range []Trouble{Slow, Reset, HalfOpen, Cut, Error500, Error503, DatabaseDown, LostItem, Duplicate} {
@@ -34,8 +37,15 @@ func TestTwoHundredSeedsDrawEverything(t *testing.T) {
 	}
 	for seed := uint64(1); seed <= 200; seed++ {
 		p := Draw(seed)
-		if len(p.Incidents) < 2 || len(p.Incidents) > 5 {
+		if len(p.Incidents) < 2 || len(p.Incidents) > 8 {
 			t.Fatalf("seed %d draws %d incidents", seed, len(p.Incidents))
+		}
+		for what, is := range map[string]bool{
+			"no database": p.DBLess, "approvals": p.Approve, "a canary that moves": p.Moves, "moves by hand": p.ByHand, "a worse canary": p.Worse,
+		} {
+			if is {
+				delete(missing, what)
+			}
 		}
 		edits := map[Edit]bool{}
 		for _, i := range p.Incidents {

@@ -23,7 +23,12 @@ type Call struct {
 	Changes bool   // it is to change something
 	Status  int    // of the peer's answer, 0 when the peer never saw the request
 	Fault   string // what it was hit by, "" for nothing
+
+	Touched []string // of a whole configuration: the ids of the entities that it changes
 }
+
+// declares reports whether a call writes the whole configuration of a Kong without a database.
+func (c *Call) declares() bool { return c.Method == http.MethodPost && c.Path == "/config" }
 
 // Proxy leads the guard to one peer and spoils what its faults say. It is safe for
 // concurrent use.
@@ -38,6 +43,8 @@ type Proxy struct {
 	strike *strike
 	calls  []Call
 	lost   int // queue items that were lost
+
+	turn sync.RWMutex // held by requests while they are with the peer
 }
 
 // strike kills the guard at one of its changes.
@@ -84,6 +91,14 @@ func (p *Proxy) StrikeAt(n int, handled bool, kill func()) {
 	if p.strike = nil; kill != nil {
 		p.strike = &strike{left: n, handled: handled, kill: kill}
 	}
+}
+
+// Alone lets somebody else do something at the peer while no request of the guard is there, so
+// that it can be said which came first.
+func (p *Proxy) Alone(do func()) {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	do()
 }
 
 // Calls returns the calls so far, in the order in which they came.
@@ -217,8 +232,11 @@ func (p *Proxy) ask(r *http.Request, body []byte, n int) *peersAnswer {
 	}
 	req.Header = r.Header.Clone()
 	req.Host = r.Host // what Jenkins makes its Location of
+	p.turn.RLock()
+	defer p.turn.RUnlock()
+	touched := p.touched(r, body)
 	p.mu.Lock()
-	p.calls[n].At = time.Now()
+	p.calls[n].At, p.calls[n].Touched = time.Now(), touched
 	p.mu.Unlock()
 	resp, err := p.client.Do(req)
 	if err != nil {
@@ -233,6 +251,31 @@ func (p *Proxy) ask(r *http.Request, body []byte, n int) *peersAnswer {
 	p.calls[n].Status = a.status
 	p.mu.Unlock()
 	return a
+}
+
+// touched returns the ids of the entities that a whole configuration changes.
+func (p *Proxy) touched(r *http.Request, body []byte) []string {
+	if c := (Call{Method: r.Method, Path: r.URL.Path}); !c.declares() {
+		return nil
+	}
+	wanted, err := parseDeclaration(body)
+	if err != nil {
+		return nil // the peer refuses it
+	}
+	resp, err := p.client.Get(p.peer.JoinPath("config").String())
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	is, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil
+	}
+	now, err := parseDeclaration(is)
+	if err != nil {
+		return nil
+	}
+	return now.changed(wanted)
 }
 
 // send gives the answer to the guard, whole or cut.
