@@ -226,6 +226,15 @@ func (all layers[V]) wasUnder(l *layer[V], place string, value V) bool {
 	return false
 }
 
+// leftAbove reports whether a value is that of a layer above l which is no longer in place, and
+// which left it because else no target would have had a weight.
+func (all layers[V]) leftAbove(l *layer[V], place string, value V) bool {
+	return slices.ContainsFunc(all, func(o layer[V]) bool {
+		s, sets := o.places[place]
+		return sets && s.sets == value && l.under(&o) && o.action.Status == gatewarden.ActionLeft
+	})
+}
+
 // laid returns when a layer came to be, false when it never did.
 func (l *layer[V]) laid() (time.Time, bool) {
 	switch a := l.action; {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -364,6 +365,16 @@ func TestWeightsOfRunsAndLadders(t *testing.T) {
 			b is well`,
 			[]string{"107 8 4", "107 0 0", "90 0 0", "90 3 0", "90 3 5", "90 10 5"},
 		},
+		"the last target with a weight keeps it, until what lies beneath is undone": {
+			`move 30
+			a burns
+			b burns
+			move 100
+			b is well
+			a is well
+			revert`,
+			[]string{"70 20 10", "70 0 0", "70 3 0", "0 3 0", "0 3 0", "0 10 5", "90 10 5"},
+		},
 		"a run that moves under two ladders shows when both are undone": {
 			`b burns
 			a burns
@@ -414,6 +425,17 @@ func (r *rig) play(line string) {
 	case rest == "is well":
 		r.burning[word] = false
 		r.pass(4)
+	case word == "try":
+		if _, err := fmt.Sscan(rest, &percent); err != nil {
+			r.t.Fatal(err)
+		}
+		r.move(percent)
+	case word == "unheard", word == "hangs", word == "lost", word == "killed", word == "dies":
+		var n int
+		if _, err := fmt.Sscan(rest, &n); err != nil {
+			r.t.Fatal(err)
+		}
+		r.trouble.at(n, word)
 	case word == "revert":
 		r.revertRun()
 	case word == "release":
@@ -455,4 +477,51 @@ func TestLayersComeOffInAnyOrder(t *testing.T) {
 			rt.Fatalf("the weights are %s", failure)
 		}
 	})
+}
+
+// TestMovesOutliveLostAnswers is the same with changes that never arrive at the gateway, whose answers
+// are lost or hang, or at which the guard dies.
+func TestMovesOutliveLostAnswers(t *testing.T) {
+	t.Parallel()
+	lines := []string{
+		"try 10", "try 25", "try 0", "try 60", "try 100", "a burns", "a is well", "b burns", "b is well", "restart",
+		"unheard 1", "unheard 2", "unheard 3", "hangs 1", "hangs 2", "lost 1", "lost 2", "killed 1", "killed 2", "killed 3", "dies 1", "dies 2",
+	}
+	for i := range *scripts {
+		seed := *firstScript + uint64(i)
+		rnd := rand.New(rand.NewPCG(seed, 13))
+		script := []string{"try 30"} // there is something to take back
+		for range 1 + rnd.IntN(20) {
+			script = append(script, lines[rnd.IntN(len(lines))])
+		}
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t.Context(), t)
+			defer r.close()
+			for _, line := range append(script, "a is well", "b is well") {
+				r.play(line)
+			}
+			r.trouble.at(0, "")
+			r.pass(40)
+			r.revertRun()
+			r.pass(40)
+			if got := r.weights(); got != "90 10 5" {
+				t.Errorf("script %d, %q: the weights are %s\n%s", seed, script, got, r.ledger.story())
+			}
+		})
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// story is the journal as text.
+func (l *ledger) story() string {
+	var b strings.Builder
+	for _, line := range l.lines {
+		var e gatewarden.Event
+		if json.Unmarshal(line, &e) == nil {
+			fmt.Fprintf(&b, "%s %s %s: %s\n", e.At.Format("15:04:05.000"), e.Name, e.State, e.Reason)
+		}
+	}
+	return b.String()
 }

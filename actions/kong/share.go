@@ -335,7 +335,9 @@ func (e *Executor) revertShare(ctx context.Context, a gatewarden.Action) (gatewa
 	}
 	for _, t := range m.Targets {
 		to := m.goesBackTo(&a, &t)
-		u.target(slice[int]{t.Target, to, t.Set}, t.ID, func(w int) bool { return w == t.Set || w == to || setByRun(u.all, &a, t.ID, w) })
+		u.target(slice[int]{t.Target, to, t.Set}, t.ID, func(w int) bool {
+			return w == t.Set || w == to || setByRun(u.all, &a, t.ID, w) || u.all.leftAbove(&u.self, t.ID, w)
+		})
 	}
 	return u.finish(ctx, name)
 }

@@ -270,7 +270,9 @@ func (e *Executor) revertWeight(ctx context.Context, a gatewarden.Action) (gatew
 	}
 	wanted := wantedWeight(a)
 	for _, t := range m.Targets {
-		u.target(slice[int]{t.Target, u.all.beneath(&u.self, t.ID), wanted}, t.ID, func(w int) bool { return w == wanted || u.all.wasUnder(&u.self, t.ID, w) })
+		u.target(slice[int]{t.Target, u.all.beneath(&u.self, t.ID), wanted}, t.ID, func(w int) bool {
+			return w == wanted || u.all.wasUnder(&u.self, t.ID, w) || u.all.leftAbove(&u.self, t.ID, w)
+		})
 	}
 	return u.finish(ctx, name)
 }
