@@ -66,6 +66,7 @@ type Decoder struct {
 	scanner
 	limits Limits
 	memo   memo
+	keys   [objects]keyring
 
 	draft   draft
 	records []gatewarden.Record
@@ -86,7 +87,11 @@ type Decoder struct {
 
 // NewDecoder returns a decoder.
 func NewDecoder(limits Limits) *Decoder {
-	return &Decoder{limits: limits.orDefault(), memo: newMemo()}
+	d := &Decoder{limits: limits.orDefault(), memo: newMemo()}
+	for i := range d.keys {
+		d.keys[i] = newKeyring()
+	}
+	return d
 }
 
 // Decode reads a whole body. On an error, which has the code Invalid and says at

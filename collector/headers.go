@@ -58,7 +58,7 @@ type headerValue struct {
 // there, the one that sorts last holds, so that the lower-case one does.
 func (d *Decoder) headersOf(i int, response bool) int {
 	if len(d.wanted) == 0 {
-		return d.skip(i)
+		return d.skipHeaders(i, response)
 	}
 	d.forgetHeaders(response)
 	i, more := d.inside(i)
@@ -73,6 +73,26 @@ func (d *Decoder) headersOf(i int, response bool) int {
 		} else if v, i = d.headerValueAt(i); i >= 0 {
 			v.key = key
 			d.found[at] = v
+		}
+		i, more = d.next(i, '}')
+	}
+	return i
+}
+
+// skipHeaders reads an object of headers that nobody asks for.
+func (d *Decoder) skipHeaders(i int, response bool) int {
+	object := ofRequestHeaders
+	if response {
+		object = ofResponseHeaders
+	}
+	i, more := d.inside(i)
+	for last := uint8(0); more; {
+		if _, last, i = d.keyAfter(object, last, i); i < 0 {
+			return i
+		}
+		if i = d.skip(i); d.another(i) {
+			i++
+			continue
 		}
 		i, more = d.next(i, '}')
 	}

@@ -33,6 +33,12 @@ type entity struct {
 	with     *entity
 	allTags  []string
 	longName bool
+
+	raw string // as it stands in a line; "" when it is not remembered
+	// then is the entity that came after it in a line the last time: the route after its
+	// service, or the service after its route.
+	then     *entity
+	thenKind entityKind
 }
 
 func (e *entity) label() string {
@@ -92,6 +98,16 @@ type memo struct {
 	entities [entityKinds]entityMemo
 	names    map[string]string
 	scratch  []byte
+	targets  [16]target
+
+	workspace, method string // of the record before
+}
+
+// target is the address of a try, with what it was made of.
+type target struct {
+	ip      string
+	port    float64
+	address string
 }
 
 type entityMemo struct {
@@ -107,29 +123,44 @@ func newMemo() memo {
 	return m
 }
 
-func (m *entityMemo) add(raw []byte, e *entity) {
+// add remembers an entity. All kinds are forgotten together, so that none that is known
+// holds on to one that is not by its then.
+func (m *memo) add(raw []byte, kind entityKind, e *entity) {
 	if len(raw) > memoLongest {
 		return
 	}
-	if m.bytes += len(raw); m.bytes > memoBytes {
-		clear(m.known)
-		m.bytes = len(raw)
+	if m.entities[kind].bytes+len(raw) > memoBytes {
+		for k := range m.entities {
+			clear(m.entities[k].known)
+			m.entities[k].bytes = 0
+		}
 	}
-	m.known[string(raw)] = e
+	e.raw = string(raw)
+	m.entities[kind].known[e.raw] = e
+	m.entities[kind].bytes += len(raw)
 }
 
 // entity reads the service, route or consumer at i; nil when there is none.
 func (d *Decoder) entity(i int, kind entityKind) (*entity, int) {
-	known := &d.memo.entities[kind]
-	if e, end := known.find(d.b, i); e != nil {
-		return e, end
+	before := d.draft.entity
+	if before != nil && before.then != nil && before.thenKind == kind {
+		if e := before.then; len(d.b)-i >= len(e.raw) && string(d.b[i:i+len(e.raw)]) == e.raw {
+			d.draft.entity = e
+			return e, i + len(e.raw)
+		}
 	}
-	end := d.skip(i)
-	if end < 0 || d.b[i] != '{' {
-		return nil, end
+	e, end := d.memo.entities[kind].find(d.b, i)
+	if e == nil {
+		if end = d.skip(i); end < 0 || d.b[i] != '{' {
+			return nil, end
+		}
+		e = d.readEntity(i, kind)
+		d.memo.add(d.b[i:end], kind, e)
 	}
-	e := d.readEntity(i, kind)
-	known.add(d.b[i:end], e)
+	if before != nil && e.raw != "" {
+		before.then, before.thenKind = e, kind
+	}
+	d.draft.entity = e
 	return e, end
 }
 
@@ -208,15 +239,23 @@ func (d *Decoder) strings(i int) ([]string, int) {
 	return union(nil, all), i
 }
 
-// interned returns a string that repeats often.
-func (d *Decoder) interned(t text) string {
-	if t.from == t.to {
-		return ""
+// interned returns a string that repeats often; last is what it was the last time.
+func (d *Decoder) interned(t text, last *string) string {
+	name := d.name(t)
+	if string(name) == *last {
+		return *last
 	}
-	return d.memo.name(d.name(t))
+	s := d.memo.name(name)
+	if len(s) <= maxName {
+		*last = s
+	}
+	return s
 }
 
 func (m *memo) name(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
 	if s, ok := m.names[string(b)]; ok {
 		return s
 	}
@@ -237,6 +276,11 @@ func (d *Decoder) target(ip text, port float64) string {
 	if ip.from == ip.to || d.tooLong(ip) {
 		return ""
 	}
+	// Which target comes next nobody knows, but most differ in these two.
+	known := &d.memo.targets[(uint16(min(max(port, 0), 65535))+uint16(d.b[ip.to-1]))%uint16(len(d.memo.targets))]
+	if !ip.odd && known.port == port && known.ip == string(d.raw(ip)) {
+		return known.address
+	}
 	address := d.appendText(d.memo.scratch[:0], ip)
 	if port >= 1 && port <= 65535 {
 		if address[0] != '[' && bytes.IndexByte(address, ':') >= 0 {
@@ -245,5 +289,9 @@ func (d *Decoder) target(ip text, port float64) string {
 		address = strconv.AppendInt(append(address, ':'), int64(port), 10)
 	}
 	d.memo.scratch = address
-	return d.memo.name(address)
+	name := d.memo.name(address)
+	if !ip.odd {
+		*known = target{string(d.raw(ip)), port, name}
+	}
+	return name
 }

@@ -27,6 +27,7 @@ type draft struct {
 	service   *entity
 	route     *entity
 	consumer  *entity
+	entity    *entity // the last of these that was read
 
 	started        float64 // Unix time in milliseconds
 	hasStarted     bool
@@ -83,44 +84,48 @@ func (r *draft) status() int {
 func (d *Decoder) record(i int) int {
 	firstTry := len(d.tries)
 	i, more := d.open(i, '}')
-	for more {
-		var key text
-		if key, i = d.key(i); i < 0 {
+	for last := uint8(0); more; {
+		var f field
+		if f, last, i = d.keyAfter(ofRecord, last, i); i < 0 {
 			return i
 		}
 		r := &d.draft
-		switch string(d.name(key)) {
-		case "request":
+		switch f {
+		case fieldRequest:
 			i = d.request(i)
-		case "response":
+		case fieldResponse:
 			i = d.response(i)
-		case "session":
+		case fieldSession:
 			i = d.session(i)
-		case "latencies":
+		case fieldLatencies:
 			i = d.latencies(i)
-		case "tries":
+		case fieldTries:
 			d.tries = d.tries[:firstTry]
 			i = d.triesOf(i)
-		case "service":
+		case fieldService:
 			r.service, i = d.entity(i, serviceEntity)
-		case "route":
+		case fieldRoute:
 			r.route, i = d.entity(i, routeEntity)
-		case "consumer":
+		case fieldConsumer:
 			r.consumer, i = d.entity(i, consumerEntity)
-		case "trace_id":
+		case fieldTraceID:
 			i = d.traceID(i)
-		case "started_at":
+		case fieldStartedAt:
 			r.started, r.hasStarted, i = d.numberAt(i)
-		case "client_ip":
+		case fieldClientIP:
 			r.clientIP, i = d.textAt(i)
-		case "workspace_name":
+		case fieldWorkspace:
 			r.workspace, i = d.textAt(i)
-		case "source":
+		case fieldSource:
 			i = d.source(i)
-		case "upstream_status":
+		case fieldUpstreamStatus:
 			i = d.upstreamStatus(i)
 		default:
 			i = d.skip(i)
+		}
+		if d.another(i) {
+			i++
+			continue
 		}
 		i, more = d.next(i, '}')
 	}
@@ -149,22 +154,26 @@ func (d *Decoder) request(i int) int {
 	r.id, r.uri, r.method = text{}, text{}, text{}
 	d.forgetHeaders(false)
 	i, more := d.inside(i)
-	for more {
-		var key text
-		if key, i = d.key(i); i < 0 {
+	for last := uint8(0); more; {
+		var f field
+		if f, last, i = d.keyAfter(ofRequest, last, i); i < 0 {
 			return i
 		}
-		switch string(d.name(key)) {
-		case "id":
+		switch f {
+		case fieldID:
 			r.id, i = d.textAt(i)
-		case "uri":
+		case fieldURI:
 			r.uri, i = d.textAt(i)
-		case "method":
+		case fieldMethod:
 			r.method, i = d.textAt(i)
-		case "headers":
+		case fieldHeaders:
 			i = d.headersOf(i, false)
 		default:
 			i = d.skip(i)
+		}
+		if d.another(i) {
+			i++
+			continue
 		}
 		i, more = d.next(i, '}')
 	}
@@ -176,18 +185,22 @@ func (d *Decoder) response(i int) int {
 	r.responseStatus = 0
 	d.forgetHeaders(true)
 	i, more := d.inside(i)
-	for more {
-		var key text
-		if key, i = d.key(i); i < 0 {
+	for last := uint8(0); more; {
+		var f field
+		if f, last, i = d.keyAfter(ofResponse, last, i); i < 0 {
 			return i
 		}
-		switch string(d.name(key)) {
-		case "status":
+		switch f {
+		case fieldStatus:
 			r.responseStatus, i = d.statusAt(i)
-		case "headers":
+		case fieldHeaders:
 			i = d.headersOf(i, true)
 		default:
 			i = d.skip(i)
+		}
+		if d.another(i) {
+			i++
+			continue
 		}
 		i, more = d.next(i, '}')
 	}
@@ -230,22 +243,26 @@ func (d *Decoder) latencies(i int) int {
 	// An empty Lua table can be written as an array.
 	r.hasLatencies = i < len(d.b) && (d.b[i] == '{' || d.b[i] == '[')
 	i, more := d.inside(i)
-	for more {
-		var key text
-		if key, i = d.key(i); i < 0 {
+	for last := uint8(0); more; {
+		var f field
+		if f, last, i = d.keyAfter(ofLatencies, last, i); i < 0 {
 			return i
 		}
-		switch string(d.name(key)) {
-		case "request":
+		switch f {
+		case fieldRequest:
 			r.latency.Request, i = d.millisecondsAt(i)
-		case "proxy":
+		case fieldProxy:
 			r.latency.Upstream, i = d.millisecondsAt(i)
-		case "kong":
+		case fieldKong:
 			r.latency.Kong, i = d.millisecondsAt(i)
-		case "session":
+		case fieldSession:
 			r.session, i = d.millisecondsAt(i)
 		default:
 			i = d.skip(i)
+		}
+		if d.another(i) {
+			i++
+			continue
 		}
 		i, more = d.next(i, '}')
 	}
@@ -330,23 +347,27 @@ func (d *Decoder) try(i int) int {
 	var ip text
 	var port float64
 	i, more := d.open(i, '}')
-	for more {
-		var key text
-		if key, i = d.key(i); i < 0 {
+	for last := uint8(0); more; {
+		var f field
+		if f, last, i = d.keyAfter(ofTry, last, i); i < 0 {
 			return i
 		}
-		switch string(d.name(key)) {
-		case "ip":
+		switch f {
+		case fieldIP:
 			ip, i = d.textAt(i)
-		case "port":
+		case fieldPort:
 			port, _, i = d.numberAt(i)
-		case "code":
+		case fieldCode:
 			t.Code, i = d.statusAt(i)
-		case "state":
+		case fieldState:
 			t.Failed = i < len(d.b) && d.b[i] != 'n' // not null
 			i = d.skip(i)
 		default:
 			i = d.skip(i)
+		}
+		if d.another(i) {
+			i++
+			continue
 		}
 		i, more = d.next(i, '}')
 	}
@@ -367,12 +388,12 @@ func (d *Decoder) keep(firstTry int) {
 	at := time.UnixMilli(int64(r.started)).UTC().Add(max(r.latency.Request, 0))
 	d.records = append(d.records, gatewarden.Record{
 		At:        at,
-		Workspace: d.interned(r.workspace),
+		Workspace: d.interned(r.workspace, &d.memo.workspace),
 		Service:   r.service.label(),
 		Route:     r.route.label(),
 		Consumer:  r.consumer.label(),
 		Tags:      r.route.tagsWith(r.service),
-		Method:    d.interned(r.method),
+		Method:    d.interned(r.method, &d.memo.method),
 		Status:    r.status(),
 		Origin:    r.origin,
 		Latency:   r.latency,

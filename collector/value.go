@@ -19,6 +19,9 @@ func (s *scanner) textAt(i int) (text, int) {
 // numberAt reads the value at i: a number, or a string that is one, as Lua code that
 // does not care writes it. Anything else is not ok.
 func (s *scanner) numberAt(i int) (v float64, ok bool, end int) {
+	if n, end := s.wholeAt(i); end > 0 {
+		return float64(n), true, end
+	}
 	if i < len(s.b) && s.b[i] == '"' {
 		t, end := s.textAt(i)
 		if end < 0 || t.from == t.to {
@@ -40,6 +43,26 @@ func (s *scanner) numberAt(i int) (v float64, ok bool, end int) {
 	}
 	v, ok = parseNumber(s.b[i:end])
 	return v, ok, end
+}
+
+// wholeAt reads a whole number that is the value at i, as nearly all of Kong's are. Its end
+// is 0 when the value is anything else, and when it has so many digits that a float64 may
+// not hold it exactly.
+func (s *scanner) wholeAt(i int) (n int64, end int) {
+	const exact = 15
+	for end = i; end < len(s.b) && s.b[end]-'0' <= 9; end++ {
+		n = n*10 + int64(s.b[end]-'0')
+		if end-i >= exact {
+			return 0, 0
+		}
+	}
+	switch {
+	case end == i, end == len(s.b), s.b[i] == '0' && end > i+1:
+		return 0, 0
+	case s.b[end] != ',' && s.b[end] != '}' && s.b[end] != ']':
+		return 0, 0
+	}
+	return n, end
 }
 
 // parseNumber returns the value of a valid JSON number; not ok when it is beyond what
