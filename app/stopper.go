@@ -84,7 +84,7 @@ func (s *stopper) Run(ctx context.Context) error {
 		engine := s.engine.Load()
 		if engine == nil {
 			if told != nil {
-				s.logger.Error("a signal is not obeyed: this guard does not lead", "signal", told, "hint", "gatewarden pause and resume work at every guard")
+				s.logger.Error("a signal is not obeyed: this guard does not lead", "signal", told, "hint", "gatewarden actions pause, and resume, work at every guard")
 			}
 			told = nil
 			continue
