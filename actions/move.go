@@ -199,6 +199,28 @@ func (e *Engine) beginMove(ctx context.Context, a *action, at time.Time) error {
 	}
 }
 
+// unsettledBefore returns what a move waits for: weights that an earlier run of the canary was about
+// to set when it was released, and that are not put back yet. They would be taken for what was there
+// before this run.
+func (e *Engine) unsettledBefore(a *gatewarden.Action) error {
+	if a.Spec.Kind != gatewarden.StepShare {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.ladders {
+		if l.id == a.Ladder || l.released == "" || l.trigger.Name != a.Trigger.Name {
+			continue
+		}
+		for i := range l.rungs {
+			if b := l.rungs[i].current; b != nil && b.stays() && (b.Status == gatewarden.ActionStarted || b.Status == gatewarden.ActionReverting) {
+				return gatewarden.Errorf(gatewarden.Unavailable, "the weights of %s are still being put back", b.id)
+			}
+		}
+	}
+	return nil
+}
+
 // memoBefore returns the memo of the move that holds the weights before a.
 func (l *ladder) memoBefore(a *action) json.RawMessage {
 	for _, r := range slices.Backward(l.rungs[:a.Step-1]) {

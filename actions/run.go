@@ -97,6 +97,9 @@ func (e *Engine) apply(ctx context.Context, a *action) {
 func (e *Engine) prepare(ctx context.Context, a *action) bool {
 	var memo json.RawMessage
 	err := e.attempt(ctx, a, "prepare", func(ctx context.Context, x Executor, a gatewarden.Action) (err error) {
+		if err := e.unsettledBefore(&a); err != nil {
+			return err
+		}
 		memo, err = x.Prepare(ctx, a)
 		return err
 	})

@@ -479,6 +479,32 @@ func TestLayersComeOffInAnyOrder(t *testing.T) {
 	})
 }
 
+// TestANewRunWaitsForWhatTheLastOneHadHalfSet: a run is released while its move has half come about
+// beneath a drain, and putting that back hangs.
+func TestANewRunWaitsForWhatTheLastOneHadHalfSet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t.Context(), t)
+		defer r.close()
+		r.play("move 30")
+		r.play("a burns")
+		r.trouble.at(1, "hangs")
+		r.play("try 60")
+		r.trouble.at(1, "hung")
+		r.release()
+		r.play("try 20")
+		r.pass(10)
+		r.play("a is well")
+		if diff := cmp.Diff("80 13 7", r.weights()); diff != "" {
+			t.Errorf("the new run's move: %s", diff)
+		}
+		r.play("revert")
+		if diff := cmp.Diff("70 20 10", r.weights()); diff != "" {
+			t.Errorf("what the last run had left is what was there before this one: %s\n%s", diff, r.ledger.story())
+		}
+	})
+}
+
 // TestMovesOutliveLostAnswers is the same with changes that never arrive at the gateway, whose answers
 // are lost or hang, or at which the guard dies.
 func TestMovesOutliveLostAnswers(t *testing.T) {
