@@ -27,6 +27,7 @@ var tables = []struct {
 	{"enforced", enforced},
 	{"replay", replayHour},
 	{"weight", weight},
+	{"guards", guards},
 }
 
 func main() {
