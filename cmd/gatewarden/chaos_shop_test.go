@@ -14,8 +14,8 @@ import (
 
 // chaosShop is the log of the customers of orders, posted as Kong does it: in order, each
 // batch again until it is taken. Orders go where the weights in Kong lead them. The bad
-// release harms all of orders: half of them fail, whatever is done about it, or all of those of a v2
-// that is worse.
+// release harms all of orders: half of them fail, whatever is done about it. One that is worse harms
+// v2 alone, all of whose orders fail.
 type chaosShop struct {
 	gateway *chaos.Gateway
 	worse   bool
@@ -100,7 +100,11 @@ func (s *chaosShop) batch(w *loglines.Writer, first uint64) []byte {
 		if second {
 			l.Target = chaos.Targets()["v2"]
 		}
-		if (n%2 == 1 || second && s.worse) && s.failing.Load() {
+		bad := n%2 == 1
+		if s.worse {
+			bad = second
+		}
+		if bad && s.failing.Load() {
 			l.Status = http.StatusInternalServerError
 		}
 		body = w.Append(body, l)

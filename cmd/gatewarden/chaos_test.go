@@ -34,12 +34,13 @@ var (
 const chaosKongEnv = "GATEWARDEN_CHAOS_KONG"
 
 // chaosSeeds returns the seeds to run: a few that are always the same, unless the flags
-// say others.
+// say others. Those have a plain world, one with approvals, one without a database, and one with a
+// canary that moves.
 func chaosSeeds() (seeds []uint64) {
 	first, n := *chaosSeed, *chaosRuns
 	switch {
 	case first == 0 && n == 0:
-		first, n = 1, 4
+		return []uint64{2, 7, 12, 14}
 	case n == 0:
 		n = 1
 	}
@@ -140,7 +141,7 @@ actions:
   - name: protect
     %s
     steps:
-      - drain: {upstream: $orders, target_tag: "version:v2"}
+      %s
       - plugin: {name: request-termination, service: $recommendations, config: {status_code: 503, message: "back soon"}}
       - plugin: {name: rate-limiting, route: $orders-route, config: {second: 50, policy: local, limit_by: service}}
       - adaptive: {slo: orders-availability, service: $orders, floor: 20, ceiling: 500, settle: 2s}
@@ -156,10 +157,16 @@ actions:
     mode: enforce
     steps:
       - jenkins: {job: shop/orders-rollback, parameters: {SERVICE: orders}, wait: 1m}
-      - weight: {upstream: $orders, target_tag: "version:v2", weight: 5}
+      %s
     lease: 8s
     revert: {after: 1s}
 `
+
+// What the answers to the breach do with weights.
+const (
+	chaosDrain  = `- drain: {upstream: $orders, target_tag: "version:v2"}`
+	chaosWeight = `- weight: {upstream: $orders, target_tag: "version:v2", weight: 5}`
+)
 
 // chaosCanary is said in addition when orders v2 is a canary.
 const chaosCanary = `
@@ -168,11 +175,11 @@ canaries:
     service: $orders
     baseline: {target_tag: "version:v1"}
     canary: {target_tag: "version:v2"}
-    checks: [{errors: {pass_difference: 2%%}}]
+    checks: [{errors: {pass_difference: 10%%}}]
     warm_up: 0s
     min_duration: 2s
-    deadline: 12s
-    steps: [10, 40]
+    deadline: 18s
+    steps: [20, 50]
     mode: %s
     on_fail: [drain-and-roll-back]
 `
@@ -190,7 +197,10 @@ const chaosRollBack = `
 
 // rules returns the rules of a plan.
 func (r *chaosRun) rules() string {
-	mode, canary, rollBack := "mode: enforce", "", ""
+	mode, canary, rollBack, drain, weight := "mode: enforce", "", "", chaosDrain, chaosWeight
+	if r.plan.Apart {
+		drain, weight = "", ""
+	}
 	if r.plan.Approve {
 		mode = "mode: approve\n    approval: {expires: 4s}"
 	}
@@ -198,7 +208,7 @@ func (r *chaosRun) rules() string {
 		byHand := map[bool]string{true: "approve", false: "enforce"}
 		canary, rollBack = fmt.Sprintf(chaosCanary, byHand[r.plan.ByHand]), fmt.Sprintf(chaosRollBack, mode)
 	}
-	return strings.ReplaceAll(fmt.Sprintf(chaosRules, canary, mode)+rollBack, "$", r.gateway.Name(""))
+	return strings.ReplaceAll(fmt.Sprintf(chaosRules, canary, mode, drain, weight)+rollBack, "$", r.gateway.Name(""))
 }
 
 const chaosConfig = `

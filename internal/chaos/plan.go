@@ -77,7 +77,8 @@ type Plan struct {
 	Approve bool // a person decides about each step of protect, and of the answer to a failed run
 	Moves   bool // orders v2 is a canary that the guard moves, when somebody asks
 	ByHand  bool // a person decides about each of its moves
-	Worse   bool // v2 fails all its orders while the release is bad, v1 half of them
+	Worse   bool // v2 fails all its orders while the release is bad, v1 none; else each half of them
+	Apart   bool // no answer to the breach sets weights, so that runs of the canary come to an answer
 }
 
 // Decision is what a person makes of a step that waits for them.
@@ -158,9 +159,10 @@ func (p *Plan) drawWorld() {
 		p.Incidents = append(p.Incidents, Incident{Kind: Waiting, At: between(r, 0, Horizon/2), For: between(r, 300*time.Millisecond, 4*time.Second)})
 	}
 	if p.Moves = r.IntN(5) < 2; p.Moves {
-		p.Worse, p.ByHand = r.IntN(2) == 0, r.IntN(4) == 0
-		for range 1 + r.IntN(2) {
-			p.Incidents = append(p.Incidents, Incident{Kind: Asking, At: between(r, 0, Horizon)})
+		p.Worse, p.ByHand, p.Apart = r.IntN(2) == 0, r.IntN(4) == 0, r.IntN(3) > 0
+		p.Incidents = append(p.Incidents, Incident{Kind: Asking, At: between(r, 0, Horizon/4)})
+		if r.IntN(3) == 0 {
+			p.Incidents = append(p.Incidents, Incident{Kind: Asking, At: between(r, Horizon/4, Horizon)})
 		}
 	}
 }
@@ -217,7 +219,8 @@ func (p *Plan) world() (text string) {
 		{p.Approve, "a person decides about each step of protect"},
 		{p.Moves, "v2 is a canary that the guard moves"},
 		{p.ByHand, "a person decides about each move"},
-		{p.Worse, "v2 is worse than v1"},
+		{p.Worse, "only v2 is bad"},
+		{p.Apart, "no answer to the breach sets weights"},
 	} {
 		if part.is {
 			text += "; " + part.text

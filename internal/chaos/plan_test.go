@@ -23,7 +23,7 @@ func TestASeedDrawsThePlanThatItDrewBefore(t *testing.T) {
 func TestTwoHundredSeedsDrawEverything(t *testing.T) {
 	t.Parallel()
 	missing := map[string]bool{"Kong after it was handled": true, "Jenkins after it was handled": true, "a strike once the change is made": true}
-	for _, world := range []string{"no database", "approvals", "a canary that moves", "moves by hand", "a worse canary"} {
+	for _, world := range []string{"no database", "approvals", "a canary that moves", "moves by hand", "a worse canary", "a canary apart"} {
 		missing[world] = true
 	}
 	for _, k := range []Kind{Kill, Strike, Stop, Pause, Silence, Clock, Stamps, Kong, Jenkins, Someone, Asking, Waiting} {
@@ -41,7 +41,7 @@ func TestTwoHundredSeedsDrawEverything(t *testing.T) {
 			t.Fatalf("seed %d draws %d incidents", seed, len(p.Incidents))
 		}
 		for what, is := range map[string]bool{
-			"no database": p.DBLess, "approvals": p.Approve, "a canary that moves": p.Moves, "moves by hand": p.ByHand, "a worse canary": p.Worse,
+			"no database": p.DBLess, "approvals": p.Approve, "a canary that moves": p.Moves, "moves by hand": p.ByHand, "a worse canary": p.Worse, "a canary apart": p.Apart,
 		} {
 			if is {
 				delete(missing, what)
