@@ -2,7 +2,7 @@
 # pipelines know both. docker-compose.yml builds them all; the guard alone is
 #   docker build --target gatewarden --tag gatewarden .
 ARG GO_IMAGE=golang:1.26.8-bookworm
-ARG JENKINS_IMAGE=jenkins/jenkins:2.516.3-lts-jdk21
+ARG JENKINS_IMAGE=jenkins/jenkins:2.555.3-lts-jdk21
 
 FROM ${GO_IMAGE} AS build
 WORKDIR /src

@@ -228,19 +228,58 @@ func TestLogstashLoadsATemplateThatIsThere(t *testing.T) {
 	if !found {
 		t.Errorf("%s is not mounted", path[1])
 	}
-	var template struct {
-		Patterns []string `json:"index_patterns"`
-		Template struct {
-			Mappings struct {
-				Properties map[string]any `json:"properties"`
-			} `json:"mappings"`
-		} `json:"template"`
-	}
+	var template map[string]any
 	if err := json.Unmarshal([]byte(text(t, configs+"/logstash/templates/kong.json")), &template); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(template.Patterns, []string{"kong-*"}) || template.Template.Mappings.Properties["started_at"] == nil {
-		t.Errorf("template for %q with %v", template.Patterns, template.Template.Mappings.Properties)
+	for name := range template {
+		if !slices.Contains([]string{"index_patterns", "order", "settings", "mappings"}, name) {
+			t.Errorf("the template has %q, which is not of the form in which Logstash 7.17 puts it", name)
+		}
+	}
+}
+
+// options are the settings that the plugins in Logstash 7.17.28 know, among those that one
+// may use here: tcp 6.2.7, date 3.1.15, ruby 3.1.8, mutate 3.5.8, elasticsearch 11.4.2. One
+// that a plugin does not know keeps the whole pipeline from starting.
+func options() map[string][]string {
+	return map[string][]string{
+		"tcp":    {"host", "port", "codec", "ecs_compatibility", "dns_reverse_lookup_enabled", "tcp_keep_alive"},
+		"date":   {"match", "target", "timezone", "locale", "tag_on_failure"},
+		"ruby":   {"code", "init", "path", "script_params", "tag_on_exception"},
+		"mutate": {"remove_field", "add_field", "rename", "replace", "update", "copy", "convert"},
+		"elasticsearch": {
+			"hosts", "index", "document_id", "action", "ilm_enabled", "ecs_compatibility", "manage_template", "template", "template_name", "template_overwrite",
+		},
+	}
+}
+
+var (
+	pluginBlock = regexp.MustCompile(`(?s)(\w+) \{([^{}]*=>[^{}]*)\}`)
+	option      = regexp.MustCompile(`(?m)(?:^|\s)(\w+) =>`)
+	quoted      = regexp.MustCompile(`"[^"]*"`)
+)
+
+func unknownOptions(pipeline string) (unknown []string, seen int) {
+	pipeline = regexp.MustCompile(`(?m)^\s*#.*$`).ReplaceAllString(pipeline, "")
+	for _, block := range pluginBlock.FindAllStringSubmatch(quoted.ReplaceAllString(pipeline, `""`), -1) {
+		for _, o := range option.FindAllStringSubmatch(block[2], -1) {
+			seen++
+			if !slices.Contains(options()[block[1]], o[1]) {
+				unknown = append(unknown, block[1]+" "+o[1])
+			}
+		}
+	}
+	return unknown, seen
+}
+
+func TestLogstashKnowsItsOptions(t *testing.T) {
+	pipeline := text(t, configs+"/logstash/pipeline/kong.conf")
+	if unknown, seen := unknownOptions(pipeline); len(unknown) > 0 || seen < 15 {
+		t.Errorf("of %d options, Logstash does not know %q", seen, unknown)
+	}
+	if unknown, _ := unknownOptions(strings.Replace(pipeline, "template_name", "template_api", 1)); !slices.Equal(unknown, []string{"elasticsearch template_api"}) {
+		t.Errorf("an option of a later version is not found: %q", unknown)
 	}
 }
 
