@@ -248,10 +248,11 @@ func TestThreeGuardsJudgeACanary(t *testing.T) {
 	if run.State != gatewarden.RunPass {
 		t.Errorf("the run ends %s: %s", run.State, run.Reason)
 	}
-	// The last seconds are not judged yet when it ends, and what was on its way to the
-	// guard that died came again to another one.
+	// The last seconds are not judged yet when it ends, which is a fifth on a busy machine;
+	// without one of the guards it would be a third at least. What was on its way to the guard
+	// that died came again to another one.
 	seen := int(run.Verdict.Baseline.Requests + run.Verdict.Canary.Requests)
-	if seen < took*8/10 || seen > took+perTick*c.killed {
+	if seen < took*7/10 || seen > took+perTick*c.killed {
 		t.Errorf("the run saw %d requests of the %d that came while it ran: one of three guards, or what it saw before the kill, is missing", seen, took)
 	}
 	t.Logf("of %d requests the run saw %d", took, seen)
