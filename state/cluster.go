@@ -37,7 +37,8 @@ const (
 )
 
 // Cluster joins the embedded servers of several guards. A majority of the peers must
-// be up and reach each other for anything to be written.
+// be up and reach each other for anything to be written. The first time, all must be: a
+// server without a past cannot tell whether it has lost one.
 type Cluster struct {
 	Name   string            // of this guard, one of Peers
 	Listen string            // "host:port" for the other guards' servers; all addresses and the port of the own entry in Peers unless set
@@ -210,8 +211,8 @@ func writeMember(dir, name string) error {
 	return nil
 }
 
-// awaitQuorum returns when a majority has elected who leads JetStream, or ctx ends. It
-// never gives up before: the others may start later.
+// awaitQuorum returns when the servers have elected which of them leads JetStream, or ctx
+// ends. It never gives up before: the others may start later.
 func (e *embedded) awaitQuorum(ctx context.Context, js jetstream.JetStream, c *Cluster, logger *slog.Logger) error {
 	begun := e.now()
 	told := begun
@@ -220,17 +221,18 @@ func (e *embedded) awaitQuorum(ctx context.Context, js jetstream.JetStream, c *C
 		_, err := js.AccountInfo(answered)
 		cancel()
 		if err == nil {
-			logger.Info("the cluster of guards has a majority", "waited", e.now().Sub(begun).Round(time.Millisecond))
+			logger.Info("the cluster of guards is up", "waited", e.now().Sub(begun).Round(time.Millisecond))
 			return nil
 		}
 		if e.now().Sub(told) >= quorumLog {
 			told = e.now()
-			logger.Warn("waiting for a majority of the guards", "up", len(e.connected())+1, "needed", c.majority(), "peers", len(c.Peers), "error", err)
+			logger.Warn("waiting for the other guards: a majority must be up, and all of them when the cluster starts for the first time",
+				"up", len(e.connected())+1, "majority", c.majority(), "peers", len(c.Peers), "error", err)
 		}
 		select {
 		case <-ctx.Done():
-			return gatewarden.Errorf(gatewarden.Unavailable, "waiting for a majority of the guards, with %d of %d up: %w", len(e.connected())+1, len(c.Peers), context.Cause(ctx)).
-				WithHint("are the others started, and do they reach %s?", c.Peers[c.Name])
+			return gatewarden.Errorf(gatewarden.Unavailable, "waiting for the other guards, with %d of %d up: %w", len(e.connected())+1, len(c.Peers), context.Cause(ctx)).
+				WithHint("a majority must be up, and all of them the first time: are they started, and do they reach %s?", c.Peers[c.Name])
 		case <-time.After(quorumTimeout / 10):
 		}
 	}
@@ -266,7 +268,7 @@ func (e *embedded) watchPeers(ctx context.Context, c *Cluster, logger *slog.Logg
 		}
 		for name := range before {
 			if !now[name] {
-				logger.Warn("lost the connection to another guard", "peer", name, "up", len(now)+1, "needed", c.majority())
+				logger.Warn("lost the connection to another guard", "peer", name, "up", len(now)+1, "majority", c.majority())
 			}
 		}
 		before = now

@@ -190,6 +190,7 @@ func (f *followed) all() []string {
 }
 
 func TestThreeGuards(t *testing.T) {
+	t.Parallel()
 	g := newGuards(t, "a", "b", "c")
 	begun := time.Now()
 	g.start("a", "b", "c")

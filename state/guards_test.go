@@ -116,6 +116,7 @@ func (g *guards) moveStream(stream, to string) {
 }
 
 func TestElectionAmongThreeGuards(t *testing.T) {
+	t.Parallel()
 	g := newGuards(t, "a", "b", "c")
 	g.start("a", "b", "c")
 	standing := make(map[string]*stander)
