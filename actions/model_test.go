@@ -66,7 +66,11 @@ func chaosPolicies(rnd *rand.Rand) []gatewarden.ActionPolicy {
 		},
 		{
 			Name: "quick", Mode: gatewarden.ModeEnforce, Lease: 20 * time.Second,
-			Steps:  []gatewarden.Step{jenkinsStep(0), pluginStep(0, "search")},
+			Steps: []gatewarden.Step{
+				jenkinsStep(0), pluginStep(0, "search"), weightStep(0, "v2"),
+				{Kind: gatewarden.StepDivert, Divert: &gatewarden.DivertStep{Route: "orders-list", To: "queue"}},
+				{Kind: gatewarden.StepService, After: gatewarden.Duration(3 * time.Second), Service: &gatewarden.ServiceStep{Name: "search"}},
+			},
 			Revert: gatewarden.RevertPolicy{After: 10 * time.Second},
 		},
 		{Name: "tell", Mode: gatewarden.ModeEnforce, Steps: []gatewarden.Step{webhookStep()}},

@@ -257,7 +257,9 @@ func (w *world) boot(ctx context.Context) error {
 	cfg := w.config
 	cfg.Journal, cfg.Leases = &connection{w.ledger, alive}, &deadLeases{w.leases, alive}
 	cfg.Executors = make(map[gatewarden.StepKind]Executor)
-	for _, kind := range []gatewarden.StepKind{gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare, gatewarden.StepJenkins, gatewarden.StepWebhook} {
+	for _, kind := range []gatewarden.StepKind{
+		gatewarden.StepPlugin, gatewarden.StepWeight, gatewarden.StepDrain, gatewarden.StepShare, gatewarden.StepDivert, gatewarden.StepService, gatewarden.StepJenkins, gatewarden.StepWebhook,
+	} {
 		cfg.Executors[kind] = x
 	}
 	maps.Copy(cfg.Executors, w.config.Executors)

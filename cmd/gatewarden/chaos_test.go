@@ -772,7 +772,8 @@ func (r *chaosRun) check() {
 		last[f.Path] = f
 	}
 	for _, f := range last {
-		if err := f.Survived(now, audit.Kong); err != nil && !(f.Edit == chaos.EditWeight && audit.Moved(f.At)) {
+		moved := f.Edit == chaos.EditWeight && audit.Moved(f.At)
+		if err := f.Survived(now, audit.Kong); err != nil && !moved {
 			r.problem("%v", err)
 		}
 		if beside := f.Beside(r.before, now); len(beside) > 0 && f.Edit != chaos.EditBeside && !audit.Left(f.Path) {

@@ -50,12 +50,6 @@ func (d declaration) rows(table string) map[string]Entity {
 	return rows
 }
 
-// entity returns what is at a path of the Admin API, nil when there is nothing.
-func (d declaration) entity(path string) Entity {
-	parts := strings.Split(path, "/")
-	return d.rows(parts[len(parts)-2])[parts[len(parts)-1]]
-}
-
 // changed returns the ids of the entities in which two configurations differ.
 func (d declaration) changed(to declaration) (ids []string) {
 	tables := maps.Clone(d)

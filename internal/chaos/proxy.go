@@ -262,7 +262,11 @@ func (p *Proxy) touched(r *http.Request, body []byte) []string {
 	if err != nil {
 		return nil // the peer refuses it
 	}
-	resp, err := p.client.Get(p.peer.JoinPath("config").String())
+	look, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), http.MethodGet, p.peer.JoinPath("config").String(), nil)
+	if err != nil {
+		return nil
+	}
+	resp, err := p.client.Do(look)
 	if err != nil {
 		return nil
 	}
