@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/api"
+	"github.com/gatewarden/gatewarden/internal/loglines"
 )
 
 // trio is three guards that keep one state in their own folders.
@@ -256,4 +258,53 @@ func TestThreeGuardsJudgeACanary(t *testing.T) {
 		t.Errorf("the run saw %d requests of the %d that came while it ran: one of three guards, or what it saw before the kill, is missing", seen, took)
 	}
 	t.Logf("of %d requests the run saw %d", took, seen)
+}
+
+// TestOneOfThreeAloneTakesNothing kills two of three. The third one can write nothing down:
+// it does not lead, and tells Kong that nothing has come. When one of the others is back
+// they go on.
+func TestOneOfThreeAloneTakesNothing(t *testing.T) {
+	t.Parallel()
+	c := openTrio(t, crashRules, 0)
+	leader, other := c.leader(c.asked(c.guards[0], 3))
+	c.untilHealthy()
+	c.customers.close()
+	third := (other + 1) % 3
+	c.guards[leader].kill(t)
+	c.guards[other].kill(t)
+	left := c.guards[third]
+
+	body := batch(10, func(i int) loglines.Line { return line(i, time.Now(), "orders") })
+	status, answer, err := left.post("/ingest/kong", body)
+	if err != nil || status != http.StatusServiceUnavailable || !strings.Contains(answer, "send them again") {
+		t.Errorf("a post is answered with %d %s, %v", status, answer, err)
+	}
+	eventually(t, "nobody to lead", func() error {
+		_, err := left.status()
+		if err == nil || !strings.Contains(err.Error(), "503") {
+			return fmt.Errorf("the status says %v", err)
+		}
+		return nil
+	})
+	if left.over() {
+		t.Fatalf("the guard that is left has ended:\n%s", left.tail())
+	}
+
+	c.guards[leader] = startProcess(t, c.configs[leader])
+	eventually(t, "two of three to take records", func() error {
+		status, answer, err := left.post("/ingest/kong", body) // the same ones
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("%d %s", status, answer)
+		}
+		return err
+	})
+	c.guard, c.guards[other] = left, left
+	c.asked(left, 2)
+	taken := c.customers.taken() + 10
+	eventually(t, "each record to count once", func() error {
+		if n := left.counted(t); n != taken {
+			return fmt.Errorf("%d are counted, of %d", n, taken)
+		}
+		return nil
+	})
 }
