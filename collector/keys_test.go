@@ -54,6 +54,9 @@ func TestForgottenEntitiesAreNotHeld(t *testing.T) {
 			t.Fatal(err)
 		}
 		for kind := range d.memo.entities {
+			if n%397 > 0 { // of all, it would take long
+				break
+			}
 			for _, e := range d.memo.entities[kind].known {
 				if e.then != nil && d.memo.entities[e.thenKind].known[e.then.raw] != e.then {
 					t.Fatalf("after %d lines %q holds on to %q, which is forgotten", n, e.name, e.then.name)

@@ -7,73 +7,89 @@ import (
 	"time"
 )
 
-// generations is how many sets the remembered ids are spread over. The oldest is
-// forgotten as a whole; two full ones behind the running one make the promised time.
-const (
-	generations = 3
-	numberBits  = 3 // the bits of a slot that hold its generation's number, 0 to 3
-)
+// generations is how many sets the remembered ids are spread over, numbered from 1. The
+// oldest is forgotten as a whole; two full ones behind the running one make the promised
+// time.
+const generations = 3
 
-// dedup remembers the ids of requests that were counted. It keeps 62 bits of a hash
-// under a seed of its own, so that nobody can craft ids that collide; with two
-// million remembered, a new id is mistaken for one of them once in 10^12.
+// dedup remembers the ids of requests that were counted: of each 38 bits of a hash, and by
+// its place about 17 more. A new id is mistaken for a remembered one, and not counted, with
+// a probability of at most 12 ÷ 2^38 for each table that is looked into, nearly always one:
+// once in 2 × 10^10. The hash has a seed of its own, so that nobody can craft ids that
+// collide.
 //
-// All ids are in open hash tables, each with the number of its generation in the two
-// lowest bits, so that a look-up costs one miss of the cache and not three. There are
-// many small tables rather than one, because to grow, a table needs the old one beside
-// the new.
+// Generations share the tables, so that a look-up costs one miss of the cache and not
+// three. There is a small table for little traffic. When it is full, a larger one takes
+// what comes, and the small one goes with the generations that it holds.
 type dedup struct {
 	window time.Duration
 	limit  int // of all generations together
 	seed   maphash.Seed
 
 	mu      sync.Mutex
-	tables  [1 << tableBits]table // by the top bits of a hash
-	counts  [numberBits + 1]int   // how many ids there are, by generation
-	current uint64                // the running generation's number
-	began   time.Time             // of the running generation
-	touched uint64                // means nothing; keeps touch from being optimised away
+	tables  []*table             // the last one takes what comes
+	counts  [generations + 1]int // how many ids there are, by generation
+	current uint8                // the running generation's number
+	began   time.Time            // of the running generation
+	touched uint32               // means nothing; keeps touch from being optimised away
 }
 
-// tableBits is how many bits of a hash choose the table.
-const tableBits = 6
+// The sizes of tables, in buckets.
+const (
+	firstTable = 1 << 10 // 64 kB
+	growth     = 4
+)
 
-// table is an open hash table; a slot of 0 is an empty one.
+// table is a hash table of ids in buckets. One that finds its bucket full goes to the next
+// that is not.
 type table struct {
-	slots []uint64
-	used  int // how many slots are not empty
+	buckets []bucket
+	counts  [generations + 1]int // by generation
 }
+
+// inBucket is how many ids a bucket holds: as many as go into a line of the cache.
+const inBucket = 12
+
+// bucket holds ids, each with 32 bits of its hash in tags, 6 more and the number of its
+// generation in rests.
+type bucket struct {
+	tags  [inBucket]uint32
+	rests [inBucket]uint8 // 0: there is none
+	// passed has a bit for each generation of which an id found no room here, and is in a
+	// bucket behind.
+	passed uint8
+	_      [3]uint8
+}
+
+const (
+	restShift  = 2 // below it is a generation's number
+	numberMask = 1<<restShift - 1
+)
 
 func newDedup(window time.Duration, limit int) *dedup {
-	d := &dedup{window: window, limit: limit, seed: maphash.MakeSeed()}
-	for i := range d.tables {
-		d.tables[i].rebuild(d.counts)
-	}
+	d := &dedup{window: window, limit: limit, seed: maphash.MakeSeed(), current: 1}
+	d.grow(firstTable)
 	return d
 }
 
-// hash returns what is remembered of an id; never 0.
-func (d *dedup) hash(id string) uint64 {
-	return max(maphash.String(d.seed, id)&^numberBits, numberBits+1)
-}
+// hash returns what is remembered of an id.
+func (d *dedup) hash(id string) uint64 { return maphash.String(d.seed, id) }
 
 // touch reads where the ids of a batch would be. The reads wait for nothing, so the
 // processor overlaps their misses of the cache, which knows would take one by one.
 // The caller holds mu.
 func (d *dedup) touch(hashes []uint64) {
-	for _, h := range hashes {
-		t := d.table(h)
-		d.touched ^= t.slots[t.home(h)]
+	for _, t := range d.tables {
+		for _, h := range hashes {
+			d.touched ^= t.buckets[t.home(h)].tags[0]
+		}
 	}
 }
 
-func (d *dedup) table(hash uint64) *table { return &d.tables[hash>>(64-tableBits)] }
-
 // knows reports whether an id is remembered. The caller holds mu and has called turn.
 func (d *dedup) knows(hash uint64) bool {
-	t := d.table(hash)
-	for at := t.home(hash); t.slots[at] != 0; at = t.after(at) {
-		if t.slots[at]&^numberBits == hash {
+	for _, t := range d.tables {
+		if t.knows(hash) {
 			return true
 		}
 	}
@@ -82,51 +98,101 @@ func (d *dedup) knows(hash uint64) bool {
 
 // insert remembers an id that is not known. The caller holds mu.
 func (d *dedup) insert(hash uint64) {
-	t := d.table(hash)
-	t.insert(hash | d.current)
-	d.counts[d.current]++
-	if 4*t.used > 3*len(t.slots) {
-		t.rebuild(d.counts)
+	t := d.tables[len(d.tables)-1]
+	if t.full() {
+		t = d.grow(growth * len(t.buckets))
 	}
+	t.insert(hash, d.current)
+	d.counts[d.current]++
 }
 
-// home returns the slot where the search for a hash begins: the bits below those that
-// chose the table, as a share of all slots. Which generation it is of is not among them.
+// room is how many ids a table of so many buckets takes, seven eighths of its places: few
+// then go on to the next bucket.
+func room(buckets int) int { return buckets * inBucket / 8 * 7 }
+
+// grow begins a table of so many buckets, or of those that the limit needs.
+func (d *dedup) grow(size int) *table {
+	enough := d.limit/room(8)*8 + 8
+	t := &table{buckets: make([]bucket, min(size, enough))}
+	d.tables = append(d.tables, t)
+	return t
+}
+
+// home returns the bucket where the search for a hash begins: its upper bits as a share of
+// all buckets.
 func (t *table) home(hash uint64) int {
-	at, _ := bits.Mul64(hash&^numberBits<<tableBits, uint64(len(t.slots)))
+	at, _ := bits.Mul64(hash, uint64(len(t.buckets)))
 	return int(at)
 }
 
 func (t *table) after(at int) int {
-	if at++; at < len(t.slots) {
+	if at++; at < len(t.buckets) {
 		return at
 	}
 	return 0
 }
 
-func (t *table) insert(slot uint64) {
-	at := t.home(slot)
-	for t.slots[at] != 0 {
-		at = t.after(at)
+func (t *table) used() (n int) {
+	for _, count := range t.counts {
+		n += count
 	}
-	t.slots[at] = slot
-	t.used++
+	return n
 }
 
-// rebuild moves the ids to slots of which they fill half, and leaves behind those of
-// generations that count none any more.
-func (t *table) rebuild(counts [numberBits + 1]int) {
-	old := t.slots
-	t.used = 0
-	for _, s := range old {
-		if s != 0 && counts[s&numberBits] > 0 {
-			t.used++
+func (t *table) full() bool { return t.used() >= room(len(t.buckets)) }
+
+// kept returns what of a hash is kept: its lower bits.
+func kept(hash uint64) (tag uint32, rest uint8) {
+	return uint32(hash), uint8(hash>>32) << restShift
+}
+
+func (t *table) knows(hash uint64) bool {
+	tag, rest := kept(hash)
+	at := t.home(hash)
+	for range t.buckets {
+		b := &t.buckets[at]
+		for i, other := range &b.tags {
+			if other == tag && b.rests[i]&^numberMask == rest && b.rests[i] != 0 {
+				return true
+			}
 		}
+		if b.passed == 0 {
+			return false
+		}
+		at = t.after(at)
 	}
-	t.slots, t.used = make([]uint64, max(2*t.used, 16)), 0
-	for _, s := range old {
-		if s != 0 && counts[s&numberBits] > 0 {
-			t.insert(s)
+	return false
+}
+
+// insert puts an id into the first bucket that has a place. The table is not full.
+func (t *table) insert(hash uint64, generation uint8) {
+	tag, rest := kept(hash)
+	t.counts[generation]++
+	for at := t.home(hash); ; at = t.after(at) {
+		b := &t.buckets[at]
+		for i, other := range &b.rests {
+			if other == 0 {
+				b.tags[i], b.rests[i] = tag, rest|generation
+				return
+			}
+		}
+		b.passed |= 1 << generation
+	}
+}
+
+// forget makes places free that a generation holds.
+func (t *table) forget(generation uint8) {
+	if t.counts[generation] == 0 {
+		return
+	}
+	t.counts[generation] = 0
+	for at := range t.buckets {
+		b := &t.buckets[at]
+		b.passed &^= 1 << generation
+		for i, rest := range &b.rests {
+			if rest&numberMask == generation {
+				b.rests[i] = 0
+			}
 		}
 	}
 }
@@ -148,23 +214,37 @@ func (d *dedup) turn(now time.Time) {
 	}
 }
 
-// forgetOldest begins a new generation in the place of the oldest. The caller holds mu.
+// forgetOldest begins a new generation in the place of the oldest. Tables that hold
+// nothing any more go, and a large one gives way to a small one when there is little. The
+// caller holds mu.
 func (d *dedup) forgetOldest() {
-	d.current = (d.current + 1) % uint64(len(d.counts))
-	oldest := (d.current + 1) % uint64(len(d.counts))
-	d.counts[oldest] = 0
-	for i := range d.tables {
-		d.tables[i].rebuild(d.counts)
+	d.current = d.current%generations + 1
+	d.counts[d.current] = 0
+	last := d.tables[len(d.tables)-1]
+	left := d.tables[:0]
+	for _, t := range d.tables {
+		if t.forget(d.current); t == last || t.used() > 0 {
+			left = append(left, t)
+		}
+	}
+	clear(d.tables[len(left):])
+	d.tables = left
+	if size := len(last.buckets) / growth; size >= firstTable && d.known() < room(size)/2 {
+		d.grow(size)
 	}
 }
 
-// len returns how many ids are remembered.
-func (d *dedup) len() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := 0
+// known returns how many ids are remembered. The caller holds mu.
+func (d *dedup) known() (n int) {
 	for _, count := range d.counts {
 		n += count
 	}
 	return n
+}
+
+// len is known for others.
+func (d *dedup) len() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.known()
 }

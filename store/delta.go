@@ -82,6 +82,12 @@ func (s *Store) cut() {
 	for _, from := range s.dirty {
 		if from.pending = from.pending[:0]; cap(from.pending) > 16 {
 			from.pending = nil // many seconds at once are rare: do not keep their memory
+			continue
+		}
+		for i, all := 0, from.pending[:cap(from.pending)]; i < len(all); i++ {
+			if cap(all[i].marks) > 2*fewMarks {
+				all[i].marks = nil // nor that of a busy second for good
+			}
 		}
 	}
 	clear(s.dirty)

@@ -87,7 +87,11 @@ type cell struct {
 	counts [kinds]uint64
 	slis   []goodBad // by index into series.slis
 	marks  []mark
+	tidied int // how many marks there were when merge last put them in order
 }
+
+// fewMarks is how many marks are not worth putting in order, nor their memory giving back.
+const fewMarks = 64
 
 // merge adds o to c.
 func (c *cell) merge(o *cell) {
@@ -102,8 +106,9 @@ func (c *cell) merge(o *cell) {
 		c.slis[i].bad += n.bad
 	}
 	c.marks = append(c.marks, o.marks...)
-	if len(c.marks) > 2*gatewarden.Buckets {
+	if len(c.marks) > max(fewMarks, 2*c.tidied) {
 		c.marks = tidy(c.marks)
+		c.tidied = len(c.marks)
 	}
 }
 

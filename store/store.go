@@ -61,7 +61,7 @@ type Config struct {
 	MaxFuture   time.Duration // how far ahead of now a record may be; 10 s
 	Retention   time.Duration // how far back a record may be, and windows reach; 92 days
 	DedupWindow time.Duration // how long request ids are remembered at least; 3 minutes
-	DedupLimit  int           // how many ids are remembered at most, about 20 bytes each; 2,000,000
+	DedupLimit  int           // how many ids are remembered at most, 6 to 10 bytes each; 2,000,000
 	// KeepDeltas makes the store remember what was added until Drain takes it. Leave
 	// it false when nobody drains, as in a replay.
 	KeepDeltas bool
