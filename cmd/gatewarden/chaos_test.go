@@ -781,7 +781,7 @@ func (r *chaosRun) check() {
 		}
 	}
 	r.count(audit)
-	if r.t.Failed() {
+	if alone := *chaosSeed > 0 && *chaosRuns == 0; alone || r.t.Failed() {
 		r.t.Logf("it began at %s; the journal:\n%s\nKong:\n%s\nJenkins:\n%s", r.begun.Format("15:04:05.000"), audit.Story(), chaos.CallStory(audit.Kong), chaos.CallStory(audit.Jenkins))
 	}
 }

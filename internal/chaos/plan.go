@@ -160,6 +160,9 @@ func (p *Plan) drawWorld() {
 	}
 	if p.Moves = r.IntN(5) < 2; p.Moves {
 		p.Worse, p.ByHand, p.Apart = r.IntN(2) == 0, r.IntN(4) == 0, r.IntN(3) > 0
+		if p.Worse {
+			p.Well += 8 * time.Second // a judge wants to see more than a breach does
+		}
 		p.Incidents = append(p.Incidents, Incident{Kind: Asking, At: between(r, 0, Horizon/4)})
 		if r.IntN(3) == 0 {
 			p.Incidents = append(p.Incidents, Incident{Kind: Asking, At: between(r, Horizon/4, Horizon)})
