@@ -133,6 +133,11 @@ func nightStatus(now time.Time) api.Status {
 			{Name: "kongmetrics", Kind: "kongmetrics"},
 			{Name: "prometheus", Kind: "prometheus", Records: 6_100, LastRecord: ago(4 * time.Minute), LagSeconds: 31, Silent: true},
 		},
+		Guards: []api.GuardStatus{
+			{Name: "guard-1", API: "http://guard-1:8080", Version: "devel", Up: true, HeardAt: now},
+			{Name: "guard-2", API: "http://guard-2:8080", Version: "devel", Leads: true, Up: true, HeardAt: now},
+			{Name: "guard-3", API: "http://guard-3:8080", Version: "devel", HeardAt: *ago(4 * time.Minute)},
+		},
 		Completeness: &api.Completeness{
 			From: *ago(10 * time.Minute), To: now, Limit: 0.95, Whole: true, All: api.ServiceCompleteness{Counted: 301_222, Logged: 297_010, Ratio: 0.986},
 			Services: []api.ServiceCompleteness{
@@ -266,6 +271,8 @@ func TestWhatIsUnusualIsShownWhereOneLooks(t *testing.T) {
 	says("#/sources", ".problem", "jaeger is silent.")
 	says("#/sources", "main tr.firing", "kong-3:8001")
 	says("#/sources", "main tr.firing", "the route orders-list is gone, and the action protect-orders relies on it")
+	says("#/sources", "main", "guard-2 ✓up leads: it judges and acts")
+	says("#/sources", "main tr.firing", "guard-3 ✕gone")
 	says("#/timeline", ".event", "HostDown")
 	says("#/timeline", ".event", "✕breach ticket Kong's nodes")
 	b.eval("location.hash = '#/'", nil)

@@ -5,7 +5,7 @@ import { at, duration, percent, times, safeLink, seconds, parseDuration } from "
 
 const marks = new Map(Object.entries({
   healthy: ["good", "✓"], pass: ["good", "✓"], applied: ["note", "●"], seeing: ["good", "✓"], resumed: ["good", "▶"], reverted: ["good", "↩"], ended: ["quiet", "■"], complete: ["good", "✓"], resolved: ["good", "✓"],
-  breach: ["bad", "✕"], fail: ["bad", "✕"], failed: ["bad", "✕"], unknown: ["bad", "?"], ineffective: ["bad", "✕"], unverified: ["warn", "?"], blind: ["warn", "◌"], silent: ["warn", "◌"], incomplete: ["warn", "◌"], firing: ["bad", "✕"], suspect: ["warn", "→"], unreachable: ["bad", "✕"], "no database": ["bad", "✕"], left: ["warn", "!"],
+  breach: ["bad", "✕"], fail: ["bad", "✕"], failed: ["bad", "✕"], unknown: ["bad", "?"], ineffective: ["bad", "✕"], unverified: ["warn", "?"], blind: ["warn", "◌"], silent: ["warn", "◌"], incomplete: ["warn", "◌"], firing: ["bad", "✕"], suspect: ["warn", "→"], unreachable: ["bad", "✕"], gone: ["bad", "✕"], up: ["good", "✓"], "no database": ["bad", "✕"], left: ["warn", "!"],
   inconclusive: ["warn", "?"], waiting: ["warn", "…"], paused: ["warn", "❚❚"], running: ["note", "▸"], started: ["note", "▸"], reverting: ["note", "↩"],
 }));
 

@@ -25,6 +25,7 @@ export function sources(c) {
     ...(s.sources || []).filter((x) => x.silent).map((x) => silence(c, x)),
     completeness(s.completeness),
     nodes(s),
+    guards(s),
     h("section", { "aria-labelledby": "config" }, h("h2", { id: "config" }, "Configuration"), s.config.error ? h("div", { class: "problem" }, h("strong", {}, "The newest files are not in force."), h("p", {}, s.config.error)) : null, s.config.unfit?.length ? h("div", { class: "problem" }, h("strong", {}, "Steps that would be refused"), h("ul", {}, s.config.unfit.map((u) => h("li", {}, u)))) : null, facts(["file", h("code", {}, s.config.file)], ["loaded", time(s.config.loaded_at, s.now)])),
     h(
       "section",
@@ -33,6 +34,13 @@ export function sources(c) {
       facts(["version", s.version], ["running since", at(s.started_at, s.now), ` (${ago(s.started_at, s.now).replace(" ago", "")})`], ["its clock", at(s.now, s.now)], ["series kept", count(s.series)], ...Object.entries(s.listeners || {}).map(([name, address]) => [`listens for ${name}`, h("code", {}, address)])),
     ),
   ];
+}
+
+/** guards shows those that share the state, when there are several. */
+function guards(s) {
+  if (!s.guards?.length) return null;
+  const row = (g) => Object.assign([g.name, badge(g.up ? "up" : "gone"), g.leads ? "leads: it judges and acts" : "counts, and passes on", h("code", {}, g.api), g.version, ago(g.heard_at, s.now)], { key: g.name, cls: g.up ? null : "firing" });
+  return h("section", { "aria-labelledby": "guards" }, h("h2", { id: "guards" }, "The guards"), table("The guards", [["guard"], ["state"], ["what it does"], ["its API"], ["version"], ["heard", "num"]], s.guards.map(row)));
 }
 
 function living(c, name) {
