@@ -20,4 +20,8 @@
 //	files, SIGHUP, POST /-/reload ──▶ reloader: builds a new world whole, then swaps it in
 //
 // Live, replay and tests run the same loop; only the clock and the ends differ.
+//
+// Several guards may share a state (see guards): what counts is in each of them, the App;
+// what judges and acts, from the loop down, is in the one that leads, as its term. A guard
+// that is alone has one term, which lasts as long as it does.
 package app
