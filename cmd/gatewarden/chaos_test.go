@@ -176,6 +176,7 @@ canaries:
     baseline: {target_tag: "version:v1"}
     canary: {target_tag: "version:v2"}
     checks: [{errors: {pass_difference: 10%%}}]
+    false_alarm: 20%%
     warm_up: 0s
     min_duration: 2s
     deadline: 18s
