@@ -281,8 +281,11 @@ func TestOneOfThreeAloneTakesNothing(t *testing.T) {
 	}
 	eventually(t, "nobody to lead", func() error {
 		_, err := left.status()
-		if err == nil || !strings.Contains(err.Error(), "503") {
-			return fmt.Errorf("the status says %v", err)
+		if err == nil {
+			return errors.New("somebody answers")
+		}
+		if !strings.Contains(err.Error(), "503") {
+			return err
 		}
 		return nil
 	})

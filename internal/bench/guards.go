@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -99,14 +98,11 @@ func startGroup(ctx context.Context, dir, state string, n int) (*group, error) {
 	g := &group{apps: make([]*app.App, n), errs: make([]error, n)}
 	var peers []string
 	for i := range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		address, err := freeAddress(ctx)
 		if err != nil {
 			return nil, err
 		}
-		peers = append(peers, fmt.Sprintf("guard-%d: %q", i, l.Addr()))
-		if err := l.Close(); err != nil {
-			return nil, err
-		}
+		peers = append(peers, fmt.Sprintf("guard-%d: %q", i, address))
 	}
 	if err := os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(guardRules()), 0o600); err != nil {
 		return nil, err
