@@ -74,23 +74,6 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// chaosSum counts what happened in all runs, so that a test of nothing shows.
-type chaosSum struct {
-	runs, actions, applied, builds, kills, hit, edits, refused, expired, looks atomic.Int64
-	approved, rejected, ignored, moves, failed, passed, dbless                 atomic.Int64
-	overrun                                                                    atomic.Int64 // the longest, in ms
-}
-
-func (s *chaosSum) String() string {
-	return fmt.Sprintf("%d actions, %d of them done, %d builds; %d kills, %d requests hit by a fault, %d edits by somebody else, "+
-		"%d refusals while paused, %d leases run out (seen %d ms late at most); %d steps approved, %d rejected, %d expired; "+
-		"%d moves of canaries, %d of whose runs failed and %d passed; %d runs with a Kong without a database; "+
-		"%d looks at the gateway while changes were in place",
-		s.actions.Load(), s.applied.Load(), s.builds.Load(), s.kills.Load(), s.hit.Load(), s.edits.Load(),
-		s.refused.Load(), s.expired.Load(), s.overrun.Load(), s.approved.Load(), s.rejected.Load(), s.ignored.Load(),
-		s.moves.Load(), s.failed.Load(), s.passed.Load(), s.dbless.Load(), s.looks.Load())
-}
-
 // chaosRun is one run.
 type chaosRun struct {
 	t     *testing.T
@@ -126,103 +109,6 @@ type chaosRun struct {
 	asked    []string             // and of those that it does
 	steady   time.Time            // since when everything is over
 }
-
-const chaosRules = `
-slos:
-  - name: orders-availability
-    service: $orders
-    objective: 99.9
-    window: 1h
-    sli: {availability: {}}
-    on_outage: [protect]
-    on_page: [roll-back]
-%s
-actions:
-  - name: protect
-    %s
-    steps:
-      %s
-      - plugin: {name: request-termination, service: $recommendations, config: {status_code: 503, message: "back soon"}}
-      - plugin: {name: rate-limiting, route: $orders-route, config: {second: 50, policy: local, limit_by: service}}
-      - adaptive: {slo: orders-availability, service: $orders, floor: 20, ceiling: 500, settle: 2s}
-      - divert: {route: $queue-route, to: $search}
-        after: 1s
-      - service: {name: $search, enabled: false}
-        after: 2s
-      - jenkins: {job: shop/orders-rollback, parameters: {SERVICE: orders}, wait: 1m}
-        after: 3s
-    lease: 8s
-    revert: {after: 1s, stepwise: true}
-  - name: roll-back
-    mode: enforce
-    steps:
-      - jenkins: {job: shop/orders-rollback, parameters: {SERVICE: orders}, wait: 1m}
-      %s
-    lease: 8s
-    revert: {after: 1s}
-`
-
-// What the answers to the breach do with weights.
-const (
-	chaosDrain  = `- drain: {upstream: $orders, target_tag: "version:v2"}`
-	chaosWeight = `- weight: {upstream: $orders, target_tag: "version:v2", weight: 5}`
-)
-
-// chaosCanary is said in addition when orders v2 is a canary.
-const chaosCanary = `
-canaries:
-  - name: orders
-    service: $orders
-    baseline: {target_tag: "version:v1"}
-    canary: {target_tag: "version:v2"}
-    checks: [{errors: {pass_difference: 10%%}}]
-    false_alarm: 20%%
-    warm_up: 0s
-    min_duration: 2s
-    deadline: 18s
-    steps: [20, 50]
-    mode: %s
-    on_fail: [drain-and-roll-back]
-`
-
-const chaosRollBack = `
-  - name: drain-and-roll-back
-    %s
-    steps:
-      - drain: {canary: orders}
-      - plugin: {name: request-size-limiting, service: $orders, config: {allowed_payload_size: 8}}
-      - jenkins: {job: shop/orders-rollback, parameters: {SERVICE: orders}, wait: 1m}
-    lease: 8s
-    revert: {after: 1s}
-`
-
-// rules returns the rules of a plan.
-func (r *chaosRun) rules() string {
-	mode, canary, rollBack, drain, weight := "mode: enforce", "", "", chaosDrain, chaosWeight
-	if r.plan.Apart {
-		drain, weight = "", ""
-	}
-	if r.plan.Approve {
-		mode = "mode: approve\n    approval: {expires: 4s}"
-	}
-	if r.plan.Moves {
-		byHand := map[bool]string{true: "approve", false: "enforce"}
-		canary, rollBack = fmt.Sprintf(chaosCanary, byHand[r.plan.ByHand]), fmt.Sprintf(chaosRollBack, mode)
-	}
-	return strings.ReplaceAll(fmt.Sprintf(chaosRules, canary, mode, drain, weight)+rollBack, "$", r.gateway.Name(""))
-}
-
-const chaosConfig = `
-listen: {api: "127.0.0.1:0", ingest: "127.0.0.1:0"}
-state: {dir: data}
-rules: [rules.yaml]
-sources:
-  - httplog: {path: /ingest/kong}
-blind_after: 5s
-kong: {admin_url: "%s", dbless: %v}
-jenkins: {url: "%s", user: %s, token_file: jenkins-token}
-log: {level: info, format: json}
-`
 
 // runChaos is one run from its beginning to its end.
 func runChaos(t *testing.T, seed uint64, realKong string, sum *chaosSum) {
@@ -431,18 +317,6 @@ func (r *chaosRun) happen(i *chaos.Incident) {
 	}
 }
 
-// edit lets somebody else change the gateway.
-func (r *chaosRun) edit(edit chaos.Edit) {
-	f, err := r.gateway.Make(r.ctx, edit)
-	if err != nil {
-		r.t.Fatalf("%s: %v", edit, err)
-	}
-	if f != nil {
-		r.foreign = append(r.foreign, *f)
-		r.sum.edits.Add(1)
-	}
-}
-
 // end ends the guard, if it is up, and has it started again later.
 func (r *chaosRun) end(away time.Duration, how func()) {
 	if !r.guard.over() {
@@ -473,64 +347,6 @@ func (r *chaosRun) tend() {
 	if !r.guard.over() {
 		r.decide()
 		r.ask()
-	}
-}
-
-// decide lets a person decide about what waits for one, or the guard die of it.
-func (r *chaosRun) decide() {
-	if !r.plan.Approve && !r.plan.ByHand {
-		return
-	}
-	var all api.ActionList
-	if r.guard.get("/api/v1/actions", &all) != nil {
-		return
-	}
-	for i := range all.Actions {
-		a := &all.Actions[i]
-		if a.Status != gatewarden.ActionWaiting || a.By != "" {
-			continue
-		}
-		if r.ambushed {
-			r.ambushed = false
-			r.end(r.ambush, func() { r.guard.kill(r.t) })
-			return
-		}
-		r.decideOn(a)
-	}
-}
-
-// decideOn lets a person decide about one step, when it is time. An order that is refused, or
-// whose answer is lost, is given again.
-func (r *chaosRun) decideOn(a *gatewarden.Action) {
-	decision, after := r.plan.Decide(a)
-	at, known := r.decideAt[a.ID]
-	if !known {
-		at = time.Now().Add(after)
-		r.decideAt[a.ID] = at
-	}
-	if time.Now().Before(at) {
-		return
-	}
-	by := map[string]string{"by": "ada"}
-	var result map[string]any
-	switch decision {
-	case chaos.Approves:
-		_ = r.guard.order("/api/v1/actions/"+a.ID+"/approve", by, &result)
-	case chaos.Rejects:
-		_ = r.guard.order("/api/v1/actions/"+a.ID+"/reject", by, &result)
-	case chaos.Ignores: // it expires
-	}
-}
-
-// ask asks for the runs that are due, until the guard has them.
-func (r *chaosRun) ask() {
-	for len(r.asking) > 0 {
-		var run gatewarden.Run
-		request := api.RunRequest{Key: r.asking[0], By: "chaos", Replace: true}
-		if r.guard.order("/api/v1/canaries/orders/runs", request, &run) != nil {
-			return
-		}
-		r.asked, r.asking = append(r.asked, r.asking[0]), r.asking[1:]
 	}
 }
 
@@ -711,40 +527,6 @@ func (r *chaosRun) over() error {
 	return r.still()
 }
 
-// runsOver returns what is missing until all runs of the canary are over, with what they are
-// watched for after a pass.
-func (r *chaosRun) runsOver() error {
-	if len(r.asked) == 0 {
-		return nil
-	}
-	var list api.RunList
-	if err := r.guard.get("/api/v1/runs", &list); err != nil {
-		return err
-	}
-	for _, run := range list.Runs {
-		if !run.Over() || run.Watched && time.Now().Before(run.Deadline.Add(2*time.Second)) {
-			r.steady = time.Time{}
-			return fmt.Errorf("run %s is %s: %s", run.ID, run.State, run.Reason)
-		}
-	}
-	return nil
-}
-
-// still waits until nothing has been left to do for a while: what answers a run begins a moment
-// after its end.
-func (r *chaosRun) still() error {
-	if len(r.asked) == 0 {
-		return nil
-	}
-	if r.steady.IsZero() {
-		r.steady = time.Now()
-	}
-	if time.Since(r.steady) < 3*time.Second {
-		return errors.New("what answers the last run may not have begun")
-	}
-	return nil
-}
-
 // check holds the end of the run against what it must be.
 func (r *chaosRun) check() {
 	r.t.Helper()
@@ -784,73 +566,6 @@ func (r *chaosRun) check() {
 	r.count(audit)
 	if alone := *chaosSeed > 0 && *chaosRuns == 0; alone || r.t.Failed() {
 		r.t.Logf("it began at %s; the journal:\n%s\nKong:\n%s\nJenkins:\n%s", r.begun.Format("15:04:05.000"), audit.Story(), chaos.CallStory(audit.Kong), chaos.CallStory(audit.Jenkins))
-	}
-}
-
-func (r *chaosRun) count(audit *chaos.Audit) {
-	r.sum.runs.Add(1)
-	seen := map[string]bool{}
-	for _, e := range audit.Events {
-		if e.Action == nil {
-			continue
-		}
-		if !seen[e.Name] {
-			seen[e.Name] = true
-			r.sum.actions.Add(1)
-		}
-		if e.Action.Status == gatewarden.ActionApplied {
-			r.sum.applied.Add(1)
-		}
-		switch s := e.Action; {
-		case s.Status == gatewarden.ActionWaiting && e.By != "":
-			r.sum.approved.Add(1)
-		case s.Status == gatewarden.ActionSkipped && e.By != "":
-			r.sum.rejected.Add(1)
-		case s.Status == gatewarden.ActionExpired:
-			r.sum.ignored.Add(1)
-		case s.Status == gatewarden.ActionApplied && s.Spec.Share != nil:
-			r.sum.moves.Add(1)
-		}
-		if strings.Contains(e.Reason, "paused the guard") {
-			r.sum.refused.Add(1)
-		}
-		if end, ran := chaos.LeaseRanOut(&e); ran && r.plan.Skew() == 0 {
-			r.sum.expired.Add(1)
-			r.late(&e, end)
-		}
-	}
-	for _, e := range audit.Events {
-		switch {
-		case e.Type != gatewarden.EventGate:
-		case e.State == string(gatewarden.RunFail):
-			r.sum.failed.Add(1)
-		case e.State == string(gatewarden.RunPass):
-			r.sum.passed.Add(1)
-		}
-	}
-	r.sum.builds.Add(int64(len(audit.Builds)))
-	for _, calls := range [][]chaos.Call{audit.Kong, audit.Jenkins} {
-		for _, c := range calls {
-			if c.Fault != "" {
-				r.sum.hit.Add(1)
-			}
-		}
-	}
-}
-
-// late holds how late a guard that was up saw that a lease had run out.
-func (r *chaosRun) late(e *gatewarden.Event, end time.Time) {
-	for _, up := range r.lives {
-		if up.After(end) && !up.After(e.At) {
-			end = up // it was away; the next start takes back what has run out
-		}
-	}
-	late := e.At.Sub(end)
-	if late > leaseSlack {
-		r.problem("it took %s until it was seen that the lease of %s had run out", late.Round(time.Millisecond), e.Name)
-	}
-	for longest := r.sum.overrun.Load(); late.Milliseconds() > longest; longest = r.sum.overrun.Load() {
-		r.sum.overrun.CompareAndSwap(longest, late.Milliseconds())
 	}
 }
 
