@@ -2,6 +2,7 @@ package store
 
 import (
 	"hash/maphash"
+	"math"
 	"math/bits"
 	"sync"
 	"time"
@@ -31,7 +32,7 @@ type dedup struct {
 	counts  [generations + 1]int // how many ids there are, by generation
 	current uint8                // the running generation's number
 	began   time.Time            // of the running generation
-	touched uint32               // means nothing; keeps touch from being optimised away
+	touched uint64               // means nothing; keeps touch from being optimised away
 }
 
 // The sizes of tables, in buckets.
@@ -53,8 +54,8 @@ const inBucket = 12
 // bucket holds ids, each with 32 bits of its hash in tags, 6 more and the number of its
 // generation in rests.
 type bucket struct {
-	tags  [inBucket]uint32
-	rests [inBucket]uint8 // 0: there is none
+	tags  [inBucket / 2]uint64 // two in each
+	rests [inBucket]uint8      // 0: there is none
 	// passed has a bit for each generation of which an id found no room here, and is in a
 	// bucket behind.
 	passed uint8
@@ -151,15 +152,36 @@ func (t *table) knows(hash uint64) bool {
 	at := t.home(hash)
 	for range t.buckets {
 		b := &t.buckets[at]
-		for i, other := range &b.tags {
-			if other == tag && b.rests[i]&^numberMask == rest && b.rests[i] != 0 {
-				return true
-			}
+		if b.may(tag) && b.holds(tag, rest) {
+			return true
 		}
 		if b.passed == 0 {
 			return false
 		}
 		at = t.after(at)
+	}
+	return false
+}
+
+// may reports whether a bucket has a tag, perhaps of an id that was forgotten. It looks at
+// two at a time, by the "has zero" test of Anderson's Bit Twiddling Hacks: whether any is
+// there, that says exactly.
+func (b *bucket) may(tag uint32) bool {
+	const ones, highs = 1<<32 | 1, 1<<63 | 1<<31
+	both, found := uint64(tag)*ones, uint64(0)
+	for _, pair := range &b.tags {
+		differ := pair ^ both
+		found |= (differ - ones) &^ differ
+	}
+	return found&highs != 0
+}
+
+// holds reports whether a bucket has an id.
+func (b *bucket) holds(tag uint32, rest uint8) bool {
+	for i, other := range &b.rests {
+		if other != 0 && other&^numberMask == rest && uint32(b.tags[i/2]>>(i%2*32)) == tag {
+			return true
+		}
 	}
 	return false
 }
@@ -172,7 +194,9 @@ func (t *table) insert(hash uint64, generation uint8) {
 		b := &t.buckets[at]
 		for i, other := range &b.rests {
 			if other == 0 {
-				b.tags[i], b.rests[i] = tag, rest|generation
+				shift := i % 2 * 32
+				b.tags[i/2] = b.tags[i/2]&^(math.MaxUint32<<shift) | uint64(tag)<<shift
+				b.rests[i] = rest | generation
 				return
 			}
 		}

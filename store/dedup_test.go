@@ -58,7 +58,7 @@ func (d *dedup) bytes() (n int) {
 
 // At the limit, ids take the least memory, and after much traffic the memory is given back.
 func TestDedupTakesWhatItSays(t *testing.T) {
-	const limit = 300_000
+	const limit = 60_000
 	d := newDedup(2*time.Minute, limit)
 	now := noon
 	d.turn(now)

@@ -112,6 +112,25 @@ func (s *Source) Post(ctx context.Context, body, answer []byte, client net.Addr)
 	return batch.answer(answer), true
 }
 
+// Buffer lends memory for a body of n bytes; see posts.Handler.
+func (s *Source) Buffer(n int) (data []byte, free func()) {
+	const step = 64 << 10 // bodies are of many sizes, and their memory is used again
+	size := int64(n+step-1) / step * step
+	if int64(n) > int64(s.settings.MaxBody) {
+		return nil, nil
+	}
+	b := s.bodies.get()
+	free = func() {
+		s.buffered.Add(-b.reserved)
+		s.bodies.put(b)
+	}
+	if err := b.grow(size, s); err != nil {
+		free()
+		return nil, nil
+	}
+	return b.data[:n:n], free
+}
+
 // counted is what became of a body.
 type counted struct{ accepted, rejected int }
 

@@ -48,6 +48,30 @@ func TestPostAnswersWhatServeHTTPWouldAnswerWithA200(t *testing.T) {
 	}
 }
 
+func TestBuffersAreWithinTheBudget(t *testing.T) {
+	settings := DefaultSettings()
+	settings.MaxBody, settings.MaxBuffered = 200*collector.KiB, 256*collector.KiB
+	s, _, _ := newSource(t, &counter{}, settings)
+	if body, _ := s.Buffer(200<<10 + 1); body != nil {
+		t.Error("there is memory for a body that is too large")
+	}
+	for range 3 {
+		one, freeOne := s.Buffer(100_000)
+		two, freeTwo := s.Buffer(10)
+		if len(one) != 100_000 || len(two) != 10 {
+			t.Fatalf("buffers of %d and %d bytes, want 100,000 and 10", len(one), len(two))
+		}
+		if three, _ := s.Buffer(100_000); three != nil {
+			t.Error("there is memory beyond the budget")
+		}
+		freeOne()
+		freeTwo()
+		if n := s.buffered.Load(); n != 0 {
+			t.Errorf("%d bytes are reserved after all", n)
+		}
+	}
+}
+
 func TestPatienceEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		do   func(p *patience, cancel context.CancelFunc)

@@ -1,10 +1,12 @@
 package posts
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -21,6 +23,7 @@ type conn struct {
 	until  time.Time // the deadline that is set for reading
 	answer []byte    // memory for an answer's body
 	out    []byte    // and for an answer
+	ended  bool      // the connection is to be closed
 
 	// Who answers what was last asked for.
 	path, host string
@@ -50,26 +53,26 @@ func (c *conn) serve() {
 		}
 	}()
 	for {
+		ok := false
 		switch c.next() {
 		case whole:
+			end := c.head.end + c.head.length
+			if ok = c.post(c.buf[c.head.end:end:end]); ok {
+				c.buf = c.buf[:copy(c.buf, c.buf[end:])]
+			}
+		case large:
+			ok = c.large()
 		case other:
-			c.give()
-			return
 		default:
 			c.Close()
 			return
 		}
-		if !c.busy.CompareAndSwap(idle, answering) {
-			return // stop has closed it
-		}
-		ok, err := c.post()
-		open := c.busy.CompareAndSwap(answering, idle)
-		switch {
-		case err != nil || !open:
-			c.Close()
-			return
-		case !ok:
+		if !ok {
 			c.give()
+			return
+		}
+		if c.ended {
+			c.Close()
 			return
 		}
 	}
@@ -86,7 +89,7 @@ func (c *conn) next() verdict {
 			if v == more && (len(c.buf) == cap(c.buf) || waits == 2) {
 				v = other
 			}
-			if v == whole && !c.find(&c.head) {
+			if (v == whole || v == large) && !c.find(&c.head) {
 				v = other
 			}
 			if v != more {
@@ -122,12 +125,21 @@ func (c *conn) find(h *head) bool {
 	return c.handler != nil
 }
 
-// post answers the post at the front of the buffer. It is not ok when that is for
-// net/http to answer.
-func (c *conn) post() (ok bool, err error) {
-	end := c.head.end + c.head.length
-	if c.answer, ok = c.handler.Post(c.listener.ctx, c.buf[c.head.end:end:end], c.answer[:0], c.RemoteAddr()); !ok {
-		return false, nil
+// post answers a post of which the body is at hand. It is false when nothing was done and
+// the post is for net/http to answer.
+func (c *conn) post(body []byte) bool {
+	if !c.busy.CompareAndSwap(idle, answering) {
+		c.ended = true // stop has closed it
+		return true
+	}
+	defer func() {
+		if !c.busy.CompareAndSwap(answering, idle) {
+			c.ended = true
+		}
+	}()
+	var ok bool
+	if c.answer, ok = c.handler.Post(c.listener.ctx, body, c.answer[:0], c.RemoteAddr()); !ok {
+		return false
 	}
 	c.out = append(c.out[:0], "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: "...)
 	c.out = append(c.out, c.listener.dateOf(c.listener.now())...)
@@ -135,9 +147,33 @@ func (c *conn) post() (ok bool, err error) {
 	c.out = strconv.AppendInt(c.out, int64(len(c.answer)), 10)
 	c.out = append(c.out, "\r\n\r\n"...)
 	c.out = append(c.out, c.answer...)
-	c.buf = c.buf[:copy(c.buf, c.buf[end:])]
-	_, err = c.Write(c.out)
-	return true, err
+	if _, err := c.Write(c.out); err != nil {
+		c.ended = true
+	}
+	return true
+}
+
+// large answers a post whose body does not fit into the buffer, in memory of the handler's.
+func (c *conn) large() bool {
+	body, free := c.handler.Buffer(c.head.length)
+	if body == nil {
+		return false
+	}
+	defer free()
+	n := copy(body, c.buf[c.head.end:])
+	c.until = time.Time{} // set anew before the next post
+	err := c.SetReadDeadline(c.listener.now().Add(bodyWithin))
+	if err == nil {
+		var rest int
+		rest, err = io.ReadFull(c, body[n:])
+		n += rest
+	}
+	if err == nil && c.post(body) {
+		c.buf = c.buf[:0]
+		return true
+	}
+	c.buf = slices.Concat(c.buf[:c.head.end], body[:n])
+	return false
 }
 
 // give hands the connection to net/http, as if nothing had been read of what was not

@@ -15,6 +15,7 @@ type verdict uint8
 const (
 	more  verdict = iota // the beginning of a post, perhaps
 	whole                // a plain post, and perhaps the beginning of the next
+	large                // the head of a plain post that is larger than Room
 	other                // for net/http
 )
 
@@ -46,8 +47,10 @@ func readHead(b []byte) (h head, v verdict) {
 		}
 	}
 	switch {
-	case h.length < 0 || h.host == nil:
+	case h.length < 0 || h.host == nil || h.length > Largest:
 		return h, other
+	case h.end+h.length > Room:
+		return h, large
 	case h.length > len(b)-h.end:
 		return h, more
 	default:

@@ -1,13 +1,13 @@
-// Package posts answers the posts that Kong's http-log sends by default, one record in
-// each, without what net/http does for requests of any kind. It stands between the
-// ingest listener and the server:
+// Package posts answers the posts of Kong's http-log, one record in each by default,
+// without what net/http does for requests of any kind. It stands between the ingest
+// listener and the server:
 //
-//	Kong ──▶ Listener ──a plain, small post──▶ Handler (the source httplog) ──▶ sink
+//	Kong ──▶ Listener ──a plain post──▶ Handler (the source httplog) ──▶ sink
 //	             └──anything else, with the connection──▶ net/http's server
 //
 // A post is plain when net/http could not read it in any other way: HTTP/1.1, a path of
 // harmless characters, one Content-Length, one Host, nothing that changes how the body is
-// to be read, and all of it within Room. Whatever is not so clear is not judged here: the
+// to be read, and a body of at most Largest. Whatever is not so clear is not judged here: the
 // connection goes to net/http for good, with every byte that was read, and so does one
 // whose body the handler does not take. So there is one way to refuse, and one to be slow.
 package posts
@@ -25,6 +25,9 @@ import (
 // Handler is a handler of the server's mux that can answer a post by its body alone.
 type Handler interface {
 	http.Handler
+	// Buffer returns memory for a body of n bytes, and what gives it back; nil when the
+	// body is too large, or too many are there.
+	Buffer(n int) (body []byte, free func())
 	// Post takes a body and appends what is to be answered with a 200, as JSON. With
 	// false it has done nothing, and ServeHTTP is to take the body once more and to say
 	// what is wrong with it. It must not keep body.
@@ -32,10 +35,14 @@ type Handler interface {
 }
 
 const (
-	// Room is how large a post is, head and body, that is answered here. Of the records
-	// that were captured from Kong the longest has 6,473 bytes. Each connection has so
-	// much memory, as one of net/http's has.
+	// Room is how large a post is, head and body, that is read into the memory of its
+	// connection, which is as much as one of net/http's has. Of the records that were
+	// captured from Kong the longest has 6,473 bytes.
 	Room = 8 << 10
+	// Largest is the largest body that is answered here: batches of 200 records or so.
+	Largest = 512 << 10
+	// bodyWithin is how long the rest of such a body may take.
+	bodyWithin = 10 * time.Second
 	// idleFor is how long a connection may say nothing.
 	idleFor = 2 * time.Minute
 	// idleSlack is by how much less that may be: it spares setting a timer for each post.

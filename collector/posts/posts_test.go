@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -21,6 +22,7 @@ import (
 type echo struct {
 	entered chan struct{} // told of each post, if set
 	release chan struct{} // and waited for
+	lent    atomic.Int32  // buffers that were not given back
 }
 
 func (e *echo) Post(_ context.Context, body, answer []byte, _ net.Addr) ([]byte, bool) {
@@ -28,13 +30,22 @@ func (e *echo) Post(_ context.Context, body, answer []byte, _ net.Addr) ([]byte,
 		e.entered <- struct{}{}
 		<-e.release
 	}
-	switch string(body) {
+	switch strings.TrimRight(string(body), ".") {
 	case "bad":
 		return append(answer, "half an answer"...), false
 	case "panic":
 		panic("as asked for")
 	}
 	return fmt.Appendf(answer, "here %d\n", len(body)), true
+}
+
+// Buffer has none for a body of 9999 bytes.
+func (e *echo) Buffer(n int) ([]byte, func()) {
+	if n == 9999 {
+		return nil, nil
+	}
+	e.lent.Add(1)
+	return make([]byte, n), func() { e.lent.Add(-1) }
 }
 
 func (e *echo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -156,9 +167,13 @@ func TestRoads(t *testing.T) {
 	for name, c := range map[string]struct{ sent, want string }{
 		"as Kong sends it":                       {kongs(5) + "hello", "200 here 5"},
 		"without a body":                         {kongs(0), "200 here 0"},
-		"the largest":                            {kongs(Room-len(kongs(Room))) + strings.Repeat("x", Room-len(kongs(Room))), fmt.Sprint("200 here ", Room-len(kongs(Room)))},
-		"one byte larger":                        {kongs(Room-len(kongs(Room))+1) + strings.Repeat("x", Room-len(kongs(Room))+1), fmt.Sprint("200 net/http ", Room-len(kongs(Room))+1)},
-		"a batch":                                {kongs(200_000) + strings.Repeat("x", 200_000), "200 net/http 200000"},
+		"the largest in one piece":               {kongs(Room-len(kongs(Room))) + strings.Repeat("x", Room-len(kongs(Room))), fmt.Sprint("200 here ", Room-len(kongs(Room)))},
+		"one byte larger":                        {kongs(Room-len(kongs(Room))+1) + strings.Repeat("x", Room-len(kongs(Room))+1), fmt.Sprint("200 here ", Room-len(kongs(Room))+1)},
+		"a batch":                                {kongs(200_000) + strings.Repeat("x", 200_000), "200 here 200000"},
+		"the largest batch":                      {kongs(Largest) + strings.Repeat("x", Largest), fmt.Sprint("200 here ", Largest)},
+		"a batch that is larger":                 {kongs(Largest+1) + strings.Repeat("x", Largest+1), fmt.Sprint("200 net/http ", Largest+1)},
+		"a batch that there is no memory for":    {kongs(9999) + strings.Repeat("x", 9999), "200 net/http 9999"},
+		"a batch that the handler does not take": {kongs(20_000) + "bad" + strings.Repeat(".", 19_997), "200 net/http 20000"},
 		"with a connection that is kept":         {head + "Connection: Keep-Alive\r\ncontent-length:2\r\n\r\nhi", "200 here 2"},
 		"a body that the handler does not take":  {kongs(3) + "bad", "200 net/http 3"},
 		"chunks":                                 {head + "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", "200 net/http 2"},
@@ -346,6 +361,56 @@ func TestAServerThatShutsDownEndsIt(t *testing.T) {
 		if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
 			t.Errorf("the connection %s stays open", name)
 		}
+	}
+}
+
+func TestALargePostMayComeInPieces(t *testing.T) {
+	e := &echo{}
+	conn := pipe(t, e)
+	r := bufio.NewReader(conn)
+	post := kongs(100_000) + strings.Repeat("x", 100_000)
+	for _, piece := range []int{1_000, 50_000, len(post)} {
+		for rest := post; rest != ""; rest = rest[min(piece, len(rest)):] {
+			send(t, conn, rest[:min(piece, len(rest))])
+		}
+		if got := answer(t, r); got != "200 here 100000" {
+			t.Fatalf("in pieces of %d bytes: %q", piece, got)
+		}
+	}
+	send(t, conn, kongs(5)+"hello")
+	if got := answer(t, r); got != "200 here 5" {
+		t.Errorf("a small one after large ones: %q", got)
+	}
+	if n := e.lent.Load(); n != 0 {
+		t.Errorf("%d buffers were not given back", n)
+	}
+}
+
+func TestALargePostThatIsCutIsNotAnswered(t *testing.T) {
+	for name, sent := range map[string]string{
+		"in its body":     kongs(100_000) + strings.Repeat("x", 99_999),
+		"after its head":  kongs(100_000),
+		"by a panic":      kongs(100_000) + "panic" + strings.Repeat(".", 99_995),
+		"before its head": kongs(100_000)[:50],
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &echo{}
+			conn := start(t, e).dial(t)
+			send(t, conn, sent)
+			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(got, []byte("200 OK")) {
+				t.Errorf("answer %q", got)
+			}
+			if n := e.lent.Load(); n != 0 {
+				t.Errorf("%d buffers were not given back", n)
+			}
+		})
 	}
 }
 
