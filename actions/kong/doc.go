@@ -20,6 +20,9 @@
 //   - A target's weight from before is in the memo. For a move of a canary's run that is
 //     the weight from before the run, whichever move it is.
 //
+// A write whose answer was lost is known again by what it comes to, also when steps above or
+// beneath have come or gone before it is asked for again.
+//
 // What somebody else changed meanwhile is left alone and said. Kong has no
 // compare-and-set: between the read that finds things unchanged and the write that
 // follows lies one round trip in which somebody else's change would be lost.
