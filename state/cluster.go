@@ -112,8 +112,8 @@ func (c *Cluster) join(o *server.Options) {
 	o.DontListen, o.Host, o.Port = false, "127.0.0.1", server.RANDOM_PORT
 	o.Username, o.Password = clusterName, rand.Text()
 	own := c.Peers[c.Name]
-	host, port, _ := splitAddress(own)
-	host = "" // as the others reach it; not necessarily an address of this machine
+	_, port, _ := splitAddress(own) // its host is where the others reach it, which may be no address of this machine
+	host := ""
 	if c.Listen != "" {
 		host, port, _ = splitAddress(c.Listen)
 	}

@@ -156,12 +156,8 @@ func (l *Log) Follow(ctx context.Context, after uint64, visit func(seq uint64, d
 			WithHint("restart this guard: it then reads what there is")
 	}
 	for {
-		err := r.read(ctx)
-		if ended, ok := errors.AsType[*endError](err); ok {
+		if ended, ok := errors.AsType[*endError](r.read(ctx)); ok {
 			return ended.err
-		}
-		if ctx.Err() != nil {
-			return nil
 		}
 		if !sleep(ctx, pause) {
 			return nil

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"log/slog"
 	"maps"
 	"math/big"
@@ -57,9 +58,8 @@ func TestAClusterThatCannotBeMeantIsRefused(t *testing.T) {
 			if err == nil {
 				t.Fatal("it opened", s.Close())
 			}
-			var hinted *gatewarden.Error
-			hinted, _ = err.(*gatewarden.Error)
-			if gatewarden.ErrorCode(err) != gatewarden.Invalid || !strings.Contains(err.Error(), c.says) || hinted == nil || hinted.Hint == "" {
+			hinted, ok := errors.AsType[*gatewarden.Error](err)
+			if !ok || hinted.Code != gatewarden.Invalid || !strings.Contains(err.Error(), c.says) || hinted.Hint == "" {
 				t.Errorf("got %s: %v", gatewarden.ErrorCode(err), err)
 			}
 		})
@@ -257,7 +257,6 @@ func routes(t *testing.T, srv *server.Server) []*server.RouteInfo {
 }
 
 func TestTwoGuardsOnOneServerOfOnesOwn(t *testing.T) {
-	t.Parallel()
 	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, JetStream: true, StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -274,10 +273,13 @@ func TestTwoGuardsOnOneServerOfOnesOwn(t *testing.T) {
 			t.Errorf("%s: shared %t, %d replicas", name, s.Shared(), s.Replicas())
 		}
 	}
-	t.Run("the board", func(t *testing.T) { allSeeTheBoard(t, g) })
-	t.Run("trimmed by one, conflict for the other", func(t *testing.T) { trimmedByAnother(t, g) })
-	t.Run("what is swept is what nobody writes", func(t *testing.T) { openingSweepsNothing(t, g) })
-	t.Run("snapshots and leases", func(t *testing.T) { blobsAndLeasesAreShared(t, g) })
+	g.each(t, map[string]func(*testing.T, *guards){
+		"the board":                              allSeeTheBoard,
+		"trimmed by one, conflict for the other": trimmedByAnother,
+		"what is swept is what nobody writes":    openingSweepsNothing,
+		"snapshots and leases are everybody's":   blobsAndLeasesAreShared,
+		"what one tells all hear":                whatOneTellsAllHear,
+	})
 	standing := map[string]*stander{"a": g.stand("a"), "b": g.stand("b")}
 	first, _ := elected(t, 10*time.Second, standing)
 	standing[first].resign <- struct{}{}
