@@ -40,7 +40,7 @@ type visit struct {
 	Busy                  float64 // processor time of the page's main thread until Shown
 }
 
-// TestFiguresOfPaint measures and judges nothing. Each page of a guard with 56 SLOs is opened
+// TestFiguresOfPaint measures and judges nothing. Each page of a guard with 55 SLOs is opened
 // in a tab of its own with an empty cache; the first visit of all is left out: it starts the
 // browser's processes.
 //
