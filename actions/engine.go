@@ -129,6 +129,7 @@ type Engine struct {
 	ladders  []*ladder            // the active ones, the oldest first
 	lastEnd  map[string]time.Time // when the last ladder of a key ended
 	actions  map[string]*action
+	changes  uint64            // of actions, in the order of the journal
 	paused   *Pause            // by a person
 	halted   *Pause            // by a file
 	alarms   map[string]*alarm // of others, by their fingerprints: those that fire

@@ -77,8 +77,8 @@ type Noter interface {
 }
 
 // Layered is an Executor whose changes may lie on top of one another. Calls for changes of
-// the same upstream, plugin, route or service never overlap, and no two changes of it begin
-// at the same instant.
+// the same upstream, plugin, route or service never overlap. The times of the actions that such
+// a call is about tell their order, which clocks do not, and nothing else.
 type Layered interface {
 	Executor
 	// Among returns an executor for one call that knows the other changes of the same

@@ -92,6 +92,8 @@ type past struct {
 	byHand  map[string]bool // actions that a person took back or rejected
 	ladders []*pastLadder   // in the order in which they began
 	paused  *Pause
+	orders  map[string]*ordinals
+	changes uint64 // of actions
 }
 
 type pastLadder struct {
@@ -113,7 +115,7 @@ func (l *pastLadder) first(p *past) *gatewarden.Action {
 
 // readPast folds the journal.
 func readPast(ctx context.Context, j Journal) (*past, error) {
-	p := &past{actions: make(map[string]*gatewarden.Action), byHand: make(map[string]bool)}
+	p := &past{actions: make(map[string]*gatewarden.Action), byHand: make(map[string]bool), orders: make(map[string]*ordinals)}
 	ladders := make(map[string]*pastLadder)
 	for event, err := range j.All(ctx, gatewarden.EventAction) {
 		if err != nil {
@@ -163,10 +165,16 @@ func (p *past) ladder(id string, ladders map[string]*pastLadder) *pastLadder {
 
 func (p *past) fold(event *gatewarden.Event, ladders map[string]*pastLadder) {
 	a := *event.Action
-	if _, seen := p.actions[a.ID]; !seen {
+	before := gatewarden.ActionStatus("")
+	if was, seen := p.actions[a.ID]; seen {
+		before = was.Status
+	} else {
 		l := p.ladder(a.Ladder, ladders)
 		l.actions = append(l.actions, a.ID)
+		p.orders[a.ID] = &ordinals{}
 	}
+	p.changes++
+	p.orders[a.ID].note(before, a.Status, p.changes)
 	p.actions[a.ID] = &a
 	if event.By != "" && (a.Status == gatewarden.ActionReverting || a.Status == gatewarden.ActionSkipped) {
 		p.byHand[a.ID] = true
@@ -175,7 +183,7 @@ func (p *past) fold(event *gatewarden.Event, ladders map[string]*pastLadder) {
 
 // adopt rebuilds the ladders.
 func (e *Engine) adopt(p *past) {
-	e.paused = p.paused
+	e.paused, e.changes = p.paused, p.changes
 	for _, old := range p.ladders {
 		l := e.rebuild(p, old)
 		if old.ended.IsZero() {
@@ -226,15 +234,16 @@ func (e *Engine) rebuild(p *past, old *pastLadder) *ladder {
 	}
 	for _, id := range old.actions {
 		if a := p.actions[id]; a.Step >= 1 {
-			e.rebuildRung(l, a, p.byHand[id])
+			e.rebuildRung(l, a, *p.orders[id], p.byHand[id])
 		}
 	}
 	return l
 }
 
 // rebuildRung puts an action, in the order of the journal, where it belongs.
-func (e *Engine) rebuildRung(l *ladder, past *gatewarden.Action, byHand bool) {
+func (e *Engine) rebuildRung(l *ladder, past *gatewarden.Action, order ordinals, byHand bool) {
 	a := newAction(l, *past)
+	a.order = order
 	e.actions[a.ID] = a
 	r := &l.rungs[a.Step-1]
 	if r.current != nil && r.current.pending() && !a.pending() {

@@ -88,6 +88,7 @@ type action struct {
 	sign   *gatewarden.Sign   // how it shows in the traffic; nil when that is not known, or cannot be told
 	drift  string             // what somebody else has made of it, as of the last look
 	undone *gatewarden.Action // as it is once the journal has what its revert came to
+	order  ordinals
 
 	inspected time.Time // when it was looked at last
 	overtaken bool      // a newer move of the run takes its place

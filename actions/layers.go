@@ -56,12 +56,59 @@ func (e *Engine) enterUpstream(ctx context.Context, name string) (leave func(), 
 	}
 }
 
-// overlapping returns the other changes of the same thing that matter to
-// a call for a, as Layered wants them.
-func (e *Engine) overlapping(a *gatewarden.Action) []gatewarden.Action {
+// ordinals say when an action came to be what it is, counted in changes of all actions: clocks are set
+// back, and the order in which changes came and went is the one in which they lie on one another.
+type ordinals struct{ started, applied, ended, undone uint64 }
+
+// note takes in a change of the action's status, which is the n-th of all.
+func (o *ordinals) note(from, to gatewarden.ActionStatus, n uint64) {
+	switch {
+	case to == from:
+	case to == gatewarden.ActionStarted:
+		o.started = n
+	case to == gatewarden.ActionApplied && from != gatewarden.ActionUnverified:
+		o.applied = n
+	case to.InPlace(), to == gatewarden.ActionWaiting, to == gatewarden.ActionSkipped:
+	case o.undone > 0: // it was over when its call was
+		o.ended = o.undone
+	default:
+		o.ended = n
+	}
+}
+
+// inOrder returns an action whose times are instants in the order of what happened.
+func (o *ordinals) inOrder(a gatewarden.Action) gatewarden.Action {
+	for _, t := range []struct {
+		at *(*time.Time)
+		n  uint64
+	}{{&a.StartedAt, o.started}, {&a.AppliedAt, o.applied}, {&a.EndedAt, o.ended}} {
+		if *t.at != nil {
+			*t.at = instant(t.n)
+		}
+	}
+	return a
+}
+
+func instant(n uint64) *time.Time {
+	at := time.Unix(int64(n), 0)
+	return &at
+}
+
+// next counts one more change of an action. It is called with mu held.
+func (e *Engine) next() uint64 {
+	e.changes++
+	return e.changes
+}
+
+// overlapping returns an action and the other changes of the same thing that matter to
+// a call for it, as Layered wants them.
+func (e *Engine) overlapping(a gatewarden.Action) (gatewarden.Action, []gatewarden.Action) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	since := e.cfg.Now()
+	if live := e.actions[a.ID]; live != nil {
+		a = live.order.inOrder(a)
+	}
+	since := *instant(e.changes + 1)
 	if a.StartedAt != nil {
 		since = *a.StartedAt
 	}
@@ -70,9 +117,10 @@ func (e *Engine) overlapping(a *gatewarden.Action) []gatewarden.Action {
 		if o.id == a.ID || o.StartedAt == nil || changedBy(&o.Spec) != changedBy(&a.Spec) {
 			continue
 		}
-		c := o.Action
+		c := o.order.inOrder(o.Action)
 		if o.undone != nil && c.Status == gatewarden.ActionReverting {
-			c = *o.undone
+			c = o.order.inOrder(*o.undone)
+			c.EndedAt = instant(o.order.undone)
 		}
 		if o.abandoned() {
 			c.Status = gatewarden.ActionReplaced
@@ -94,7 +142,7 @@ func (e *Engine) overlapping(a *gatewarden.Action) []gatewarden.Action {
 			return matters
 		})
 	}
-	return list
+	return a, list
 }
 
 // lastChange returns when an action last changed something.

@@ -331,6 +331,7 @@ func (e *Engine) rebuildMoves(p *past, old *pastLadder, first *gatewarden.Action
 	l.closed, l.released, l.recorded = old.closed, old.released, true
 	for _, id := range old.actions {
 		a := newAction(l, *p.actions[id])
+		a.order = *p.orders[id]
 		for len(l.rungs) < a.Step {
 			l.rungs = append(l.rungs, rung{})
 			l.policy.Steps = append(l.policy.Steps, a.Spec)

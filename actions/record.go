@@ -71,6 +71,7 @@ func (e *Engine) record(ctx context.Context, a *action, c change) error {
 	if a.Status != next.Status {
 		e.metrics.changes.WithLabelValues(string(next.Spec.Kind), string(next.Status)).Inc()
 	}
+	a.order.note(a.Status, next.Status, e.next())
 	a.Action = next
 	a.ladder.recorded = true
 	e.actions[a.ID] = a

@@ -271,7 +271,7 @@ func (e *Engine) noteUndone(a *action, outcome *gatewarden.Outcome) {
 	if outcome.Memo != nil {
 		undone.Memo = outcome.Memo
 	}
-	a.undone = &undone
+	a.undone, a.order.undone = &undone, e.next()
 }
 
 // renewOutside tells an executor of a renewed lease.
@@ -319,6 +319,7 @@ func (e *Engine) call(ctx context.Context, a gatewarden.Action, call string, f f
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.timeout(&a.Spec, call))
 	defer cancel()
+	asked := a
 	if name := changedBy(&a.Spec); name != "" {
 		leave, err := e.enterUpstream(ctx, name)
 		if err != nil {
@@ -326,7 +327,9 @@ func (e *Engine) call(ctx context.Context, a gatewarden.Action, call string, f f
 		}
 		defer leave()
 		if layered, ok := x.(Layered); ok {
-			x = layered.Among(e.overlapping(&a))
+			var others []gatewarden.Action
+			asked, others = e.overlapping(a)
+			x = layered.Among(others)
 		}
 	}
 	begun := e.cfg.Now()
@@ -340,7 +343,7 @@ func (e *Engine) call(ctx context.Context, a gatewarden.Action, call string, f f
 			err = gatewarden.Errorf(gatewarden.Internal, "the executor of %s panicked: %v", a.Spec.Kind, p)
 		}
 	}()
-	return f(ctx, x, a)
+	return f(ctx, x, asked)
 }
 
 func (e *Engine) timeout(s *gatewarden.Step, call string) time.Duration {

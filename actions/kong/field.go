@@ -164,7 +164,7 @@ func (e *Executor) applyField(ctx context.Context, a gatewarden.Action, save fun
 		Status: gatewarden.ActionApplied, Change: m.Change, Undo: e.undoField(m, all.beneath(&self, m.place())),
 		Reason: m.What + " is changed; Kong's workers take it up within seconds",
 	}
-	switch above := all.holder(&self, m.place()); {
+	switch above := all.holderNow(&self, m.place(), normal(now)); {
 	case above != nil:
 		out.Change = fmt.Sprintf("%s: %s, set by %s", m.What, now, above.action.ID)
 		out.Reason = fmt.Sprintf("%s is held by %s, and gets what this step wants when that is undone", m.What, above.action.ID)

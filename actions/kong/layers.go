@@ -111,6 +111,14 @@ func (all layers[V]) holder(l *layer[V], place string) *layer[V] {
 	return lowest
 }
 
+// holderNow is holder when a place has a value now: one above that is not known to have come to be, and
+// whose value that is not, holds nothing. Its call was lost on the way, and is made again.
+func (all layers[V]) holderNow(l *layer[V], place string, now V) *layer[V] {
+	return slices.DeleteFunc(slices.Clone(all), func(o layer[V]) bool {
+		return o.action.AppliedAt == nil && o.places[place].sets != now
+	}).holder(l, place)
+}
+
 // beneath returns the value that a place has without l and all that lies above it: what l
 // found there, unless something beneath has changed since, by a layer that was laid or one
 // that was taken away. What lies under the highest layer in place cannot be seen, and what

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,8 +92,12 @@ type rig struct {
 
 	trouble *trouble
 	limits  *limits
-	life    *life // of the engine at hand
+	life    *life         // of the engine at hand
+	off     *atomic.Int64 // the guard's clock, in nanoseconds
 }
+
+// now is the time by the guard's clock.
+func (r *rig) now() time.Time { return time.Now().Add(time.Duration(r.off.Load())) }
 
 func newRig(ctx context.Context, t tb) *rig {
 	policy := func(name string, step gatewarden.Step) gatewarden.ActionPolicy {
@@ -109,7 +114,7 @@ func newRig(ctx context.Context, t tb) *rig {
 func newRigOf(ctx context.Context, t tb, dbless bool, policies []gatewarden.ActionPolicy, slos []gatewarden.SLO) *rig {
 	r := &rig{
 		t: t, ctx: ctx, kong: fakekong.New(fakekong.Config{Seed: 1, DBLess: dbless}), ledger: &ledger{}, leases: actions.NewMemoryLeases(),
-		burning: map[string]bool{}, begun: time.Now(), policies: policies, slos: slos, trouble: &trouble{}, limits: &limits{},
+		burning: map[string]bool{}, begun: time.Now(), policies: policies, slos: slos, trouble: &trouble{}, limits: &limits{}, off: &atomic.Int64{},
 	}
 	if err := r.kong.Load(shop()); err != nil {
 		t.Fatal(err)
@@ -136,10 +141,10 @@ func (r *rig) boot() {
 		byKind[kind] = exec
 	}
 	engine, err := actions.New(actions.Config{
-		Policies: r.policies, SLOs: r.slos, Executors: byKind, Journal: &mortal{r.ledger, r.life}, Leases: r.leases, Steerer: r.limits,
+		Policies: r.policies, SLOs: r.slos, Executors: byKind, Journal: &mortal{r.ledger, r.life}, Leases: r.leases, Steerer: r.limits, Now: r.now,
 	})
 	if err == nil {
-		err = engine.Start(r.ctx, time.Now())
+		err = engine.Start(r.ctx, r.now())
 	}
 	if err != nil && !r.life.over() {
 		r.t.Fatal(err)
@@ -178,13 +183,13 @@ func (r *rig) pass(seconds int) {
 		var verdicts []gatewarden.Verdict
 		for _, slo := range r.slos {
 			name := slo.Name
-			v := gatewarden.Verdict{At: time.Now(), Kind: gatewarden.EventSLO, Name: name, State: gatewarden.Healthy, Reason: name}
+			v := gatewarden.Verdict{At: r.now(), Kind: gatewarden.EventSLO, Name: name, State: gatewarden.Healthy, Reason: name}
 			if r.burning[name] {
 				v.State, v.Severity = gatewarden.Breach, gatewarden.SeverityOutage
 			}
 			verdicts = append(verdicts, v)
 		}
-		if err := r.engine.Tick(r.ctx, time.Now(), verdicts); err != nil && !r.life.over() {
+		if err := r.engine.Tick(r.ctx, r.now(), verdicts); err != nil && !r.life.over() {
 			r.t.Errorf("tick: %v", err)
 		}
 		synctest.Wait()
@@ -201,7 +206,7 @@ func (r *rig) move(percent float64) bool {
 		Mode: gatewarden.ModeEnforce,
 	}
 	for range 3 {
-		if done, _ := r.engine.Move(r.ctx, time.Now(), m); done {
+		if done, _ := r.engine.Move(r.ctx, r.now(), m); done {
 			return true
 		}
 		synctest.Wait()
@@ -224,6 +229,16 @@ func (r *rig) weights() string {
 	return strings.Join(w, " ")
 }
 
+// setClock sets the guard's clock, as far from ours as the text says.
+func (r *rig) setClock(off string) {
+	r.t.Helper()
+	d, err := time.ParseDuration(off)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.off.Store(int64(d))
+}
+
 // by hand sets a weight as a person would.
 func (r *rig) byHand(target string, weight int) {
 	r.t.Helper()
@@ -237,7 +252,7 @@ func (r *rig) byHand(target string, weight int) {
 }
 
 func (r *rig) release() {
-	if err := r.engine.Release(r.ctx, time.Now(), "orders", ""); err != nil {
+	if err := r.engine.Release(r.ctx, r.now(), "orders", ""); err != nil {
 		r.t.Errorf("release: %v", err)
 	}
 	synctest.Wait()
@@ -254,7 +269,7 @@ func (r *rig) revertRun() {
 }
 
 func (r *rig) answer() {
-	err := r.engine.Answer(r.ctx, time.Now(), gatewarden.Trigger{Kind: gatewarden.EventGate, Name: "orders", Since: time.Now(), Reason: "it failed"}, "on-fail")
+	err := r.engine.Answer(r.ctx, r.now(), gatewarden.Trigger{Kind: gatewarden.EventGate, Name: "orders", Since: time.Now(), Reason: "it failed"}, "on-fail")
 	if err != nil {
 		r.t.Errorf("answer: %v", err)
 	}
@@ -365,6 +380,27 @@ func TestWeightsOfRunsAndLadders(t *testing.T) {
 			b is well`,
 			[]string{"107 8 4", "107 0 0", "90 0 0", "90 3 0", "90 3 5", "90 10 5"},
 		},
+		"a clock that is set back does not change what lies on what": {
+			`b burns
+			clock 20s
+			a burns
+			clock 0s
+			b is well
+			a is well`,
+			[]string{"90 3 5", "90 3 5", "90 0 0", "90 0 0", "90 0 0", "90 10 5"},
+		},
+		"nor what has come before": {
+			`hangs 1
+			b burns
+			clock 20s
+			a is well
+			clock 0s
+			restart
+			b is well
+			b burns
+			b is well`,
+			[]string{"90 10 5", "90 3 5", "90 3 5", "90 3 5", "90 3 5", "90 3 5", "90 10 5", "90 3 5", "90 10 5"},
+		},
 		"the last target with a weight keeps it, until what lies beneath is undone": {
 			`move 30
 			a burns
@@ -436,6 +472,8 @@ func (r *rig) play(line string) {
 			r.t.Fatal(err)
 		}
 		r.trouble.at(n, word)
+	case word == "clock":
+		r.setClock(rest)
 	case word == "revert":
 		r.revertRun()
 	case word == "release":
@@ -512,6 +550,7 @@ func TestMovesOutliveLostAnswers(t *testing.T) {
 	lines := []string{
 		"try 10", "try 25", "try 0", "try 60", "try 100", "a burns", "a is well", "b burns", "b is well", "restart",
 		"unheard 1", "unheard 2", "unheard 3", "hangs 1", "hangs 2", "lost 1", "lost 2", "killed 1", "killed 2", "killed 3", "dies 1", "dies 2",
+		"clock 20s", "clock -20s", "clock 0s",
 	}
 	for i := range *scripts {
 		seed := *firstScript + uint64(i)

@@ -239,3 +239,49 @@ func TestWhatIsSetWhileADeclarationWaitsIsSeen(t *testing.T) {
 	wantStatus(t, b.mustRevert(drain), gatewarden.ActionReverted)
 	b.wantIn("/upstreams/orders-up/targets", `"weight":42`)
 }
+
+// TestAStepIsNotHeldByOneWhoseCallNeverArrived: two steps are begun, and neither call arrives. When the
+// lower one is made again it is carried out, though the other is above it.
+func TestAStepIsNotHeldByOneWhoseCallNeverArrived(t *testing.T) {
+	t.Parallel()
+	weight := func(id string, weight int) *record {
+		return weightAction(id, gatewarden.StepWeight, gatewarden.WeightStep{Upstream: "orders-up", Target: "10.0.0.8:8080", Weight: weight})
+	}
+	for name, c := range map[string]struct {
+		low, high    *record
+		table, holds string
+	}{
+		"a weight": {weight("a-1", 3), weight("a-2", 7), "/upstreams/orders-up/targets", `"weight":3`},
+		"a divert": {divertAction("a-1"), divertAction("a-2"), "/routes/orders-list/service", `"name":"recommendations"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, fakekong.Config{})
+			if err := b.kong.Load(fakekong.Setup{Services: []fakekong.Service{{Name: "elsewhere", Host: "elsewhere"}}}); err != nil {
+				t.Fatal(err)
+			}
+			before := b.get(c.table)
+			if c.high.Spec.Divert != nil {
+				c.high.Spec.Divert.To = "elsewhere"
+			}
+			for i, r := range []*record{c.low, c.high} {
+				memo, err := b.exec.Prepare(t.Context(), r.Action)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Memo, r.StartedAt, r.Status = memo, begun(i+1), gatewarden.ActionStarted
+			}
+			b.among(c.high)
+			wantStatus(t, b.mustRun(c.low), gatewarden.ActionApplied)
+			c.low.Status, c.low.AppliedAt = gatewarden.ActionApplied, begun(3)
+			b.wantIn(c.table, c.holds)
+			c.high.Status = gatewarden.ActionReverting
+			wantStatus(t, b.takenBack(c.high, 4, c.low), gatewarden.ActionReverted)
+			b.wantIn(c.table, c.holds)
+			wantStatus(t, b.takenBack(c.low, 5, c.high), gatewarden.ActionReverted)
+			if after := b.get(c.table); after != before {
+				t.Errorf("not as before:\n%s\n%s", before, after)
+			}
+		})
+	}
+}

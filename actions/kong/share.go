@@ -224,10 +224,11 @@ func (e *Executor) freeTargets(a *gatewarden.Action, m *shareMemo, now map[strin
 	all, self := e.weightsOf(m.Upstream), bare[int](a)
 	for i := range m.Targets {
 		t := &m.Targets[i]
-		if _, there := now[t.ID]; !there {
+		w, there := now[t.ID]
+		if !there {
 			continue
 		}
-		if above := all.holder(&self, t.ID); above != nil {
+		if above := all.holderNow(&self, t.ID, w); above != nil {
 			held = append(held, fmt.Sprintf("%s has set the weight of %s to %d, and it gets %d when that is undone", above.action.ID, t.Target, above.places[t.ID].sets, t.Set))
 			continue
 		}

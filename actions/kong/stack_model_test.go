@@ -1,7 +1,6 @@
 package kong
 
 import (
-	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -36,7 +35,7 @@ type cell struct {
 
 type cellLayer struct {
 	action string
-	begun  time.Time
+	begun  int // its place among all that began, by the journal
 	sets   map[string]any
 }
 
@@ -50,11 +49,8 @@ func (c *cell) set(l cellLayer, isNew bool) {
 		}
 		return
 	}
-	// Two may begin at the same instant.
 	c.layers = append(c.layers, l)
-	slices.SortFunc(c.layers, func(a, b cellLayer) int {
-		return cmp.Or(a.begun.Compare(b.begun), cmp.Compare(a.action, b.action))
-	})
+	slices.SortFunc(c.layers, func(a, b cellLayer) int { return a.begun - b.begun })
 }
 
 func (c *cell) value() map[string]any {
@@ -118,13 +114,14 @@ type tower struct {
 	*rig
 	cells map[string]*cell
 	laid  map[string]bool // actions that have once been in place
+	begun map[string]int  // when actions began, counted in events
 	read  int             // how much of the journal the model has taken in
 	edits int
 	log   []string
 }
 
 func newTower(r *rig, theirs bool) *tower {
-	w := &tower{rig: r, cells: map[string]*cell{}, laid: map[string]bool{}}
+	w := &tower{rig: r, cells: map[string]*cell{}, laid: map[string]bool{}, begun: map[string]int{}}
 	more := fakekong.Setup{Services: []fakekong.Service{{Name: "elsewhere", Host: "elsewhere"}}}
 	for i := range 16 {
 		more.Services = append(more.Services, fakekong.Service{Name: fmt.Sprint("other-", i), Host: "other"})
@@ -269,11 +266,15 @@ func (w *tower) follow() {
 		if event.Action == nil {
 			continue
 		}
-		w.log = append(w.log, fmt.Sprintf("    %s %s %s: %s", event.At.Sub(w.begun), event.Name, event.State, event.Reason))
+		w.log = append(w.log, fmt.Sprintf("    %s %s %s: %s", event.At.Sub(w.rig.begun), event.Name, event.State, event.Reason))
 		switch event.Action.Status {
+		case gatewarden.ActionStarted:
+			if w.begun[event.Name] == 0 {
+				w.begun[event.Name] = all
+			}
 		case gatewarden.ActionApplied:
 			for place, sets := range setsOf(event.Action) {
-				w.cells[place].set(cellLayer{event.Name, *event.Action.StartedAt, sets}, !w.laid[event.Name])
+				w.cells[place].set(cellLayer{event.Name, w.begun[event.Name], sets}, !w.laid[event.Name])
 			}
 			w.laid[event.Name] = true
 		case gatewarden.ActionReverted, gatewarden.ActionLeft, gatewarden.ActionFailed:
@@ -373,6 +374,9 @@ func (w *tower) do(line string) {
 		w.pass(3)
 	case "restart":
 		w.restart()
+	case "clock":
+		w.setClock(rest)
+		return
 	case "limit":
 		w.limits.move()
 	case "lost", "unheard", "hung", "hangs", "unread", "dies", "killed":
@@ -436,6 +440,7 @@ func TestOverlappingLaddersOutliveLostAnswers(t *testing.T) {
 		"burn d", "burn d", "well d", "revert d", "limit", "limit", "lost 1", "lost 2", "unheard 1", "unheard 1", "unheard 2", "unheard 3", "unheard 5",
 		"dies 1", "dies 3", "killed 1", "killed 1", "killed 2", "killed 3", "killed 4",
 		"hung 1", "hung 2", "hangs 1", "hangs 1", "hangs 2", "hangs 3", "hangs 4", "hangs 5", "hangs 6", "unread 2", "unread 3", "unread 4", "unread 5",
+		"clock 20s", "clock -20s", "clock 0s", "clock 0s",
 	})
 	for i := range *scripts {
 		seed := *firstScript + uint64(i)

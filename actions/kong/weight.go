@@ -150,7 +150,7 @@ func (e *Executor) applyWeight(ctx context.Context, a gatewarden.Action, save fu
 	wanted := wantedWeight(a)
 	all, self := e.weightsOf(m.Upstream), bare[int](&a)
 	for _, t := range m.Targets {
-		if w, there := now[t.ID]; there && w != wanted && all.holder(&self, t.ID) == nil {
+		if w, there := now[t.ID]; there && w != wanted && all.holderNow(&self, t.ID, w) == nil {
 			if err := e.client.setWeight(ctx, m.Upstream, t.ID, wanted); err != nil {
 				return gatewarden.Outcome{}, err
 			}
@@ -188,7 +188,7 @@ func (e *Executor) refresh(a gatewarden.Action, m *weightMemo, now map[string]in
 	for i := range m.Targets {
 		t := &m.Targets[i]
 		w, there := now[t.ID]
-		above := layers.holder(&self, t.ID)
+		above := layers.holderNow(&self, t.ID, w)
 		if above != nil && !above.share {
 			w = layers.foundBy(above, &self, t.ID)
 		}
@@ -225,8 +225,8 @@ func (e *Executor) verifyWeight(ctx context.Context, a gatewarden.Action, m *wei
 		case !there:
 			gone = append(gone, t.Target)
 			continue
-		case all.holder(&self, t.ID) != nil:
-			changes = append(changes, fmt.Sprintf("weight of %s in upstream %s: %d, set by %s", t.Target, a.Spec.Weight.Upstream, w, all.holder(&self, t.ID).action.ID))
+		case all.holderNow(&self, t.ID, w) != nil:
+			changes = append(changes, fmt.Sprintf("weight of %s in upstream %s: %d, set by %s", t.Target, a.Spec.Weight.Upstream, w, all.holderNow(&self, t.ID, w).action.ID))
 			continue
 		case w != wanted:
 			return gatewarden.Outcome{}, gatewarden.Errorf(gatewarden.Conflict, "the weight of %s in upstream %s is %d right after it was set to %d", t.Target, a.Spec.Weight.Upstream, w, wanted).WithHint("does something else set weights?")
