@@ -88,7 +88,12 @@ func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Journal, er
 		return nil, err
 	}
 	j.log = log
-	if err := j.load(ctx); err != nil {
+	err = j.load(ctx)
+	// A guard takes over when a server is lost, and then the servers must agree first.
+	for tries := 1; err != nil && j.cfg.Replicas > 1 && tries < loadTries && sleep(ctx, openAgain); tries++ {
+		err = j.load(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return j, nil
@@ -106,6 +111,7 @@ func newJournal(cfg Config) *Journal {
 // load reads what Append would have kept in memory, had it been this process that
 // appended it.
 func (j *Journal) load(ctx context.Context) error {
+	j.recent, j.open = nil, make(ladders)
 	first, last, err := j.log.bounds(ctx)
 	if err != nil {
 		return err

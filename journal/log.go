@@ -26,6 +26,7 @@ const (
 	readWait      = 5 * time.Second
 	openAgain     = 500 * time.Millisecond
 	openTries     = 60
+	loadTries     = 10
 )
 
 // log is the journal's stream. Every message is published under the condition that

@@ -21,6 +21,7 @@ const (
 
 // Blobs keeps the latest blob by name. Blobs may be tens of megabytes.
 type Blobs struct {
+	state  *State
 	js     jetstream.JetStream
 	bucket jetstream.ObjectStore
 	name   string // of the bucket
@@ -37,7 +38,7 @@ func (s *State) Runs(ctx context.Context) (*Blobs, error) {
 }
 
 func (s *State) blobs(ctx context.Context, name, description string) (*Blobs, error) {
-	b := &Blobs{js: s.js, name: name}
+	b := &Blobs{state: s, js: s.js, name: name}
 	err := s.settle(ctx, name, func(ctx context.Context) (err error) {
 		b.bucket, err = s.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
 			Bucket:      name,
@@ -66,7 +67,11 @@ func (b *Blobs) Put(ctx context.Context, name string, blob []byte) error {
 // Get returns the blob of that name, checked against its digest. The error is
 // not_found when there is none, and internal when what is there is damaged.
 func (b *Blobs) Get(ctx context.Context, name string) ([]byte, error) {
-	blob, err := b.bucket.GetBytes(ctx, name)
+	var blob []byte
+	err := b.state.patiently(ctx, name, blobTimeout, func(ctx context.Context) (err error) {
+		blob, err = b.bucket.GetBytes(ctx, name)
+		return err
+	})
 	switch {
 	case err == nil:
 		return blob, nil
@@ -90,7 +95,11 @@ func (b *Blobs) Delete(ctx context.Context, name string) error {
 // All visits every blob in the order of the names. An error of visit ends it and is
 // returned.
 func (b *Blobs) All(ctx context.Context, visit func(name string, blob []byte) error) error {
-	list, err := b.bucket.List(ctx)
+	var list []*jetstream.ObjectInfo
+	err := b.state.patiently(ctx, b.name, useTimeout, func(ctx context.Context) (err error) {
+		list, err = b.bucket.List(ctx)
+		return err
+	})
 	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
 		return gatewarden.Errorf(gatewarden.Unavailable, "listing the bucket %s: %w", b.name, err)
 	}
@@ -111,7 +120,7 @@ func (b *Blobs) All(ctx context.Context, visit func(name string, blob []byte) er
 // one guard that writes the blobs, while it writes none: it takes a blob that is just
 // being written for such a remnant.
 func (b *Blobs) Sweep(ctx context.Context) error {
-	if err := b.sweep(ctx); err != nil {
+	if err := b.state.patiently(ctx, b.name, useTimeout, b.sweep); err != nil {
 		return gatewarden.Errorf(gatewarden.Unavailable, "clearing half-written blobs out of the bucket %s: %w", b.name, err)
 	}
 	return nil

@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,11 +14,14 @@ import (
 const leaseBucket = "gatewarden_leases"
 
 // Leases keeps until when each action in place may live.
-type Leases struct{ bucket jetstream.KeyValue }
+type Leases struct {
+	state  *State
+	bucket jetstream.KeyValue
+}
 
 // Leases opens the leases.
 func (s *State) Leases(ctx context.Context) (*Leases, error) {
-	l := new(Leases)
+	l := &Leases{state: s}
 	err := s.settle(ctx, leaseBucket, func(ctx context.Context) (err error) {
 		l.bucket, err = s.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket:      leaseBucket,
@@ -36,7 +40,10 @@ func (s *State) Leases(ctx context.Context) (*Leases, error) {
 // Tidy clears away what ended leases leave: a marker each, which is of no use to
 // whoever reads leases. It is for the one guard that writes them.
 func (l *Leases) Tidy(ctx context.Context) error {
-	if err := l.bucket.PurgeDeletes(ctx, jetstream.DeleteMarkersOlderThan(-1)); err != nil {
+	err := l.state.patiently(ctx, leaseBucket, useTimeout, func(ctx context.Context) error {
+		return l.bucket.PurgeDeletes(ctx, jetstream.DeleteMarkersOlderThan(-1))
+	})
+	if err != nil {
 		return gatewarden.Errorf(gatewarden.Unavailable, "clearing ended leases away: %w", err)
 	}
 	return nil
@@ -62,10 +69,22 @@ func (l *Leases) Delete(ctx context.Context, actionID string) error {
 // All returns every lease. One that cannot be read is left out: its action then
 // falls back on the lease that it began with, which is earlier.
 func (l *Leases) All(ctx context.Context) (map[string]time.Time, error) {
+	var leases map[string]time.Time
+	err := l.state.patiently(ctx, leaseBucket, useTimeout, func(ctx context.Context) (err error) {
+		leases, err = l.all(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, gatewarden.Errorf(gatewarden.Unavailable, "reading the leases: %w", err)
+	}
+	return leases, nil
+}
+
+func (l *Leases) all(ctx context.Context) (map[string]time.Time, error) {
 	leases := make(map[string]time.Time)
 	lister, err := l.bucket.ListKeys(ctx)
 	if err != nil {
-		return nil, gatewarden.Errorf(gatewarden.Unavailable, "listing the leases: %w", err)
+		return nil, err
 	}
 	for id := range lister.Keys() {
 		entry, err := l.bucket.Get(ctx, id)
@@ -73,11 +92,12 @@ func (l *Leases) All(ctx context.Context) (map[string]time.Time, error) {
 			continue
 		}
 		if err != nil {
-			return nil, gatewarden.Errorf(gatewarden.Unavailable, "reading the lease of %s: %w", id, err)
+			return nil, fmt.Errorf("%s: %w", id, err)
 		}
 		if until, err := time.Parse(time.RFC3339Nano, string(entry.Value())); err == nil {
 			leases[id] = until
 		}
 	}
-	return leases, nil
+	// The lister ends in the same way when it has all and when it was cut short.
+	return leases, ctx.Err()
 }

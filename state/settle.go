@@ -16,6 +16,9 @@ const (
 	// those of a cluster of guards are waited for as long as the caller likes.
 	settleWith = 30 * time.Second
 	settleLog  = 10 * time.Second
+	// useTimeout is for one try of something small, blobTimeout for one of a blob.
+	useTimeout  = 10 * time.Second
+	blobTimeout = time.Minute
 )
 
 // settle calls open until the servers have settled enough for it: a cluster that just
@@ -30,16 +33,37 @@ func (s *State) settle(ctx context.Context, what string, open func(ctx context.C
 		defer cancel()
 		ctx = limited
 	}
+	return s.again(ctx, what, open)
+}
+
+// patiently is settle for what is opened already: after the loss of a server each stream
+// elects another one to lead it, and a guard that takes over at that moment has to wait
+// for all that it uses. One try may take as long as each, and all settleWith more.
+func (s *State) patiently(ctx context.Context, what string, each time.Duration, use func(ctx context.Context) error) error {
+	if !s.Shared() {
+		return use(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, each+settleWith)
+	defer cancel()
+	return s.again(ctx, what, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, each)
+		defer cancel()
+		return use(ctx)
+	})
+}
+
+// again calls do until it succeeds, fails for good, or ctx ends.
+func (s *State) again(ctx context.Context, what string, do func(ctx context.Context) error) error {
 	told := time.NewTicker(settleLog)
 	defer told.Stop()
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		err := open(ctx)
+		err := do(ctx)
 		if err == nil || !transient(err) {
 			return err
 		}
 		select {
 		case <-told.C:
-			s.logger.Warn("waiting for the servers to settle", "opening", what, "error", err)
+			s.logger.Warn("waiting for the servers to settle", "for", what, "error", err)
 		default:
 		}
 		if !sleep(ctx, pause) {
