@@ -78,18 +78,20 @@ func (r *chaosRun) count(audit *chaos.Audit) {
 	}
 }
 
-// late holds how late a guard that was up saw that a lease had run out.
+// late holds how late a guard saw that a lease had run out: from the first time that it judged after that.
 func (r *chaosRun) late(e *gatewarden.Event, end time.Time) {
 	for _, up := range r.lives {
 		if up.After(end) && !up.After(e.At) {
 			end = up // it was away; the next start takes back what has run out
 		}
 	}
-	late := e.At.Sub(end)
-	if late > leaseSlack {
-		r.problem("it took %s until it was seen that the lease of %s had run out", late.Round(time.Millisecond), e.Name)
+	for longest, late := r.sum.overrun.Load(), e.At.Sub(end).Milliseconds(); late > longest; longest = r.sum.overrun.Load() {
+		r.sum.overrun.CompareAndSwap(longest, late)
 	}
-	for longest := r.sum.overrun.Load(); late.Milliseconds() > longest; longest = r.sum.overrun.Load() {
-		r.sum.overrun.CompareAndSwap(longest, late.Milliseconds())
+	for _, tick := range r.ticks {
+		if late := e.At.Sub(tick); !tick.Before(end) && late > leaseSlack {
+			r.problem("the guard judged after the lease of %s had run out, and saw it %s later", e.Name, late.Round(time.Millisecond))
+			return
+		}
 	}
 }

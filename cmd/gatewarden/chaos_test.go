@@ -94,11 +94,11 @@ type chaosRun struct {
 	foreign []chaos.Foreign
 	off     atomic.Int64 // the guard's clock, in nanoseconds
 
-	restartAt time.Time // zero while the guard is to be up
-	killed    bool      // that it ended is meant
-	paused    time.Time // until when it is to be paused
-	upSince   time.Time
+	restartAt time.Time   // zero while the guard is to be up
+	killed    bool        // that it ended is meant
+	paused    time.Time   // until when it is to be paused
 	lives     []time.Time // when each life of the guard began
+	ticks     []time.Time // instants at which the guard has judged, as far as they were seen
 	looked    time.Time
 	problems  []string
 
@@ -206,7 +206,7 @@ func (r *chaosRun) start() {
 		r.killed = r.killed || r.guard.killed()
 		return
 	}
-	r.killed, r.restartAt, r.upSince = false, time.Time{}, time.Now()
+	r.killed, r.restartAt = false, time.Time{}
 	if r.shop != nil {
 		r.shop.logTo(r.guard)
 	}
@@ -382,6 +382,7 @@ func (r *chaosRun) look() {
 		return
 	}
 	r.looked = time.Now()
+	r.seeTick()
 	first, quiet := r.inPlace()
 	if !quiet || len(first) == 0 {
 		return
@@ -446,21 +447,30 @@ func sameActions(a, b []gatewarden.Action) bool {
 	return true
 }
 
-// leaseSlack is how late a guard that is up may see that a lease has run out: a tick, or
-// a start, and what a busy machine takes on top.
+// leaseSlack is how long after the end of a lease a guard may judge and not see that: it judges twice a
+// second. What it does not do because nothing lets it run is not held against it.
 const leaseSlack = 5 * time.Second
 
-// leases finds changes that are kept although their lease has run out.
+// seeTick notes when the guard has judged last.
+func (r *chaosRun) seeTick() {
+	s, err := r.guard.slo("orders-availability")
+	if err == nil && (len(r.ticks) == 0 || s.Verdict.At.After(r.ticks[len(r.ticks)-1])) {
+		r.ticks = append(r.ticks, s.Verdict.At)
+	}
+}
+
+// leases finds changes that are kept although their lease has run out. The list is younger than the
+// last tick that was seen.
 func (r *chaosRun) leases(list []gatewarden.Action) {
-	if time.Since(r.upSince) < leaseSlack || r.plan.Skew() > 0 {
+	if len(r.ticks) == 0 || r.plan.Skew() > 0 {
 		return
 	}
 	for _, a := range list {
 		if a.LeaseUntil == nil || a.Status == gatewarden.ActionReverting || !a.Status.InPlace() {
 			continue
 		}
-		if late := time.Since(*a.LeaseUntil); late > leaseSlack {
-			r.problem("the lease of %s ran out %s ago, and it is still %s", a.ID, late.Round(time.Millisecond), a.Status)
+		if late := r.ticks[len(r.ticks)-1].Sub(*a.LeaseUntil); late > leaseSlack {
+			r.problem("%s after the lease of %s had run out the guard judged, and left it %s", late.Round(time.Millisecond), a.ID, a.Status)
 		}
 	}
 }
