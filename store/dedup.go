@@ -20,8 +20,9 @@ const generations = 3
 // collide.
 //
 // Generations share the tables, so that a look-up costs one miss of the cache and not
-// three. There is a small table for little traffic. When it is full, a larger one takes
-// what comes, and the small one goes with the generations that it holds.
+// three. There is a small table for little traffic. When it is full, one that is as large
+// as the traffic asks for takes what comes, and the small one goes with the generations that
+// it holds.
 type dedup struct {
 	window time.Duration
 	limit  int // of all generations together
@@ -32,6 +33,7 @@ type dedup struct {
 	counts  [generations + 1]int // how many ids there are, by generation
 	current uint8                // the running generation's number
 	began   time.Time            // of the running generation
+	now     time.Time            // of the last turn
 	touched uint64               // means nothing; keeps touch from being optimised away
 }
 
@@ -101,7 +103,7 @@ func (d *dedup) knows(hash uint64) bool {
 func (d *dedup) insert(hash uint64) {
 	t := d.tables[len(d.tables)-1]
 	if t.full() {
-		t = d.grow(growth * len(t.buckets))
+		t = d.grow(max(growth*len(t.buckets), d.expected()))
 	}
 	t.insert(hash, d.current)
 	d.counts[d.current]++
@@ -110,6 +112,14 @@ func (d *dedup) insert(hash uint64) {
 // room is how many ids a table of so many buckets takes, seven eighths of its places: few
 // then go on to the next bucket.
 func room(buckets int) int { return buckets * inBucket / 8 * 7 }
+
+// expected returns how many buckets are needed when ids go on to come as they do in the
+// running generation, so that a busy guard has its table at once and not by way of others.
+func (d *dedup) expected() int {
+	full := d.window / (generations - 1)
+	ids := float64(d.counts[d.current]) * float64(generations*full) / float64(max(d.now.Sub(d.began), time.Second))
+	return int(min(ids, float64(d.limit)))/room(8)*8 + 8
+}
 
 // grow begins a table of so many buckets, or of those that the limit needs.
 func (d *dedup) grow(size int) *table {
@@ -226,6 +236,7 @@ func (d *dedup) full() bool { return d.counts[d.current] >= max(d.limit/generati
 
 // turn begins as many new generations as are due. The caller holds mu.
 func (d *dedup) turn(now time.Time) {
+	d.now = now
 	full := d.window / (generations - 1) // the age of a generation that is complete
 	age := now.Sub(d.began)
 	for range min(max(age/full, 0), generations) {

@@ -17,8 +17,8 @@ func TestDedupKnowsWhatItPromises(t *testing.T) {
 	now := noon
 	id := func(minute, i int) uint64 { return d.hash(fmt.Sprint(minute, " ", i)) }
 	for minute := range 6 {
-		d.turn(now)
 		for i := range each << (minute % 3) { // more of them, and fewer again
+			d.turn(now.Add(time.Duration(i) * time.Minute / time.Duration(each<<(minute%3))))
 			if d.knows(id(minute, i)) {
 				t.Fatalf("id %d of minute %d is known before it came", i, minute)
 			}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 	_ "time/tzdata" // quiet hours have time zones, and an empty image has no list of them
 
@@ -45,8 +46,10 @@ or a change of a file brings new rules into force; a bad file changes nothing.`,
 // size for hardly any processor time. `make bench` prints what it weighs.
 const gcPercent = 25
 
-// trimMemory sets gcPercent, unless the environment says what it wants.
+// trimMemory sets gcPercent, unless the environment says what it wants, and keeps no
+// profile of allocations, which nobody could ask for and which takes 1.5 MB.
 func trimMemory(env func(string) (string, bool)) {
+	runtime.MemProfileRate = 0
 	if _, set := env("GOGC"); !set {
 		debug.SetGCPercent(gcPercent)
 	}

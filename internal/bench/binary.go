@@ -19,7 +19,7 @@ type binary struct {
 	end         func()
 }
 
-// startBinary builds the program and runs it with the given rules and sources: httplog,
+// startBinary builds the program as the Dockerfile does and runs it with the given rules and sources: httplog,
 // unless there are others.
 func startBinary(ctx context.Context, rules string, sources ...string) (*binary, error) {
 	dir, config, err := writeGuard("", rules, sources...)
@@ -27,7 +27,9 @@ func startBinary(ctx context.Context, rules string, sources ...string) (*binary,
 		return nil, err
 	}
 	path := filepath.Join(dir, "gatewarden")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/gatewarden").CombinedOutput(); err != nil {
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/gatewarden")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("building the guard: %w\n%s", err, out), os.RemoveAll(dir))
 	}
 	cmd := exec.CommandContext(ctx, path, "run", "-c", config)
