@@ -5,30 +5,32 @@ import (
 	"time"
 )
 
-// The law's constants. Shares are of the limit.
+// The law's constants. Shares are of the limit, unless said otherwise.
 const (
 	defaultSettle = 6 * time.Second // 5 s for Kong's workers, 1 s for its log
 
-	// leastEvents is how many requests it takes to say anything.
-	leastEvents = 10
-	// surprise is the natural logarithm of how improbable so many bad requests must be,
-	// were the service just at its budget, to call it hurt: 1 in 1,100.
-	surprise = 7
-
-	// A cut is half the share of bad requests, within these. The smaller one is enough for a
-	// queue to drain.
-	shallowestCut = 0.30
-	deepestCut    = 0.50
+	// The first cut is so many times the share that is spoilt, because a queue grows on until
+	// Kong knows of the limit. Later ones see how fast it grows, and add what it grows in so
+	// many seconds. The smallest is enough for a short queue to drain.
+	worsens       = 3
+	growsOn       = 2.0
+	shallowestCut = 0.15
+	deepestCut    = 1 - drainShare
 	// A queue drains well at this share of what is known. If it has not for so long, less is
 	// known.
-	drainShare = 0.20
-	doubtShare = 0.75
-	doubtAfter = 10 * time.Second
+	drainShare = 0.15
+	doubtShare = 0.50
+	doubtAfter = 20 * time.Second
+	// After the limit was lowered, what hurts has come before that for so long, unless it
+	// gets worse.
+	drainsIn = 15 * time.Second
 
-	// Of what was borne at best, which is as much too high as the counts of some seconds vary.
-	caution      = 0.97 // at the beginning
-	moreCaution  = 0.93 // from when a limit hurt
-	leastCaution = 0.98 // from some more seconds
+	// caution is of what came back when all that could be done was done: the counts of some
+	// seconds vary, and a queue can only drain below it.
+	caution = 0.97
+	// From so many bad requests on, the clients of more have left, and what comes back is not
+	// what the service can do.
+	manyLeave = 0.25
 
 	// What hurts lowers what is known by a lesson, and by twice that each time that what was
 	// known had not stood for standsAfter.
@@ -36,14 +38,18 @@ const (
 	mostLesson  = 0.20
 	standsAfter = time.Minute
 
-	// Each raise that is borne doubles the next, unless it is near what was borne at best. A little too much shows late, because the
-	// queue grows by the little each second; so it is looked whether what was let through
-	// more has come back more.
-	firstRaise = 0.05
-	mostRaise  = 0.12
-	near       = 0.10
-	raiseEvery = 9 * time.Second // after Settle
-	idleFor    = 2 * time.Minute // after a raise that brought nothing
+	// Each raise that is borne doubles the next, unless it is near what came back at most:
+	// then it is a small one. All need some seconds under the limit before.
+	firstRaise  = 0.06
+	mostRaise   = 0.12
+	nearRaise   = 0.03
+	roomRaise   = 0.25 // while the service is idle for a good part of each second
+	near        = 0.10 // of what came back at most
+	raisesAfter = 4    // seconds
+	// A raise that brought nothing is followed by so much time without one.
+	idleFor = time.Minute
+	// A queue that is given up drains over so long.
+	drainsOver = 6 * time.Second
 
 	// What hurt is kept away from for so long.
 	away    = 0.97
@@ -63,29 +69,21 @@ const (
 
 // memory is what the law knows beyond the limit itself.
 type memory struct {
-	Known   float64   `json:"known"`            // what the service is known to bear, requests a second
-	Best    float64   `json:"best"`             // what it was seen to bear for a few seconds
-	Cut     bool      `json:"cut,omitempty"`    // it was hurt, and has not been seen well since
-	Hurt    float64   `json:"hurt,omitempty"`   // the limit that hurt last
-	HurtAt  time.Time `json:"hurt_at,omitzero"` // and when
-	Rest    time.Time `json:"rest,omitzero"`    // no raise before
-	Raised  bool      `json:"raised,omitempty"` // the limit is an attempt at more
-	Raise   float64   `json:"raise"`            // the next raise
-	Lesson  float64   `json:"lesson"`           // the next lesson
-	Tried   time.Time `json:"tried,omitzero"`   // when the attempt that hurt began; zero when there was none
-	Since   time.Time `json:"since"`            // from when on earning counts
-	Owed    float64   `json:"owed,omitempty"`   // good requests to be earned from then on
-	Changes float64   `json:"changes"`          // left in the bucket
-	Filled  time.Time `json:"filled"`           // as of when
-}
-
-// sight is what the law sees of a limit in place.
-type sight struct {
-	good, bad    uint64 // events of the SLO of late, all of them under this limit
-	passed, shed uint64 // requests in the scope, likewise
-	earned       func(since time.Time) (good, bad uint64)
-	borne        func() float64                // good requests a second of late, at most
-	through      func(since time.Time) float64 // requests a second that have come back from then on
+	Known   float64       `json:"known"`            // what the service is known to bear, requests a second
+	Best    float64       `json:"best"`             // what came back at most over some seconds, likewise
+	Cut     bool          `json:"cut,omitempty"`    // it was hurt, and has not been seen well since
+	Hurt    float64       `json:"hurt,omitempty"`   // the limit that hurt last
+	HurtAt  time.Time     `json:"hurt_at,omitzero"` // and when
+	Rest    time.Time     `json:"rest,omitzero"`    // no raise before
+	Raised  bool          `json:"raised,omitempty"` // the limit is an attempt at more
+	Raise   float64       `json:"raise"`            // the next raise
+	Lesson  float64       `json:"lesson"`           // the next lesson
+	Tried   time.Time     `json:"tried,omitzero"`   // when the attempt that hurt began; zero when there was none
+	Since   time.Time     `json:"since"`            // from when on earning counts
+	Owed    float64       `json:"owed,omitempty"`   // good requests to be earned from then on
+	Usual   time.Duration `json:"usual,omitempty"`  // how long the middle request took before it went bad
+	Changes float64       `json:"changes"`          // left in the bucket
+	Filled  time.Time     `json:"filled"`           // as of when
 }
 
 // bounds are what the rules say.
@@ -97,49 +95,10 @@ type bounds struct {
 
 func (b *bounds) clamp(limit float64) float64 { return min(max(limit, b.floor), b.ceiling) }
 
-// state is how the SLO does under a limit.
-type state uint8
-
-const (
-	unknown state = iota
-	well
-	hurt
-)
-
-// judge says how the SLO does. It is hurt when its bad ratio is above the budget and so
-// many bad events would be a surprise at the budget itself: by Chernoff's bound,
-// P(bad or more of n) ≤ exp(−n·KL(bad/n ‖ budget)).
-func (s *sight) judge(budget float64) state {
-	n := float64(s.good + s.bad)
-	if n < leastEvents {
-		return unknown
-	}
-	if ratio := float64(s.bad) / n; ratio > budget && n*divergence(ratio, budget) > surprise {
-		return hurt
-	}
-	return well
-}
-
-// divergence is Kullback and Leibler's of two coins, in nats.
-func divergence(p, q float64) float64 {
-	term := func(p, q float64) float64 {
-		if p == 0 {
-			return 0
-		}
-		return p * math.Log(p/q)
-	}
-	return term(p, q) + term(1-p, 1-q)
-}
-
-// binds reports whether the limit keeps requests back: more than 1 in 50. With fewer it
-// could as well be away.
-func (s *sight) binds() bool { return s.shed*50 > s.shed+s.passed }
-
-// presses reports whether as much is asked for as the limit lets through, in all seconds.
-func (s *sight) presses() bool { return s.shed*10 > s.shed+s.passed }
-
-func (s *sight) badRatio() float64 {
-	return float64(s.bad) / math.Max(float64(s.good+s.bad), 1)
+// careful returns a raise that is the smaller the later it shows: what is too much of it
+// makes a queue until then.
+func (b *bounds) careful(raise float64) float64 {
+	return raise * min(float64(defaultSettle)/float64(b.settle), 1)
 }
 
 // within bounds a share.
@@ -147,12 +106,12 @@ func within(share, least, most float64) float64 { return min(max(share, least), 
 
 // begin returns where a limit begins: at what the service was seen to bear a moment ago,
 // less a cut by which the queue of what has come meanwhile drains.
-func begin(b *bounds, borne, badRatio float64, at time.Time) (limit float64, m memory) {
+func begin(b *bounds, borne, shortfall float64, at time.Time) (limit float64, m memory) {
 	m = memory{
 		Known: b.clamp(caution * borne), Best: borne, Cut: true, Raise: firstRaise, Lesson: firstLesson,
 		Since: at, Changes: bucket - 1, Filled: at,
 	}
-	return b.clamp(m.Known * (1 - within(badRatio, 0, deepestCut))), m
+	return b.clamp(m.Known * (1 - within(worsens*shortfall, 0, deepestCut))), m
 }
 
 // move is a decision of the law.
@@ -162,11 +121,11 @@ const (
 	stay   move = iota
 	cut         // it hurts: less
 	regain      // it is well again: back to what the service is known to bear
-	giveUp      // a raise brought nothing: back to what was before
+	giveUp      // a queue grows: a little less than what comes back
 	raise       // it is well and keeps requests back: a little more
 )
 
-// place is a limit that has settled.
+// place is where a limit stands.
 type place struct {
 	limit  float64
 	before float64   // the limit before it, 0 for none
@@ -174,15 +133,22 @@ type place struct {
 	memory
 }
 
-// next decides where a limit that has settled goes. One that stays keeps its memory.
+// next decides where a limit goes that has settled, or whose queue has drained. One that
+// stays keeps its memory.
 func (p place) next(b *bounds, s *sight, at time.Time) (place, move) {
 	p.fill(at)
+	if p.Cut && s.drained {
+		return p.regain(b, s, at)
+	}
 	switch s.judge(b.budget) {
 	case hurt:
 		return p.cut(b, s, at)
 	case well:
 		if p.Cut {
 			return p.regain(b, s, at)
+		}
+		if flow := s.through(&p); p.grows(s, &flow) {
+			return p.giveUp(b, &flow, at)
 		}
 		return p.raise(b, s, at)
 	default:
@@ -204,10 +170,14 @@ func (p place) cut(b *bounds, s *sight, at time.Time) (place, move) {
 	if p.limit <= b.floor || p.Changes < 1 {
 		return p, stay
 	}
-	to := p.limit * (1 - within(s.badRatio()/2, shallowestCut, deepestCut))
+	flow := s.through(&p)
+	if p.limit < p.before && at.Sub(p.since) < drainsIn && !flow.slower() {
+		return p, stay
+	}
+	to := p.limit * (1 - within(s.badRatio()+growsOn*flow.short(p.limit), shallowestCut, deepestCut))
 	switch drains := p.Known * drainShare; {
 	case !p.Cut:
-		p.learn(b, s, at)
+		p.learn(b, s, &flow, at)
 	case p.limit > drains+1:
 		to = max(to, drains)
 	case at.Sub(p.since) < doubtAfter:
@@ -222,29 +192,53 @@ func (p place) cut(b *bounds, s *sight, at time.Time) (place, move) {
 	return p, cut
 }
 
-// learn lowers what the service is known to bear: to what it has borne when it was given too
-// much, half-way back to what it bore before an attempt, and by a lesson at least.
-func (p *place) learn(b *bounds, s *sight, at time.Time) {
+// learn lowers what the service is known to bear: by a lesson at least; to what came back,
+// when that is less than what was let in; half-way back to what it bore before an attempt.
+func (p *place) learn(b *bounds, s *sight, f *flow, at time.Time) {
 	if at.Sub(p.Since) >= standsAfter {
 		p.Lesson = firstLesson
 	}
-	p.Best = s.borne()
-	known := min(p.limit*(1-p.Lesson), moreCaution*p.Best)
+	lesson := p.Lesson
+	// Just after a way up it need not be the limit that was too high: a second in which Kong
+	// changes over lets both limits through.
+	early := f.seconds < 2 && s.badRatio() < 0.5 && p.limit > p.before && !p.Raised
+	if early {
+		lesson /= 2
+	} else {
+		p.Hurt, p.HurtAt = p.limit, at
+	}
+	known := p.limit * (1 - lesson)
+	if f.short(p.limit) > 1-growsLess {
+		p.Best = p.cameBack(s, f)
+		known = min(known, caution*p.Best)
+	}
+	p.Tried = time.Time{}
 	if p.Raised {
-		known = min(known, math.Sqrt(p.before*p.limit))
+		known = max(min(known, math.Sqrt(p.before*p.limit)), away*p.before)
+		p.Tried = p.since
 	}
 	p.Known, p.Lesson = b.clamp(known), min(2*p.Lesson, mostLesson)
-	p.Hurt, p.HurtAt = p.limit, at
-	p.Cut, p.Raise, p.Tried = true, firstRaise, time.Time{}
-	if p.Raised {
-		p.Tried = p.since
+	p.Cut, p.Raise = true, firstRaise
+}
+
+// cameBack returns how many requests a second the service can do, going by what came back
+// under a limit that is too high.
+func (p *place) cameBack(s *sight, f *flow) float64 {
+	switch {
+	case s.badRatio() > manyLeave:
+		return s.bore()
+	case p.Raised:
+		return max(f.rate, f.long)
+	default:
+		return f.rate
 	}
 }
 
-// regain goes back to what is known to be borne, and notes what the attempt that hurt has
-// cost.
+// regain goes back to what is known to be borne, once the queue is gone, and notes what the
+// attempt that hurt has cost.
 func (p place) regain(b *bounds, s *sight, at time.Time) (place, move) {
-	if p.Changes < leftForCuts {
+	flow := s.through(&p)
+	if p.Changes < leftForCuts || p.stands(flow.quick) && at.Sub(p.since) < drainsIn {
 		return p, stay
 	}
 	p.Owed = 0
@@ -258,32 +252,67 @@ func (p place) regain(b *bounds, s *sight, at time.Time) (place, move) {
 	return p, regain
 }
 
-// raise lets a little more through, when that would be used and is paid for, and the raise
-// before has brought something.
-func (p place) raise(b *bounds, s *sight, at time.Time) (place, move) {
-	settled := p.since.Add(b.settle)
-	if !s.binds() || at.Before(settled.Add(raiseEvery)) || p.Changes < leftForRaise {
+// giveUp goes to a little less than what comes back, and to less than that until a long
+// queue has drained. The SLO is well all the time.
+func (p place) giveUp(b *bounds, f *flow, at time.Time) (place, move) {
+	if p.Changes < leftForCuts || p.limit <= b.floor {
 		return p, stay
 	}
-	if through := s.through(settled); p.Raised && s.presses() && through < (p.before+p.limit)/2 {
-		p.limit = b.clamp(min(p.before, leastCaution*through))
-		p.Raised, p.Raise, p.Rest = false, firstRaise, at.Add(idleFor)
-		p.Changes--
-		return p, giveUp
+	p.Best = max(f.rate, f.long)
+	to := caution * p.Best
+	if p.Raised { // what was before it has stood
+		to = max(to, p.before*(1-firstRaise))
 	}
-	if math.Abs(p.limit-p.Best) < near*p.Best {
-		p.Raise = firstRaise
+	p.limit = b.clamp(min(to, p.limit))
+	p.Known = p.limit
+	if queue := f.quick - p.Usual; p.stands(f.quick) && queue > longQueue {
+		p.Cut = true
+		p.limit = b.clamp(p.limit * (1 - within(queue.Seconds()/drainsOver.Seconds(), 0, deepestCut)))
+	}
+	p.Raised, p.Raise, p.Rest = false, firstRaise, at.Add(idleFor)
+	p.Changes--
+	return p, giveUp
+}
+
+// raise lets a little more through, when that would be used, no queue stands, and it is paid
+// for.
+func (p place) raise(b *bounds, s *sight, at time.Time) (place, move) {
+	flow := s.through(&p)
+	if !s.binds() || flow.seconds < raisesAfter || p.Changes < leftForRaise || p.stands(flow.quick) {
+		return p, stay
+	}
+	if p.room(s, &flow) && at.Sub(p.HurtAt) >= standsAfter { // what is remembered is of a service that could do less
+		p.Hurt, p.Owed, p.Rest, p.Raise = 0, 0, time.Time{}, roomRaise
+	} else {
+		p.Raise = p.step(b, s, &flow)
 	}
 	to := b.clamp(max(p.limit*(1+p.Raise), p.limit+1))
 	if p.Hurt > 0 && at.Sub(p.HurtAt) < awayFor {
 		to = min(to, away*p.Hurt)
 	}
-	if to <= p.limit || at.Before(p.Rest) || !p.paid(s, at) {
+	if to <= p.limit || s.presses() && at.Before(p.Rest) || !p.paid(s, at) {
 		return p, stay
 	}
 	p.Known, p.limit, p.Raised, p.Raise = p.limit, to, true, min(2*p.Raise, mostRaise)
 	p.Changes--
 	return p, raise
+}
+
+// step returns by how much the limit is to be raised.
+func (p *place) step(b *bounds, s *sight, f *flow) float64 {
+	tried := p.Raised || p.Hurt > 0 || !p.Rest.IsZero()
+	switch {
+	case !s.presses(): // little is asked for beyond the limit, so little more will come
+		return mostRaise
+	case p.limit < (1-near)*p.Best:
+		return p.Raise
+	case p.limit < (1+near)*p.Best && !tried && f.quick <= p.Usual+queued/3:
+		return b.careful(firstRaise) // what it began at is a guess from two seconds
+	case p.limit < (1+near)*p.Best, f.quick > p.Usual:
+		return b.careful(nearRaise)
+	default:
+		return p.Raise
+	}
 }
 
 // paid reports whether what the last attempt has spoilt is earned back.

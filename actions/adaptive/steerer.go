@@ -22,16 +22,6 @@ const (
 	freshTime = 2 * time.Second
 	// bindTime is how long a limit counts as binding after it last kept a request back.
 	bindTime = 15 * time.Second
-
-	// lateTime is how late the log may be: the newest seconds are not complete.
-	lateTime = 1500 * time.Millisecond
-	// What was borne is sought so far back, over so much at a time.
-	borneWithin = time.Minute
-	borneOver   = 2 * time.Second
-	borneLately = 20 * time.Second // under a limit
-	latelyOver  = 4 * time.Second
-	// badSecond is the share of bad events from which on a second is one of trouble.
-	badSecond = 0.10
 )
 
 // Requests counts requests by second; the store does. Counts of the last hour are exact
@@ -81,8 +71,9 @@ func (s *Steerer) Begin(step *gatewarden.AdaptiveStep, at time.Time) (gatewarden
 		return gatewarden.Limit{}, gatewarden.Errorf(gatewarden.NotFound, "the SLO %q is not in the rules, so nothing can steer the limit", step.SLO)
 	}
 	b := boundsOf(step, slo)
-	now := s.count(step, slo, at.Add(-sightTime), after(at))
-	limit, m := begin(&b, s.bore(step, slo, at), now.badRatio(), at)
+	borne := s.bore(step, slo, at)
+	limit, m := begin(&b, borne, s.shortfall(step, slo, borne, at), at)
+	m.Usual = max(s.took(step, middle, at.Add(-usualFrom), at.Add(-usualTo)), 0)
 	return write(gatewarden.Limit{}, place{limit: limit, memory: m}, at)
 }
 
@@ -101,10 +92,12 @@ func (s *Steerer) Steer(step *gatewarden.AdaptiveStep, limit gatewarden.Limit, a
 	recent := s.count(step, slo, at.Add(-bindTime), after(at))
 	steering := actions.Steering{Binds: recent.binds()}
 	settled := limit.Since.Add(b.settle)
-	if at.Before(settled) {
+	drained := p.Cut && s.drained(step, slo, &p, b.budget, at)
+	if at.Before(settled) && !drained {
 		return steering
 	}
 	look := s.look(step, slo, settled.Add(-freshTime), at)
+	look.drained = drained
 	next, moved := p.next(&b, &look, at)
 	if moved == stay {
 		return steering
@@ -148,61 +141,6 @@ func scopeOf(step *gatewarden.AdaptiveStep) gatewarden.Series {
 	return gatewarden.Series{Service: step.Service, Route: step.Route}
 }
 
-// count returns what happened in [from, to).
-func (s *Steerer) count(step *gatewarden.AdaptiveStep, slo *gatewarden.SLO, from, to time.Time) sight {
-	events := s.requests.Count(slo.Series, &slo.SLI, from, to)
-	w := s.requests.Window(scopeOf(step), from, to)
-	return sight{
-		good: events.Good, bad: events.Bad, passed: w.Requests(), shed: w.Shed,
-		earned: func(since time.Time) (good, bad uint64) {
-			n := s.requests.Count(slo.Series, &slo.SLI, since, to)
-			return n.Good, n.Bad
-		},
-		borne: func() float64 { return s.borne(step, slo, borneLately, latelyOver, to) },
-		through: func(since time.Time) float64 {
-			since, until := after(since), to.Add(-lateTime).Truncate(time.Second)
-			w := s.requests.Window(scopeOf(step), since, until)
-			return float64(w.Requests()) / math.Max(until.Sub(since).Seconds(), 1)
-		},
-	}
-}
-
-// bore returns how many requests a second the scope is likely to bear when an overload has
-// just begun: what came back in the last second or two before it went bad. The queue had
-// to grow until then, so the service was at work with all it has.
-func (s *Steerer) bore(step *gatewarden.AdaptiveStep, slo *gatewarden.SLO, at time.Time) float64 {
-	bad := max(badSecond, 2*slo.ErrorBudget())
-	seen := false
-	for to := at.Add(-lateTime).Truncate(time.Second); at.Sub(to) < borneWithin; to = to.Add(-time.Second) {
-		n := s.requests.Count(slo.Series, &slo.SLI, to.Add(-time.Second), to)
-		switch {
-		case n.BadRatio() > bad:
-			seen = true
-		case seen && n.Total() > 0:
-			return max(s.good(step, slo, to.Add(-time.Second), to), s.good(step, slo, to.Add(-2*time.Second), to.Add(-time.Second)))
-		}
-	}
-	return s.borne(step, slo, borneWithin, borneOver, at)
-}
-
-// good returns how many good requests a second the scope had in [from, to).
-func (s *Steerer) good(step *gatewarden.AdaptiveStep, slo *gatewarden.SLO, from, to time.Time) float64 {
-	w := s.requests.Window(scopeOf(step), from, to)
-	good := w.Requests() - w.Errors()
-	if slo.Series.Service == step.Service && (slo.Series.Route == "" || slo.Series.Route == step.Route) {
-		good = min(good, s.requests.Count(slo.Series, &slo.SLI, from, to).Good)
-	}
-	return float64(good) / to.Sub(from).Seconds()
-}
-
-// borne returns how many good requests a second the scope has had of late, at most.
-func (s *Steerer) borne(step *gatewarden.AdaptiveStep, slo *gatewarden.SLO, within, over time.Duration, at time.Time) (most float64) {
-	for to := at.Add(-lateTime).Truncate(time.Second); at.Sub(to) < within; to = to.Add(-time.Second) {
-		most = max(most, s.good(step, slo, to.Add(-over), to))
-	}
-	return most
-}
-
 // read returns where a limit stands, as the law knows it.
 func read(limit gatewarden.Limit) (place, error) {
 	p := place{limit: float64(limit.Value), before: float64(limit.Before), since: limit.Since}
@@ -227,7 +165,7 @@ func reason(step *gatewarden.AdaptiveStep, from, to int, moved move, s *sight) s
 	case cut:
 		return what + ": " + share
 	case giveUp:
-		return what + " again: letting more through has brought no more back"
+		return what + ": no more than that comes back, and a queue grows"
 	case regain:
 		return what + ", which the service is known to bear: " + step.SLO + " is well again"
 	default:

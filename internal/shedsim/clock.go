@@ -1,9 +1,6 @@
 package main
 
-import (
-	"container/heap"
-	"time"
-)
+import "time"
 
 // clock is virtual time: events happen in the order of their instants, and in the order in
 // which they were planned at the same one.
@@ -21,13 +18,13 @@ func (c *clock) Now() time.Time { return c.now }
 // after plans an event.
 func (c *clock) after(d time.Duration, do func()) {
 	c.number++
-	heap.Push(&c.queue, event{c.now.Add(d), c.number, do})
+	c.queue.push(event{c.now.Add(d), c.number, do})
 }
 
 // run lets everything happen that is planned until an instant, and stops there.
 func (c *clock) run(until time.Time) {
 	for len(c.queue) > 0 && !c.queue[0].at.After(until) {
-		e := heap.Pop(&c.queue).(event)
+		e := c.queue.pop()
 		c.now = e.at
 		e.do()
 	}
@@ -40,23 +37,58 @@ type event struct {
 	do     func()
 }
 
-// queue is a heap of events, the next one first.
-type queue []event
-
-func (q queue) Len() int      { return len(q) }
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(event)) }
-
-func (q queue) Less(i, j int) bool {
-	if !q[i].at.Equal(q[j].at) {
-		return q[i].at.Before(q[j].at)
+// before reports whether an event happens before another.
+func (e *event) before(o *event) bool {
+	if e.at.Equal(o.at) {
+		return e.number < o.number
 	}
-	return q[i].number < q[j].number
+	return e.at.Before(o.at)
 }
 
-func (q *queue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return e
+// queue is a heap of events, the next one first. It is the simulation's innermost loop, so
+// it does without the interfaces of container/heap.
+type queue []event
+
+func (q *queue) push(e event) {
+	list := append(*q, e)
+	i := len(list) - 1
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !e.before(&list[parent]) {
+			break
+		}
+		list[i] = list[parent]
+		i = parent
+	}
+	list[i] = e
+	*q = list
+}
+
+// pop takes the next event out of a queue that is not empty.
+func (q *queue) pop() event {
+	list := *q
+	first, last := list[0], list[len(list)-1]
+	list[len(list)-1] = event{}
+	list = list[:len(list)-1]
+	*q = list
+	if len(list) == 0 {
+		return first
+	}
+	i := 0
+	for {
+		child := 2*i + 1
+		if child >= len(list) {
+			break
+		}
+		if child+1 < len(list) && list[child+1].before(&list[child]) {
+			child++
+		}
+		if !list[child].before(&last) {
+			break
+		}
+		list[i] = list[child]
+		i = child
+	}
+	list[i] = last
+	return first
 }

@@ -102,8 +102,9 @@ func scenarios() []*scenario {
 		vary("sale", "a flash sale: 3 times what it can do, at once", func(*scenario) {}),
 		vary("ramp", "the same, reached within a minute", func(s *scenario) {
 			s.load = func(at time.Duration) float64 {
-				if at >= from && at < from+time.Minute {
-					return 0.6 + 2.4*float64(at-from)/float64(time.Minute)
+				const full = from - 10*time.Second // more than all comes from `from` on
+				if at >= full && at < full+time.Minute {
+					return 0.6 + 2.4*float64(at-full)/float64(time.Minute)
 				}
 				return base.load(at)
 			}
@@ -114,6 +115,12 @@ func scenarios() []*scenario {
 			s.load = step(from, to, 0.9, 0.9, 0.4)
 			s.left = step(from, to, 1, 0.5, 1)
 		}),
+		vary("heals", "half of the service is gone, and comes back during a sale", func(s *scenario) {
+			s.from = from + 90*time.Second
+			s.load = step(from, to, 0.3, 3, 0.5)
+			s.left = step(0, s.from, 1, 0.5, 1)
+		}),
+		vary("refuses", "a service that refuses what it cannot do at once", func(s *scenario) { s.queued = 20 }),
 		vary("strict", "Kong with worker_consistency=strict, settle: 2s", func(s *scenario) { s.strict, s.settle = true, 2*time.Second }),
 		vary("nodes", "3 nodes of Kong, settle: 11s", func(s *scenario) { s.nodes, s.settle = 3, 11*time.Second }),
 	}

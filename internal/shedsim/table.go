@@ -3,9 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -72,17 +75,25 @@ func printTable(ctx context.Context, w io.Writer, only, kind string, seed uint64
 	return nil
 }
 
-// repeat simulates with some seeds.
+// repeat simulates with some seeds, as many at once as there are processors.
 func repeat(ctx context.Context, s *scenario, how strategy, seed uint64, runs int) ([]figures, error) {
-	all := make([]figures, runs)
+	all, errs := make([]figures, runs), make([]error, runs)
+	free := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var work sync.WaitGroup
 	for i := range all {
-		o, err := simulate(ctx, s, how, seed+uint64(i))
-		if err != nil {
-			return nil, fmt.Errorf("%s, %s: %w", s.key, how.name, err)
-		}
-		all[i] = figuresOf(s, o)
+		free <- struct{}{}
+		work.Go(func() {
+			defer func() { <-free }()
+			o, err := simulate(ctx, s, how, seed+uint64(i))
+			if err != nil {
+				errs[i] = fmt.Errorf("%s, %s: %w", s.key, how.name, err)
+				return
+			}
+			all[i] = figuresOf(s, o)
+		})
 	}
-	return all, nil
+	work.Wait()
+	return all, errors.Join(errs...)
 }
 
 // column returns one figure of some runs, in order.
