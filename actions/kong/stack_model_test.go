@@ -31,6 +31,7 @@ import (
 type cell struct {
 	ground map[string]any
 	layers []cellLayer
+	dead   []cellLayer // over which somebody else has written: they hold the place, and show nothing
 }
 
 type cellLayer struct {
@@ -49,6 +50,10 @@ func (c *cell) set(l cellLayer, isNew bool) {
 		}
 		return
 	}
+	if slices.ContainsFunc(c.dead, func(d cellLayer) bool { return d.begun > l.begun }) {
+		c.dead = append(c.dead, l) // it came to be after the edit, and lies beneath one that did not
+		return
+	}
 	c.layers = append(c.layers, l)
 	slices.SortFunc(c.layers, func(a, b cellLayer) int { return a.begun - b.begun })
 }
@@ -65,11 +70,14 @@ func (c *cell) value() map[string]any {
 }
 
 func (c *cell) remove(action string) {
-	c.layers = slices.DeleteFunc(c.layers, func(l cellLayer) bool { return l.action == action })
+	is := func(l cellLayer) bool { return l.action == action }
+	c.layers, c.dead = slices.DeleteFunc(c.layers, is), slices.DeleteFunc(c.dead, is)
 }
 
 // overwrite is what somebody else does.
-func (c *cell) overwrite(with map[string]any) { c.ground, c.layers = with, nil }
+func (c *cell) overwrite(with map[string]any) {
+	c.ground, c.layers, c.dead = with, nil, append(c.dead, c.layers...)
+}
 
 // The places. Only the fields that steps or people of this test set are looked at.
 var pluginFields = map[string]map[string]any{ // what they are when nobody sets them
@@ -116,8 +124,10 @@ type tower struct {
 	laid  map[string]bool // actions that have once been in place
 	begun map[string]int  // when actions began, counted in events
 	read  int             // how much of the journal the model has taken in
-	edits int
-	log   []string
+
+	clockSteps time.Duration // by how much the guard's clock is set at most
+	edits      int
+	log        []string
 }
 
 func newTower(r *rig, theirs bool) *tower {
@@ -306,9 +316,10 @@ func (w *tower) differs() string {
 }
 
 // underWay reports whether the gateway may not be what the journal says it is to be: a call
-// has not come to its end, or a limit has not been brought to where it is to go.
+// has not come to its end, or a limit has not been brought to where it is to go, which is tried
+// again after 5 s of the guard's clock.
 func (w *tower) underWay() bool {
-	return time.Since(w.trouble.last()) < 8*time.Second || slices.ContainsFunc(w.engine.List(), func(a gatewarden.Action) bool {
+	return time.Since(w.trouble.last()) < 8*time.Second+w.clockSteps || slices.ContainsFunc(w.engine.List(), func(a gatewarden.Action) bool {
 		return a.Status == gatewarden.ActionStarted || a.Status == gatewarden.ActionReverting
 	})
 }
@@ -375,6 +386,7 @@ func (w *tower) do(line string) {
 	case "restart":
 		w.restart()
 	case "clock":
+		w.clockSteps = 40 * time.Second
 		w.setClock(rest)
 		return
 	case "limit":

@@ -100,6 +100,8 @@ type chaosRun struct {
 	lives     []time.Time // when each life of the guard began
 	ticks     []time.Time // instants at which the guard has judged, as far as they were seen
 	looked    time.Time
+	read      uint64            // how far the journal was read
+	begunBy   map[string]uint64 // the events by which actions began
 	problems  []string
 
 	ambushed bool                 // the guard is killed as soon as a step waits
@@ -112,7 +114,7 @@ type chaosRun struct {
 
 // runChaos is one run from its beginning to its end.
 func runChaos(t *testing.T, seed uint64, realKong string, sum *chaosSum) {
-	r := &chaosRun{t: t, ctx: context.Background(), plan: chaos.Draw(seed), sum: sum, dir: t.TempDir(), decideAt: map[string]time.Time{}}
+	r := &chaosRun{t: t, ctx: context.Background(), plan: chaos.Draw(seed), sum: sum, dir: t.TempDir(), decideAt: map[string]time.Time{}, begunBy: map[string]uint64{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("replay it with: go test ./cmd/gatewarden -run 'Chaos' -seed %d\n%s", seed, &r.plan)
@@ -432,7 +434,23 @@ func (r *chaosRun) inPlace() (list []gatewarden.Action, quiet bool) {
 			list = append(list, a)
 		}
 	}
-	return chaos.InOrder(list), true
+	if !r.noteBegun() {
+		return nil, false
+	}
+	return chaos.InOrder(list, r.begunBy), true
+}
+
+// noteBegun reads on in the journal, and notes what has begun.
+func (r *chaosRun) noteBegun() bool {
+	events, err := r.guard.events(r.read)
+	if err != nil {
+		return false
+	}
+	chaos.NoteBegun(r.begunBy, events)
+	if len(events) > 0 {
+		r.read = events[len(events)-1].Seq
+	}
+	return true
 }
 
 func sameActions(a, b []gatewarden.Action) bool {

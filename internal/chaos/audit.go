@@ -112,7 +112,9 @@ func (a *Audit) Abandoned() (list []gatewarden.Action) {
 			list = append(list, *last[id])
 		}
 	}
-	return InOrder(list)
+	begun := map[string]uint64{}
+	NoteBegun(begun, a.Events)
+	return InOrder(list, begun)
 }
 
 // Moved reports whether a move of a canary was made after an instant: it sets the weights of the

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -52,9 +53,18 @@ func Builds(ctx context.Context, base, job, user, token string) ([]Build, error)
 	return builds, nil
 }
 
+// NoteBegun notes the events by which actions began: clocks are set back, the journal's order stays.
+func NoteBegun(begun map[string]uint64, events []gatewarden.Event) {
+	for _, e := range events {
+		if e.Action != nil && e.Action.Status == gatewarden.ActionStarted && begun[e.Name] == 0 {
+			begun[e.Name] = e.Seq
+		}
+	}
+}
+
 // InOrder sorts actions by when they were begun: where two set the same, the later one
 // lies above. The moves of a canary lie below all others.
-func InOrder(list []gatewarden.Action) []gatewarden.Action {
+func InOrder(list []gatewarden.Action, begun map[string]uint64) []gatewarden.Action {
 	slices.SortStableFunc(list, func(a, b gatewarden.Action) int {
 		if a.Spec.Share != nil != (b.Spec.Share != nil) {
 			if a.Spec.Share != nil {
@@ -62,10 +72,7 @@ func InOrder(list []gatewarden.Action) []gatewarden.Action {
 			}
 			return 1
 		}
-		if a.StartedAt == nil || b.StartedAt == nil {
-			return 0
-		}
-		return a.StartedAt.Compare(*b.StartedAt)
+		return cmp.Compare(begun[a.ID], begun[b.ID])
 	})
 	return list
 }
