@@ -82,6 +82,7 @@ type memory struct {
 	Since   time.Time     `json:"since"`            // from when on earning counts
 	Owed    float64       `json:"owed,omitempty"`   // good requests to be earned from then on
 	Usual   time.Duration `json:"usual,omitempty"`  // how long the middle request took before it went bad
+	Busy    bool          `json:"busy,omitempty"`   // it was seen at work for most of each second, so that being idle says something
 	Changes float64       `json:"changes"`          // left in the bucket
 	Filled  time.Time     `json:"filled"`           // as of when
 }
@@ -215,7 +216,7 @@ func (p *place) learn(b *bounds, s *sight, f *flow, at time.Time) {
 	p.Tried = time.Time{}
 	if p.Raised {
 		known = max(min(known, math.Sqrt(p.before*p.limit)), away*p.before)
-		p.Tried = p.since
+		p.Tried, p.Busy = p.since, false
 	}
 	p.Known, p.Lesson = b.clamp(known), min(2*p.Lesson, mostLesson)
 	p.Cut, p.Raise = true, firstRaise
@@ -281,11 +282,13 @@ func (p place) raise(b *bounds, s *sight, at time.Time) (place, move) {
 	if !s.binds() || flow.seconds < raisesAfter || p.Changes < leftForRaise || p.stands(flow.quick) {
 		return p, stay
 	}
-	if p.room(s, &flow) && at.Sub(p.HurtAt) >= standsAfter { // what is remembered is of a service that could do less
+	room := s.room(&flow)
+	if room && p.Busy && at.Sub(p.HurtAt) >= standsAfter { // what is remembered is of a service that could do less
 		p.Hurt, p.Owed, p.Rest, p.Raise = 0, 0, time.Time{}, roomRaise
 	} else {
 		p.Raise = p.step(b, s, &flow)
 	}
+	p.Busy = p.Busy || !room
 	to := b.clamp(max(p.limit*(1+p.Raise), p.limit+1))
 	if p.Hurt > 0 && at.Sub(p.HurtAt) < awayFor {
 		to = min(to, away*p.Hurt)

@@ -148,6 +148,18 @@ func TestTheLaw(t *testing.T) {
 		"when little is kept back there is little to lose": {
 			func(p *place, s *sight) { p.Rest, s.shed = noon.Add(time.Minute), 30 }, seen(300, 0), 112, 100, raise,
 		},
+		"what is idle for a good part of each second, and was not, is raised by much, whatever hurt": {
+			func(p *place, s *sight) {
+				p.Busy, p.Hurt, p.HurtAt, p.Owed, p.Rest, s.shed = true, 101, noon.Add(-2*time.Minute), 1e6, noon.Add(time.Minute), 3000
+				s.flows(flow{6, 100, 100, half / 2, half / 2, half / 5})
+			}, seen(300, 0), 125, 100, raise,
+		},
+		"what was always idle may be no other than it was": {
+			func(p *place, s *sight) {
+				s.shed = 3000
+				s.flows(flow{6, 100, 100, half / 2, half / 2, half / 5})
+			}, seen(300, 0), 103, 100, raise,
+		},
 		"a raise rests after one that was given up": {func(p *place, _ *sight) { p.Rest = noon.Add(time.Second) }, seen(300, 0), 100, 100, stay},
 		"nothing is raised while a queue stands": {
 			func(_ *place, s *sight) { s.flows(flow{6, 100, 100, half, half, half / 2}) }, seen(300, 0), 100, 100, stay,

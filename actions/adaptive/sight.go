@@ -125,8 +125,8 @@ func (p *place) stands(quick time.Duration) bool { return p.Usual > 0 && quick >
 // share q of L waits for q(L/C − L/D) at most. So L/C, the share of the second in which the
 // service is at work, is L/D and 2.5 times what lies between a tenth and the half. That
 // different requests take differently long makes it seem more.
-func (p *place) room(s *sight, f *flow) bool {
-	if f.seconds < raisesAfter || !s.presses() {
+func (s *sight) room(f *flow) bool {
+	if !s.presses() {
 		return false
 	}
 	through := float64(s.passed) / float64(s.passed+s.shed)

@@ -25,6 +25,9 @@ type figures struct {
 // enough is the share of the capacity from which on a limit has found it.
 const enough = 0.9
 
+// fixedRuns is how often a strategy is simulated at most that does nothing: little varies.
+const fixedRuns = 3
+
 func mean(list []float64) (sum float64) {
 	for _, v := range list {
 		sum += v / float64(len(list))
@@ -65,7 +68,11 @@ func printTable(ctx context.Context, w io.Writer, only, kind string, seed uint64
 			if kind != "" && how.name != kind {
 				continue
 			}
-			all, err := repeat(ctx, s, how, seed, runs)
+			n := runs
+			if !how.adaptive {
+				n = min(n, fixedRuns)
+			}
+			all, err := repeat(ctx, s, how, seed, n)
 			if err != nil {
 				return err
 			}
