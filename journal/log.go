@@ -22,11 +22,14 @@ const (
 	subjectPrefix = "gatewarden.journal."
 	// answerTimeout bounds one append. It is long for a disk and short for a breach.
 	answerTimeout = 5 * time.Second
-	readBatch     = 256
-	readWait      = 5 * time.Second
-	openAgain     = 500 * time.Millisecond
-	openTries     = 60
-	loadTries     = 10
+	// askTimeout bounds asking several servers for a consumer: it may be given to one that is
+	// gone, which nobody has noticed yet.
+	askTimeout = 2 * time.Second
+	readBatch  = 256
+	readWait   = 5 * time.Second
+	openAgain  = 500 * time.Millisecond
+	openTries  = 60
+	loadTries  = 10
 )
 
 // log is the journal's stream. Every message is published under the condition that
@@ -238,7 +241,9 @@ type message struct {
 // one more.
 func (l *log) messages(ctx context.Context, after uint64, subject string) iter.Seq2[message, error] {
 	return func(yield func(message, error) bool) {
-		consumer, err := l.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		asked, cancel := context.WithTimeout(ctx, l.patience())
+		defer cancel()
+		consumer, err := l.stream.CreateConsumer(asked, jetstream.ConsumerConfig{
 			AckPolicy:         jetstream.AckNonePolicy,
 			DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 			OptStartSeq:       after + 1,
@@ -251,7 +256,7 @@ func (l *log) messages(ctx context.Context, after uint64, subject string) iter.S
 			return
 		}
 		info := consumer.CachedInfo()
-		defer func() { _ = l.stream.DeleteConsumer(context.WithoutCancel(ctx), info.Name) }()
+		defer l.leave(ctx, info.Name)
 		if info.NumPending == 0 {
 			return
 		}
@@ -268,6 +273,21 @@ func (l *log) messages(ctx context.Context, after uint64, subject string) iter.S
 			}
 		}
 	}
+}
+
+// patience returns how long to wait for a consumer.
+func (l *log) patience() time.Duration {
+	if l.replicated() {
+		return askTimeout
+	}
+	return readWait
+}
+
+// leave deletes a consumer. The server would after a minute.
+func (l *log) leave(ctx context.Context, consumer string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.patience())
+	defer cancel()
+	_ = l.stream.DeleteConsumer(ctx, consumer)
 }
 
 func next(ctx context.Context, iterator jetstream.MessagesContext) (message, error) {

@@ -16,7 +16,7 @@ const (
 	logShare = 4
 	// readTries is how often reading is begun anew without getting any further. With the
 	// time that one try takes it outlasts an election among the servers (4 to 9 s).
-	readTries = 6
+	readTries = 8
 	// shrunkFor is how long a log may seem to end before what was read of it already.
 	shrunkFor = 10 * time.Second
 )
@@ -116,7 +116,7 @@ func (l *Log) Read(ctx context.Context, after uint64, visit func(seq uint64, dat
 		if r.last > from {
 			tries = 0
 		}
-		if tries == readTries || !sleep(ctx, firstPause<<tries) {
+		if tries == readTries || !sleep(ctx, min(firstPause<<tries, maxPause)) {
 			return gatewarden.Errorf(gatewarden.Unavailable, "reading %s: %w", l.subject, errors.Join(err, context.Cause(ctx)))
 		}
 	}

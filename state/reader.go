@@ -15,6 +15,9 @@ const (
 	// pullFor and beatEvery make a server that is gone show within twice beatEvery.
 	pullFor   = 10 * time.Second
 	beatEvery = 2 * time.Second
+	// askTimeout bounds one request of a reader. A consumer may be given to a server that is
+	// gone, which nobody has noticed yet: then another one is asked for.
+	askTimeout = 2 * time.Second
 	// idleFor is after which silence a reader looks whether it has missed anything.
 	idleFor = 5 * time.Second
 	// leaveTimeout bounds telling the server that a consumer is of no more use; it would
@@ -55,13 +58,7 @@ func (r *reader) read(ctx context.Context) error {
 	if err := r.bounds(ctx); err != nil {
 		return err
 	}
-	consumer, err := r.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		AckPolicy:         jetstream.AckNonePolicy,
-		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       r.last + 1,
-		MemoryStorage:     true,
-		InactiveThreshold: consumerIdle,
-	})
+	consumer, err := r.consumer(ctx)
 	if err != nil {
 		return err
 	}
@@ -78,6 +75,18 @@ func (r *reader) read(ctx context.Context) error {
 	defer messages.Stop()
 	defer context.AfterFunc(ctx, messages.Stop)()
 	return r.take(ctx, messages)
+}
+
+func (r *reader) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return r.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		AckPolicy:         jetstream.AckNonePolicy,
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       r.last + 1,
+		MemoryStorage:     true,
+		InactiveThreshold: consumerIdle,
+	})
 }
 
 // take visits what one consumer delivers.
@@ -133,7 +142,9 @@ func (r *reader) bounds(ctx context.Context) error {
 	if r.look == nil {
 		return nil
 	}
-	info, err := r.stream.Info(ctx)
+	asked, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	info, err := r.stream.Info(asked)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ const (
 	settleWith = 30 * time.Second
 	settleLog  = 10 * time.Second
 	// useTimeout is for one try of something small, blobTimeout for one of a blob.
-	useTimeout  = 10 * time.Second
+	useTimeout  = 5 * time.Second
 	blobTimeout = time.Minute
 )
 
