@@ -27,7 +27,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("shedsim", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	seed := flags.Uint64("seed", 1, "seed of the first run")
-	runs := flags.Int("runs", 20, "runs of each scenario with an adaptive limit, of others 3 at most")
+	runs := flags.Int("runs", 20, "runs of each scenario with an adaptive limit; without one there is one")
 	only := flags.String("only", "", "only this scenario")
 	how := flags.String("limit", "", "only this kind of limit")
 	trace := flags.Bool("trace", false, "print each second of one run with an adaptive limit, and what the guard did, instead")

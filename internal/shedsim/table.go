@@ -25,9 +25,6 @@ type figures struct {
 // enough is the share of the capacity from which on a limit has found it.
 const enough = 0.9
 
-// fixedRuns is how often a strategy is simulated at most that does nothing: little varies.
-const fixedRuns = 3
-
 func mean(list []float64) (sum float64) {
 	for _, v := range list {
 		sum += v / float64(len(list))
@@ -70,7 +67,7 @@ func printTable(ctx context.Context, w io.Writer, only, kind string, seed uint64
 			}
 			n := runs
 			if !how.adaptive {
-				n = min(n, fixedRuns)
+				n = 1 // it does nothing, so little varies
 			}
 			all, err := repeat(ctx, s, how, seed, n)
 			if err != nil {
