@@ -100,8 +100,11 @@ func (l *latencies) log(sec int64, marks []mark) {
 	}
 	if at == len(l.recent) || l.recent[at].no != no {
 		fresh := minuteLog{no: no}
-		if at > 0 { // as much as the minute before came to
-			fresh.entries = make([]entry, 0, len(l.recent[at-1].entries))
+		if at > 0 { // as much as the minute before came to, which is over
+			before := &l.recent[at-1]
+			before.compact()
+			before.entries = slices.Clone(before.entries)
+			fresh.entries = make([]entry, 0, len(before.entries))
 		}
 		l.recent = slices.Insert(l.recent, at, fresh)
 	}
