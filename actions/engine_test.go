@@ -561,7 +561,7 @@ func TestTimetables(t *testing.T) {
 				10s  guard paused
 				15.5s protect-1 started
 				30.25s protect-1 reverting
-				30.25s protect-1 failed
+				31.25s protect-1 failed
 				1m0s guard resumed
 				5m30s protect ended`,
 		},
@@ -637,7 +637,7 @@ func TestTimetables(t *testing.T) {
 				0s   protect-1 started
 				0s   protect-1 started
 				7.5s protect-1 reverting
-				7.5s protect-1 failed
+				8.5s protect-1 failed
 				5m5s protect ended`,
 		},
 		"a job whose answer never came is for a person to look at": {

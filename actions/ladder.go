@@ -89,6 +89,7 @@ type action struct {
 	drift  string             // what somebody else has made of it, as of the last look
 	undone *gatewarden.Action // as it is once the journal has what its revert came to
 	order  ordinals
+	cut    bool // its last call was cut short, or got no answer
 
 	inspected time.Time // when it was looked at last
 	overtaken bool      // a newer move of the run takes its place

@@ -75,6 +75,7 @@ func (e *Engine) apply(ctx context.Context, a *action) {
 		return
 	}
 	outcome, err := e.callApply(ctx, a)
+	e.noteCut(a, err != nil && (ctx.Err() != nil || retryable(err)))
 	e.failpoint(failCalled)
 	switch now := e.snapshot(a); {
 	case now.Status == gatewarden.ActionReverting: // it was taken back meanwhile
@@ -232,7 +233,7 @@ func (e *Engine) revertTo(_ context.Context, a *action, end gatewarden.ActionSta
 	e.failpoint(failReverting)
 	var outcome gatewarden.Outcome
 	live := a
-	err := e.attempt(ctx, a, "revert", func(ctx context.Context, x Executor, a gatewarden.Action) (err error) {
+	putBack := func(ctx context.Context, x Executor, a gatewarden.Action) (err error) {
 		if outcome, err = x.Revert(ctx, a); err == nil && outcome.Status != gatewarden.ActionReverted && outcome.Status != gatewarden.ActionLeft {
 			err = fmt.Errorf("the executor answered with status %q: %s", outcome.Status, outcome.Reason)
 		}
@@ -240,7 +241,14 @@ func (e *Engine) revertTo(_ context.Context, a *action, end gatewarden.ActionSta
 			e.noteUndone(live, &outcome)
 		}
 		return err
-	})
+	}
+	err := e.attempt(ctx, a, "revert", putBack)
+	if err == nil && e.wasCut(a) {
+		if !e.pass(ctx, afterCut) {
+			return // the next start puts it back once more
+		}
+		err = e.attempt(ctx, a, "revert", putBack) // what was on its way has come by now
+	}
 	e.failpoint(failRevertCalled)
 	if err != nil {
 		return // only because the engine stops
@@ -258,6 +266,26 @@ func (e *Engine) revertTo(_ context.Context, a *action, end gatewarden.ActionSta
 		e.cfg.Logger.Warn("the lease of a reverted action stays until the next start", "action", a.id, "error", err)
 	}
 	e.failpoint(failLeaseDeleted)
+}
+
+// afterCut is how long a request may still come to the peer whose caller has gone away. What was put
+// back meanwhile is put back once more.
+const afterCut = time.Second
+
+// noteCut notes whether a call was cut short, or got no answer: what it asked for may come about later.
+func (e *Engine) noteCut(a *action, cut bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a.cut = cut
+}
+
+// wasCut reports whether the last call was, once.
+func (e *Engine) wasCut(a *action) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	cut := a.cut
+	a.cut = false
+	return cut
 }
 
 // noteUndone lets the next call for the same thing know of a revert that is not in the
@@ -395,7 +423,12 @@ func (e *Engine) sayRetrying(ctx context.Context, a *action, call string, err er
 // wait sleeps before the next attempt, twice as long each time. It reports false
 // when the engine stops or the action is taken back.
 func (e *Engine) wait(ctx context.Context, n int) bool {
-	timer := time.NewTimer(min(firstBackOff<<min(n, 10), longestWait))
+	return e.pass(ctx, min(firstBackOff<<min(n, 10), longestWait))
+}
+
+// pass is wait for a time.
+func (e *Engine) pass(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -543,6 +543,24 @@ func TestANewRunWaitsForWhatTheLastOneHadHalfSet(t *testing.T) {
 	})
 }
 
+// TestWhatComesAfterItsCallWasCutShortIsPutBack: a run is released while its move is under way, and the
+// request comes to the gateway when the weights have been put back.
+func TestWhatComesAfterItsCallWasCutShortIsPutBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t.Context(), t)
+		defer r.close()
+		r.play("move 30")
+		r.trouble.at(1, "late")
+		r.play("try 60")
+		r.release()
+		r.pass(5)
+		if diff := cmp.Diff("70 20 10", r.weights()); diff != "" {
+			t.Errorf("%s\n%s", diff, r.ledger.story())
+		}
+	})
+}
+
 // TestMovesOutliveLostAnswers is the same with changes that never arrive at the gateway, whose answers
 // are lost or hang, or at which the guard dies.
 func TestMovesOutliveLostAnswers(t *testing.T) {

@@ -19,6 +19,7 @@ type trouble struct {
 	kills   bool // the guard dies before it hears of it
 	hangs   bool // the guard waits until it gives up
 	reads   bool // what only looks counts too
+	late    bool // the gateway carries it out once the guard has gone away
 	hit     time.Time
 }
 
@@ -33,7 +34,7 @@ func (u *trouble) hits(r *http.Request) (what *trouble, hit bool) {
 		return nil, false
 	}
 	u.hit = time.Now()
-	return &trouble{arrives: u.arrives, kills: u.kills, hangs: u.hangs}, true
+	return &trouble{arrives: u.arrives, kills: u.kills, hangs: u.hangs, late: u.late}, true
 }
 
 // last returns when a change was hit last.
@@ -52,6 +53,7 @@ func (u *trouble) at(n int, word string) {
 	u.kills = word == "dies" || word == "killed"
 	u.hangs = word == "hangs" || word == "hung"
 	u.reads = word == "unread"
+	u.late = word == "late"
 }
 
 // life is that of one engine.
@@ -98,6 +100,12 @@ func (u *unlucky) RoundTrip(r *http.Request) (*http.Response, error) {
 		u.life.end()
 	case what.hangs:
 		<-r.Context().Done()
+	case what.late:
+		<-r.Context().Done()
+		go func() {
+			time.Sleep(100 * time.Millisecond)
+			_, _ = u.next.RoundTrip(r.WithContext(context.WithoutCancel(r.Context()))) // nobody hears of it
+		}()
 	}
 	return nil, errors.Join(errLost, err)
 }
