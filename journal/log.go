@@ -22,14 +22,15 @@ const (
 	subjectPrefix = "gatewarden.journal."
 	// answerTimeout bounds one append. It is long for a disk and short for a breach.
 	answerTimeout = 5 * time.Second
-	// askTimeout bounds asking several servers for a consumer: it may be given to one that is
-	// gone, which nobody has noticed yet.
-	askTimeout = 2 * time.Second
-	readBatch  = 256
-	readWait   = 5 * time.Second
-	openAgain  = 500 * time.Millisecond
-	openTries  = 60
-	loadTries  = 10
+	// askTimeout bounds asking for a consumer, askFirst the first try with several servers.
+	askTimeout   = 4 * time.Second
+	askFirst     = askTimeout / 8
+	leaveTimeout = time.Second
+	readBatch    = 256
+	readWait     = 5 * time.Second
+	openAgain    = 500 * time.Millisecond
+	openTries    = 60
+	loadTries    = 10
 )
 
 // log is the journal's stream. Every message is published under the condition that
@@ -241,16 +242,7 @@ type message struct {
 // one more.
 func (l *log) messages(ctx context.Context, after uint64, subject string) iter.Seq2[message, error] {
 	return func(yield func(message, error) bool) {
-		asked, cancel := context.WithTimeout(ctx, l.patience())
-		defer cancel()
-		consumer, err := l.stream.CreateConsumer(asked, jetstream.ConsumerConfig{
-			AckPolicy:         jetstream.AckNonePolicy,
-			DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-			OptStartSeq:       after + 1,
-			FilterSubject:     subjectPrefix + subject,
-			MemoryStorage:     true,
-			InactiveThreshold: time.Minute,
-		})
+		consumer, err := l.consumer(ctx, after, subject)
 		if err != nil {
 			yield(message{}, err)
 			return
@@ -275,17 +267,39 @@ func (l *log) messages(ctx context.Context, after uint64, subject string) iter.S
 	}
 }
 
-// patience returns how long to wait for a consumer.
-func (l *log) patience() time.Duration {
+// consumer asks for one that delivers a subject after a position. Of several servers it
+// may be given to one that is gone, which nobody has noticed yet: then it asks again, at
+// first soon.
+func (l *log) consumer(ctx context.Context, after uint64, subject string) (c jetstream.Consumer, err error) {
+	wait := askTimeout
 	if l.replicated() {
-		return askTimeout
+		wait = askFirst
 	}
-	return readWait
+	for ; wait <= askTimeout; wait *= 2 {
+		c, err = l.ask(ctx, wait, after, subject)
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			break
+		}
+	}
+	return c, err
+}
+
+func (l *log) ask(ctx context.Context, wait time.Duration, after uint64, subject string) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return l.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		AckPolicy:         jetstream.AckNonePolicy,
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       after + 1,
+		FilterSubject:     subjectPrefix + subject,
+		MemoryStorage:     true,
+		InactiveThreshold: time.Minute,
+	})
 }
 
 // leave deletes a consumer. The server would after a minute.
 func (l *log) leave(ctx context.Context, consumer string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.patience())
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	_ = l.stream.DeleteConsumer(ctx, consumer)
 }

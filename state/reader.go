@@ -16,8 +16,9 @@ const (
 	pullFor   = 10 * time.Second
 	beatEvery = 2 * time.Second
 	// askTimeout bounds one request of a reader. A consumer may be given to a server that is
-	// gone, which nobody has noticed yet: then another one is asked for.
+	// gone, which nobody has noticed yet: then another one is asked for, at first soon.
 	askTimeout = 2 * time.Second
+	askFirst   = askTimeout / 4
 	// idleFor is after which silence a reader looks whether it has missed anything.
 	idleFor = 5 * time.Second
 	// leaveTimeout bounds telling the server that a consumer is of no more use; it would
@@ -77,8 +78,17 @@ func (r *reader) read(ctx context.Context) error {
 	return r.take(ctx, messages)
 }
 
-func (r *reader) consumer(ctx context.Context) (jetstream.Consumer, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+func (r *reader) consumer(ctx context.Context) (c jetstream.Consumer, err error) {
+	for wait := askFirst; wait <= askTimeout; wait *= 2 {
+		if c, err = r.ask(ctx, wait); err == nil || !transient(err) || ctx.Err() != nil {
+			break
+		}
+	}
+	return c, err
+}
+
+func (r *reader) ask(ctx context.Context, wait time.Duration) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	return r.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		AckPolicy:         jetstream.AckNonePolicy,

@@ -18,7 +18,9 @@ const (
 	settleLog  = 10 * time.Second
 	// useTimeout is for one try of something small, blobTimeout for one of a blob.
 	useTimeout  = 5 * time.Second
-	blobTimeout = time.Minute
+	blobTimeout = 40 * time.Second
+	// firstTry is the part of these that the first try gets.
+	firstTry = 10
 )
 
 // settle calls open until the servers have settled enough for it: a cluster that just
@@ -38,16 +40,19 @@ func (s *State) settle(ctx context.Context, what string, open func(ctx context.C
 
 // patiently is settle for what is opened already: after the loss of a server each stream
 // elects another one to lead it, and a guard that takes over at that moment has to wait
-// for all that it uses. One try may take as long as each, and all settleWith more.
+// for all that it uses. What is asked of a server that is gone, before that was noticed,
+// is never answered: the first try is short, and the longest takes as long as each.
 func (s *State) patiently(ctx context.Context, what string, each time.Duration, use func(ctx context.Context) error) error {
 	if !s.Shared() {
 		return use(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, each+settleWith)
 	defer cancel()
+	wait := each / firstTry
 	return s.again(ctx, what, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, each)
+		ctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
+		wait = min(2*wait, each)
 		return use(ctx)
 	})
 }
