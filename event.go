@@ -17,6 +17,7 @@ const (
 	// come from: its State.
 	EventSuspect EventType = "suspect"
 	EventDrift   EventType = "drift" // of the gateway's nodes from one another
+	EventGuard   EventType = "guard" // which of several leads
 )
 
 // States of events of alerts.
@@ -24,6 +25,9 @@ const (
 	AlertFiring   = "firing"
 	AlertResolved = "resolved"
 )
+
+// GuardLeads is the state of the events of guards.
+const GuardLeads = "leads"
 
 // Event is something that happened and is worth remembering: a change of a
 // verdict, a step of an action, a source that went silent. The journal keeps

@@ -150,11 +150,11 @@ func readQuery(r *http.Request) (EventQuery, error) {
 		}
 	}
 	switch q.Type {
-	case "", gatewarden.EventSLO, gatewarden.EventCanary, gatewarden.EventGate, gatewarden.EventAction, gatewarden.EventSource, gatewarden.EventAlert, gatewarden.EventDrift, gatewarden.EventSuspect:
+	case "", gatewarden.EventSLO, gatewarden.EventCanary, gatewarden.EventGate, gatewarden.EventAction, gatewarden.EventSource, gatewarden.EventAlert, gatewarden.EventDrift, gatewarden.EventSuspect, gatewarden.EventGuard:
 		return q, nil
 	default:
 		return q, gatewarden.Errorf(gatewarden.Invalid, "type=%q is no type of event", q.Type).
-			WithHint("the types are slo, canary, gate, action, source, alert, drift, suspect")
+			WithHint("the types are slo, canary, gate, action, source, alert, drift, suspect, guard")
 	}
 }
 

@@ -402,16 +402,22 @@ func (t *term) tell(ctx context.Context) error {
 	})
 }
 
+// trimReports is how often reports that were taken are dropped. Those that are not come
+// again after a take-over, and are known by their ids.
+const trimReports = time.Second
+
 // listen takes what the other guards saw of canaries, until ctx ends.
 func (t *term) listen(ctx context.Context) error {
 	log := t.keeper.reports.log
 	for ctx.Err() == nil {
 		begin, err := log.Begin(ctx)
 		if err == nil {
+			var trimmed time.Time // each is a write to the disks of most
 			err = log.Follow(ctx, begin, func(seq uint64, data []byte) error {
-				if err := t.observe(ctx, data); err != nil {
+				if err := t.observe(ctx, data); err != nil || time.Since(trimmed) < trimReports {
 					return err
 				}
+				trimmed = time.Now()
 				return log.Trim(ctx, seq)
 			})
 		}

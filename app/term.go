@@ -55,7 +55,7 @@ func (a *App) begin(ctx context.Context, set settings) (*term, error) {
 	t := &term{App: a, registry: prometheus.NewRegistry()}
 	t.life, t.end = context.WithCancel(context.WithoutCancel(ctx))
 	for _, build := range []func(context.Context, settings) error{
-		t.tidy, t.openJournal, t.openAudit, t.openEngine, t.openSources, t.share,
+		t.tidy, t.openJournal, t.announce, t.openAudit, t.openEngine, t.openSources, t.share,
 	} {
 		if err := build(ctx, set); err != nil {
 			return nil, errors.Join(err, t.close())
@@ -88,6 +88,22 @@ func (t *term) openJournal(ctx context.Context, _ settings) (err error) {
 	})
 	if err != nil {
 		return fmt.Errorf("opening the journal: %w", err)
+	}
+	return nil
+}
+
+// announce writes down that this guard leads, if it is one of several: from then on who led
+// before finds that it can write no more.
+func (t *term) announce(ctx context.Context, _ settings) error {
+	if !t.state.Shared() {
+		return nil
+	}
+	me := t.guards.me
+	_, err := t.journal.Append(ctx, gatewarden.Event{
+		At: t.now(), Type: gatewarden.EventGuard, Name: me.Name, State: gatewarden.GuardLeads, Reason: me.Name + " was elected: it judges and acts",
+	})
+	if err != nil {
+		return fmt.Errorf("writing to the journal who leads: %w", err)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func newEvents() *cobra.Command {
 	addOutput(cmd, &output)
 	flags := cmd.Flags()
 	flags.BoolVarP(&follow, "follow", "f", false, "go on with events as they happen")
-	flags.StringVar(&kind, "type", "", "only events of this `TYPE`: slo, canary, gate, action, source, alert, drift, suspect")
+	flags.StringVar(&kind, "type", "", "only events of this `TYPE`: slo, canary, gate, action, source, alert, drift, suspect, guard")
 	flags.StringVar(&name, "name", "", "only events of this `NAME`, of an slo or an action")
 	flags.Uint64Var(&since, "since", 0, "only events after the one with this `SEQ`, its position in the journal")
 	flags.IntVar(&limit, "limit", 100, "the newest `N`")

@@ -195,6 +195,15 @@ func TestALeaderThatStopsHandsOver(t *testing.T) {
 	stopped := time.Now()
 	c.guard = c.guards[other]
 	eventually(t, "another guard to lead", func() error {
+		status, err := c.guard.status() // the old one may still answer for all
+		if err == nil {
+			if now := slices.IndexFunc(status.Guards, func(g api.GuardStatus) bool { return g.Leads }); status.Guards[now].Name == fmt.Sprintf("guard-%d", leader) {
+				return errors.New("it is the old one")
+			}
+		}
+		if err != nil {
+			return err
+		}
 		s, err := c.guard.slo("orders-availability")
 		if err == nil && s.Verdict.State != gatewarden.Healthy {
 			err = fmt.Errorf("orders are %s: %s", s.Verdict.State, s.Verdict.Reason)

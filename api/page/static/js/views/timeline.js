@@ -7,7 +7,7 @@ import { approve, reject, revert } from "../orders.js";
 import { alertsTable } from "./slo.js";
 import { limitNow } from "../limit.js";
 
-const types = ["slo", "canary", "gate", "action", "source", "suspect", "drift", "alert"];
+const types = ["slo", "canary", "gate", "action", "source", "suspect", "drift", "alert", "guard"];
 const mostShown = 200;
 
 export function timeline(c) {
@@ -59,6 +59,7 @@ export function eventRow(c, e, full, key = "e" + e.seq) {
 function subject(e) {
   if (e.type === "slo") return sloLink(e.name);
   if (e.type === "suspect") return [h("span", { class: "name" }, e.state), " behind ", sloLink(e.name)];
+  if (e.type === "guard") return link("#/sources", e.name);
   if (e.type === "drift" || e.type === "source") return link("#/sources", e.type === "drift" ? "Kong's nodes" : e.name);
   if (e.action) return actionLink(e.name);
   if (e.type === "gate" || e.type === "canary") return e.run ? link(`#/runs/${encodeURIComponent(e.run.id)}`, e.name) : canaryLink(e.name);
