@@ -57,6 +57,7 @@ type file struct {
 // is a defect that every start of every test would show.
 func load() map[string]*file {
 	files := map[string]*file{}
+	packer, _ := gzip.NewWriterLevel(nil, gzip.BestCompression) // the level is a valid one; a writer for each file would be megabytes
 	err := fs.WalkDir(static, "static", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -65,7 +66,7 @@ func load() map[string]*file {
 		if err != nil {
 			return err
 		}
-		files[strings.TrimPrefix(name, "static/")] = newFile(name, content)
+		files[strings.TrimPrefix(name, "static/")] = newFile(name, content, packer)
 		return nil
 	})
 	if err != nil {
@@ -79,13 +80,13 @@ var types = map[string]string{
 	".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
 }
 
-func newFile(name string, content []byte) *file {
+func newFile(name string, content []byte, packer *gzip.Writer) *file {
 	sum := sha256.Sum256(content)
 	f := &file{contentType: cmp.Or(types[path.Ext(name)], "text/plain; charset=utf-8"), tag: `"` + hex.EncodeToString(sum[:8]) + `"`, plain: content}
 	var packed bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression) // the level is a valid one
-	_, _ = z.Write(content)                                    // to memory
-	_ = z.Close()
+	packer.Reset(&packed)
+	_, _ = packer.Write(content) // to memory
+	_ = packer.Close()
 	f.packed = packed.Bytes()
 	return f
 }
