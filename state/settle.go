@@ -95,6 +95,7 @@ const (
 	codeNotClustered    = 10006
 	codeNotLeader       = 10009
 	codeAssignment      = 10048 // another change of the same stream is under way
+	codeStreamNotFound  = 10059 // another guard is about to make it
 	codeNoReplicasYet   = 10074 // the server does not know yet that it is one of several
 )
 
@@ -102,7 +103,7 @@ const (
 func transient(err error) bool {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		switch api.ErrorCode {
-		case codeNoSuitablePeers, codeNotClustered, codeNotLeader, codeAssignment, codeNoReplicasYet:
+		case codeNoSuitablePeers, codeNotClustered, codeNotLeader, codeAssignment, codeStreamNotFound, codeNoReplicasYet:
 			return true
 		default:
 			return api.Code == 503

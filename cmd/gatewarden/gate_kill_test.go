@@ -238,7 +238,10 @@ func (w *twins) compare(want gatewarden.RunState) {
 	}
 	// Dropped counts what ended before the run and came after its start was asked for, by
 	// the clock of each.
-	same := cmp.Options{cmpopts.IgnoreFields(gatewarden.Run{}, "ID", "Version"), cmpopts.IgnoreFields(gatewarden.CanaryVerdict{}, "Dropped"), cmpopts.EquateApprox(1e-9, 0)}
+	// The two began at different instants, so they know the baseline's past from different
+	// instants on, which shows in what a client's usual share is: a thousandth of what is needed
+	// at most. What is lost of the run itself would be seen in the counts, which are exact.
+	same := cmp.Options{cmpopts.IgnoreFields(gatewarden.Run{}, "ID", "Version"), cmpopts.IgnoreFields(gatewarden.CanaryVerdict{}, "Dropped"), cmpopts.EquateApprox(1e-9, 0.002)}
 	if diff := cmp.Diff(alone, w.runs[1], same); diff != "" {
 		w.t.Errorf("the guard that was killed says something else (-undisturbed +killed):\n%s", diff)
 	}
