@@ -297,7 +297,7 @@ func (a *Audit) paused() (problems []string) {
 		return problems // when it paused by the clock of the calls is not known
 	}
 	for _, c := range slices.Concat(a.Kong, a.Jenkins) {
-		if c.Changes && c.Status > 0 && a.heldAt(c.At) && !a.takenBack(&c) {
+		if c.Changes && c.Status > 0 && a.heldAt(c.At, underWay) && !a.takenBack(&c) && (a.heldAt(c.At, callsEnd) || !a.wasUnderWay(&c)) {
 			problems = append(problems, fmt.Sprintf("%s %s at %s: made while the guard was paused", c.Method, c.Path, c.At.Format(clockFormat)))
 		}
 	}
@@ -324,8 +324,39 @@ func (a *Audit) pauseAt(seq uint64) (by string) {
 // way when somebody paused the guard.
 const underWay = time.Second
 
-// heldAt reports whether the guard had been paused for longer than underWay.
-func (a *Audit) heldAt(at time.Time) bool {
+// callsEnd is underWay for a whole configuration: a step waits for its turn, reads all of
+// it, and writes, as one call.
+const callsEnd = 5 * time.Second
+
+// wasUnderWay reports whether a whole configuration may be of a step whose intent had been
+// written down before the guard was paused, and which had not ended when it was written.
+func (a *Audit) wasUnderWay(c *Call) bool {
+	if !c.declares() {
+		return false
+	}
+	started := map[string]bool{}
+	paused := false
+	for _, e := range a.Events {
+		if e.At.After(c.At) {
+			break
+		}
+		switch {
+		case e.State == gatewarden.GuardPaused:
+			paused = true
+		case e.State == gatewarden.GuardResumed:
+			paused = false
+		case e.Action == nil:
+		case e.Action.Status != gatewarden.ActionStarted:
+			delete(started, e.Action.ID)
+		case !paused:
+			started[e.Action.ID] = true
+		}
+	}
+	return len(started) > 0
+}
+
+// heldAt reports whether the guard had been paused for longer than a while.
+func (a *Audit) heldAt(at time.Time, longer time.Duration) bool {
 	var since time.Time
 	for _, e := range a.Events {
 		if e.At.After(at) {
@@ -338,7 +369,7 @@ func (a *Audit) heldAt(at time.Time) bool {
 			since = time.Time{}
 		}
 	}
-	return !since.IsZero() && at.Sub(since) > underWay
+	return !since.IsZero() && at.Sub(since) > longer
 }
 
 // takenBack reports whether a call is of an action that was being taken back.

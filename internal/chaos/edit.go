@@ -148,6 +148,9 @@ const clockFormat = "15:04:05.000"
 // raced reports whether a write of the guard to the entity after the edit had been
 // decided on before it: with no look at the entity in between.
 func (f *Foreign) raced(calls []Call) bool {
+	if f.Edit == EditService && f.unread(calls) {
+		return true
+	}
 	looked, compared := false, false
 	for _, c := range calls {
 		switch {
@@ -165,6 +168,23 @@ func (f *Foreign) raced(calls []Call) bool {
 		}
 	}
 	return false
+}
+
+// unread reports whether the edit fell between a write of the guard to the entity and its
+// look at what came of it. A switch that is then as it was before is a write that did not
+// take, as far as anybody can tell, and is written once more.
+func (f *Foreign) unread(calls []Call) (written bool) {
+	for _, c := range calls {
+		switch {
+		case c.At.After(f.At):
+			return written
+		case c.Changes && strings.HasPrefix(c.Path, f.Path), slices.Contains(c.Touched, path.Base(f.Path)):
+			written = true
+		case f.seenBy(&c):
+			written = false
+		}
+	}
+	return written
 }
 
 // seenBy reports whether a look of the guard shows the entity.
