@@ -48,7 +48,8 @@ type guards struct {
 	first    *term // of a guard that is alone: it leads before it runs
 
 	mu     sync.Mutex
-	others map[string]told // by name, what they told last; of whom leads only
+	others map[string]told   // by name, what they told last; of whom leads only
+	shown  map[string][]byte // on the board, by key
 }
 
 // The keys of the board.
@@ -62,7 +63,7 @@ const (
 // from here on.
 func (a *App) openGuards(ctx context.Context, set settings) (err error) {
 	cfg := &set.config.State
-	gs := &guards{app: a, others: map[string]told{}}
+	gs := &guards{app: a, others: map[string]told{}, shown: map[string][]byte{}}
 	a.guards = gs
 	if gs.me, err = a.candidate(cfg); err != nil {
 		return err
@@ -225,7 +226,13 @@ func (gs *guards) begin(ctx context.Context) (*term, error) {
 func (gs *guards) finish(t *term) error {
 	gs.app.term.CompareAndSwap(t, nil)
 	gs.app.reloader.follow()
-	return t.close()
+	err := t.close()
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	for key, value := range gs.shown { // by the next one who leads, it may be, before this one knew
+		gs.heed(key, value)
+	}
+	return err
 }
 
 // again is how long a guard waits that was elected and could not begin.
@@ -268,31 +275,38 @@ func sleep(ctx context.Context, d time.Duration) {
 // look heeds what the leader shows on the board, until ctx ends.
 func (gs *guards) look(ctx context.Context) error {
 	return gs.board.Watch(ctx, func(key string, value []byte) {
-		if gs.app.term.Load() != nil {
-			return // it is this one
-		}
-		var err error
-		switch key {
-		case boardSheds:
-			var sheds []gatewarden.Shed
-			if err = json.Unmarshal(value, &sheds); err == nil {
-				gs.app.store.SetSheds(sheds)
-			}
-		case boardTries:
-			var wanted bool
-			if err = json.Unmarshal(value, &wanted); err == nil {
-				gs.app.intake.witness.Load().want(wanted)
-			}
-		case boardOlder:
-			var older []gatewarden.Canary
-			if err = json.Unmarshal(value, &older); err == nil {
-				gs.observer.SetOlder(older)
-			}
-		}
-		if err != nil {
-			gs.app.logger.Error("what the leader shows cannot be read: is it of another version?", "key", key, "error", err)
+		gs.mu.Lock()
+		defer gs.mu.Unlock()
+		gs.shown[key] = bytes.Clone(value)
+		if gs.app.term.Load() == nil { // otherwise it is this one
+			gs.heed(key, value)
 		}
 	})
+}
+
+// heed does as the leader shows.
+func (gs *guards) heed(key string, value []byte) {
+	var err error
+	switch key {
+	case boardSheds:
+		var sheds []gatewarden.Shed
+		if err = json.Unmarshal(value, &sheds); err == nil {
+			gs.app.store.SetSheds(sheds)
+		}
+	case boardTries:
+		var wanted bool
+		if err = json.Unmarshal(value, &wanted); err == nil {
+			gs.app.intake.witness.Load().want(wanted)
+		}
+	case boardOlder:
+		var older []gatewarden.Canary
+		if err = json.Unmarshal(value, &older); err == nil {
+			gs.observer.SetOlder(older)
+		}
+	}
+	if err != nil {
+		gs.app.logger.Error("what the leader shows cannot be read: is it of another version?", "key", key, "error", err)
+	}
 }
 
 // sightSubject is what guards tell how their sources do by.
