@@ -45,7 +45,7 @@ func newActions() *cobra.Command {
 		newOrder(connect, order{use: "revert ID", path: "/api/v1/actions/%s/revert",
 			short: "Put back what an action, or a whole ladder of them, changed"}),
 		newOrder(connect, order{use: "pause", path: "/api/v1/pause", takesReason: true,
-			short: "Start nothing new and put nothing back until it is resumed; leases still run out"}),
+			short: "Begin nothing new; what is in place stays while its breach lasts, and its lease ends it then"}),
 		newOrder(connect, order{use: "resume", path: "/api/v1/resume",
 			short: "End a pause"}),
 	)
