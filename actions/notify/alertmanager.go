@@ -25,11 +25,7 @@ type alert struct {
 
 // alertOf returns the alert of an action, which ends by itself at the given time.
 func alertOf(a gatewarden.Action, ends *time.Time) alert {
-	subject := string(a.Trigger.Kind)
-	if a.Trigger.Kind == gatewarden.EventGate {
-		subject = "canary" // what was asked about
-	}
-	labels := map[string]string{"alertname": a.Policy, subject: a.Trigger.Name}
+	labels := map[string]string{"alertname": a.Policy, subjectOf(a.Trigger): a.Trigger.Name}
 	if a.Trigger.Severity != gatewarden.SeverityNone {
 		labels["severity"] = a.Trigger.Severity.String()
 	}
@@ -69,10 +65,22 @@ func (e *Executor) Renew(ctx context.Context, a gatewarden.Action) error {
 	return err
 }
 
-// resolve ends the alert now.
+// clocksApart is how far an Alertmanager's clock may be behind this one: of two ends it keeps
+// the later one when the earlier is still to come by its clock, and that is the lease's.
+const clocksApart = time.Minute
+
+// past returns an end that is over by any such clock, and not before the alert began.
+func past(begun, now time.Time) time.Time {
+	if end := now.Add(-clocksApart); end.After(begun.Add(time.Second)) {
+		return end
+	}
+	return begun.Add(time.Second)
+}
+
+// resolve ends the alert.
 func (e *Executor) resolve(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
 	now := e.now()
-	out, err := e.alertmanager(ctx, a, &now)
+	out, err := e.alertmanager(ctx, a, new(past(a.Trigger.Since, now)))
 	switch {
 	case err != nil && a.LeaseUntil != nil && now.After(*a.LeaseUntil):
 		return gatewarden.Outcome{Status: gatewarden.ActionLeft, Reason: "the alert has ended by itself; it could not be resolved before: " + err.Error()}, nil

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"encoding/json"
 	"net/http"
 	"testing"
 	"time"
@@ -49,7 +50,7 @@ func TestAnAlertIsPostedRenewedAndResolved(t *testing.T) {
 	if out, err = e.Revert(t.Context(), a); err != nil || out.Status != gatewarden.ActionReverted {
 		t.Errorf("%+v, %v", out, err)
 	}
-	bodies := []string{alertStart + `2026-11-21T12:15:00Z"}]`, alertStart + `2026-11-21T12:25:00Z"}]`, alertStart + `2026-11-21T12:20:00Z"}]`}
+	bodies := []string{alertStart + `2026-11-21T12:15:00Z"}]`, alertStart + `2026-11-21T12:25:00Z"}]`, alertStart + `2026-11-21T12:19:00Z"}]`}
 	if diff := cmp.Diff(bodies, r.bodies); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -57,6 +58,54 @@ func TestAnAlertIsPostedRenewedAndResolved(t *testing.T) {
 		if call.Method != http.MethodPost || call.URL.String() != "http://am.test/prefix/api/v2/alerts" {
 			t.Errorf("%s %s", call.Method, call.URL)
 		}
+	}
+}
+
+// alertmanagerOf keeps the last of one alert as Alertmanager does (provider/mem Put, Alert.Merge):
+// an end that is still to come gives way to a later one that it knows already.
+func alertmanagerOf(t *testing.T, now func() time.Time, kept *alert) *receiver {
+	r := &receiver{}
+	r.answer = func(*http.Request) (int, http.Header, string) {
+		var got []alert
+		if err := json.Unmarshal([]byte(r.bodies[len(r.bodies)-1]), &got); err != nil || len(got) != 1 || got[0].EndsAt.Before(got[0].StartsAt) {
+			t.Errorf("%v of %q", err, r.bodies)
+			return 400, http.Header{}, ""
+		}
+		al := got[0]
+		overlaps := kept.EndsAt != nil && al.EndsAt.After(kept.StartsAt) && al.EndsAt.Before(*kept.EndsAt)
+		if resolved := !al.EndsAt.After(now()); overlaps && !resolved {
+			al.EndsAt = kept.EndsAt
+		}
+		*kept = al
+		return 200, http.Header{}, ""
+	}
+	return r
+}
+
+func TestAnAlertmanagerBehindOurClockStopsPagingToo(t *testing.T) {
+	for name, c := range map[string]struct{ behind, lasted time.Duration }{
+		"the same clock":                             {0, 10 * time.Minute},
+		"a second behind":                            {time.Second, 10 * time.Minute},
+		"most of a minute behind":                    {59 * time.Second, 10 * time.Minute},
+		"a second behind, an alert of a few seconds": {time.Second, 5 * time.Second},
+		"a second ahead, an alert of no time at all": {-time.Second, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, kept := alertAction(), alert{}
+			ours := a.Trigger.Since.Add(c.lasted)
+			theirs := func() time.Time { return ours.Add(-c.behind) }
+			e := newExecutor(alertmanagerOf(t, theirs, &kept), nil)
+			e.now = func() time.Time { return ours }
+			if _, err := e.Apply(t.Context(), a, nil); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := e.Revert(t.Context(), a); err != nil || out.Status != gatewarden.ActionReverted {
+				t.Fatalf("%+v, %v", out, err)
+			}
+			if kept.EndsAt.After(theirs()) {
+				t.Errorf("it is %s there and the alert ends at %s", theirs(), kept.EndsAt)
+			}
+		})
 	}
 }
 
@@ -108,7 +157,7 @@ func TestSlackIsTold(t *testing.T) {
 		t.Errorf("%+v, %v", out, err)
 	}
 	const want = `{"text":"*orders-availability* (outage): half of the requests to \u0026lt;orders\u0026gt; \u0026amp; co. fail\n` +
-		"Answered by `tell-team` since 12:00:00 UTC. To take it back: `gatewarden actions revert tell-team-5f3a9c21`" + `"}`
+		"Since 12:00:00 UTC. What is changed, what waits for approval, and the ids to approve or revert by: `gatewarden actions`" + `"}`
 	if diff := cmp.Diff([]string{want}, r.bodies); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -99,6 +99,19 @@ func TestCall(t *testing.T) {
 	}
 }
 
+func TestTheMessageSaysWhatItIsAbout(t *testing.T) {
+	for kind, want := range map[gatewarden.EventType]string{
+		gatewarden.EventSLO: "slo", gatewarden.EventGate: "canary", gatewarden.EventAlert: "alert",
+	} {
+		a := action(gatewarden.WebhookStep{})
+		a.Trigger.Kind = kind
+		b, err := body(a)
+		if !strings.Contains(string(b), `"trigger":{"kind":"`+want+`"`) {
+			t.Errorf("%s: %s, %v", kind, b, err)
+		}
+	}
+}
+
 func TestEveryStatus(t *testing.T) {
 	for status := 200; status < 600; status++ {
 		e := newExecutor(answers(status, "because"), nil)

@@ -25,11 +25,20 @@ type Message struct {
 
 // Trigger is what the action answers to.
 type Trigger struct {
-	Kind     string    `json:"kind"` // "slo", "canary"
+	Kind     string    `json:"kind"` // "slo", "canary", or "alert" of somebody else
 	Name     string    `json:"name"`
 	Severity string    `json:"severity"` // "outage", "page", "ticket" or ""
 	Since    time.Time `json:"since"`    // RFC 3339, UTC
 	Reason   string    `json:"reason"`   // one plain sentence
+}
+
+// subjectOf says what sort of thing a trigger is about, in the word that receivers know: a
+// gate's answer is about the canary that was asked about.
+func subjectOf(t gatewarden.Trigger) string {
+	if t.Kind == gatewarden.EventGate {
+		return "canary"
+	}
+	return string(t.Kind)
 }
 
 // body returns the message about a. It is the same in each repeat.
@@ -37,7 +46,7 @@ func body(a gatewarden.Action) ([]byte, error) {
 	b, err := json.Marshal(Message{
 		Version: messageVersion, Action: a.ID, Policy: a.Policy, Ladder: a.Ladder, Step: a.Step, PlannedAt: a.PlannedAt.UTC(),
 		Trigger: Trigger{
-			Kind: string(a.Trigger.Kind), Name: a.Trigger.Name, Severity: a.Trigger.Severity.String(),
+			Kind: subjectOf(a.Trigger), Name: a.Trigger.Name, Severity: a.Trigger.Severity.String(),
 			Since: a.Trigger.Since.UTC(), Reason: a.Trigger.Reason,
 		},
 	})
