@@ -9,15 +9,17 @@ import (
 	"github.com/gatewarden/gatewarden"
 )
 
-// slackText says what an action is about, in Slack's own markup.
+// slackText says what an action is about, in Slack's own markup. What else was begun, and
+// whether that waits for somebody, is not this action's to know and changes while the message
+// is read: it says where that stands, not what was the case when it was written.
 func slackText(a gatewarden.Action) string {
 	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace
 	severity := ""
 	if a.Trigger.Severity != gatewarden.SeverityNone {
 		severity = " (" + a.Trigger.Severity.String() + ")"
 	}
-	return fmt.Sprintf("*%s*%s: %s\nAnswered by `%s` since %s. To take it back: `gatewarden actions revert %s`",
-		escape(a.Trigger.Name), severity, escape(a.Trigger.Reason), escape(a.Policy), a.Trigger.Since.UTC().Format("15:04:05 MST"), escape(a.Ladder))
+	return fmt.Sprintf("*%s*%s: %s\nSince %s. What is changed, what waits for approval, and the ids to approve or revert by: `gatewarden actions`",
+		escape(a.Trigger.Name), severity, escape(a.Trigger.Reason), a.Trigger.Since.UTC().Format("15:04:05 MST"))
 }
 
 // slack posts to an incoming webhook.
