@@ -2,10 +2,13 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -61,7 +64,14 @@ func (p *Passer) Handler() http.Handler {
 	return mux
 }
 
-// pass hands a request to the guard that leads.
+const tryAgain = "try again: after a guard is lost another one leads within seconds"
+
+// lookAgain is how often a request that was passed on looks whether the guard it went to
+// still leads.
+const lookAgain = 500 * time.Millisecond
+
+// pass hands a request to the guard that leads, for as long as it does: a machine that lost
+// its power answers nothing and closes nothing.
 func (p *Passer) pass(own *Server, w http.ResponseWriter, r *http.Request) {
 	name, api, err := p.guard.Leader()
 	if by := r.Header.Get(passedBy); err == nil && by != "" {
@@ -69,9 +79,14 @@ func (p *Passer) pass(own *Server, w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
-		own.fail(w, r, gatewarden.Errorf(gatewarden.Unavailable, "%w", err).WithHint("try again: after a guard is lost another one leads within seconds"))
+		own.fail(w, r, gatewarden.Errorf(gatewarden.Unavailable, "%w", err).WithHint(tryAgain))
 		return
 	}
+	ctx, leave := context.WithCancelCause(r.Context())
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	defer leave(nil)
+	looking.Go(func() { p.letGo(ctx, name, leave) })
 	proxy := httputil.ReverseProxy{
 		Transport: p.transport, FlushInterval: -1, ErrorLog: slog.NewLogLogger(p.logger.Handler(), slog.LevelDebug),
 		Rewrite: func(out *httputil.ProxyRequest) {
@@ -80,14 +95,29 @@ func (p *Passer) pass(own *Server, w http.ResponseWriter, r *http.Request) {
 			out.SetXForwarded()
 			out.Out.Header.Set(passedBy, p.name)
 		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			if r.Context().Err() != nil {
 				return // nobody waits for an answer
 			}
+			hint := "if it is up, is state.api right, and may this guard reach it there?"
+			if ctx.Err() != nil {
+				err, hint = context.Cause(ctx), tryAgain
+			}
 			w.Header().Set("Retry-After", "1")
-			own.fail(w, r, gatewarden.Errorf(gatewarden.Unavailable, "passing the request on to the guard %s at %s: %w", name, api.Host, err).
-				WithHint("if it is up, is state.api right, and may this guard reach it there?"))
+			own.fail(w, r, gatewarden.Errorf(gatewarden.Unavailable, "passing the request on to the guard %s at %s: %w", name, api.Host, err).WithHint("%s", hint))
 		},
 	}
-	proxy.ServeHTTP(w, r)
+	proxy.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// letGo calls leave when the guard of that name leads no more, and returns when ctx ends.
+func (p *Passer) letGo(ctx context.Context, name string, leave context.CancelCauseFunc) {
+	for pause(ctx, lookAgain) {
+		switch leader, _, err := p.guard.Leader(); {
+		case err != nil:
+			leave(fmt.Errorf("it leads no more: %w", err))
+		case leader != name:
+			leave(fmt.Errorf("it leads no more: %s does", leader))
+		}
+	}
 }

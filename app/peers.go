@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -87,11 +88,16 @@ func secret(value gatewarden.Secret, file string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
+// connectWithin is how long a machine may take to accept a connection: one that lost its
+// power never answers, and waiting longer brings nothing.
+const connectWithin = 3 * time.Second
+
 // transport returns an HTTP transport that trusts the authorities of caFile, or the
 // system's when it is "".
 func transport(caFile string) (*http.Transport, error) {
 	t := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
+		DialContext: (&net.Dialer{Timeout: connectWithin}).DialContext,
+		Proxy:       http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
 		MaxIdleConnsPerHost: 4, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 5 * time.Second,
 	}
 	if caFile == "" {
