@@ -16,7 +16,9 @@ const (
 	electionVoice  = "election"
 )
 
-// Election opens the election in which me stands. Alone, me leads for good.
+// Election opens the election in which me stands. Alone, me leads for good. Where others
+// share the state it listens for a second, and a guard of the same name that is running is a
+// conflict.
 func (s *State) Election(ctx context.Context, me Candidate, logger *slog.Logger) (*Election, error) {
 	if !s.Shared() {
 		return newElection(me, nil, nil, logger), nil
@@ -41,7 +43,11 @@ func (s *State) Election(ctx context.Context, me Candidate, logger *slog.Logger)
 	if err != nil {
 		return nil, gatewarden.Errorf(gatewarden.Unavailable, "opening the election: %w", err)
 	}
-	return newElection(me, b, stateVoice{s}, logger), nil
+	e := newElection(me, b, stateVoice{s}, logger)
+	if err := e.single(ctx); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // bucketBallot is a ballot in a key-value bucket.

@@ -49,10 +49,12 @@ type term struct {
 	Vacant bool      `json:"vacant,omitempty"` // who led has resigned
 }
 
-// note is what the guards tell each other: that a term goes on, or that it is over.
+// note is what the guards tell each other: that a term goes on, or that it is over; or,
+// without the token of a term, that the teller is there.
 type note struct {
 	term
-	Revision uint64 `json:"revision"` // of the ballot, as far as the teller knows
+	Revision uint64 `json:"revision"`       // of the ballot, as far as the teller knows
+	Life     string `json:"life,omitempty"` // of who says that it is there: another for each start
 }
 
 // ballot is the one value that says who leads. Its revisions grow.
@@ -88,19 +90,21 @@ type Election struct {
 	logger *slog.Logger
 	now    func() time.Time
 	nudged chan struct{} // something was heard that may change who leads
+	life   string        // another for each start, to tell this guard from one of the same name
 
-	mu       sync.Mutex
-	known    term      // the newest that was read or heard
-	revision uint64    // of known
-	alive    time.Time // when known was last heard of, or seen to change
-	leads    bool
+	mu         sync.Mutex
+	known      term      // the newest that was read or heard
+	revision   uint64    // of known
+	alive      time.Time // when known was last heard of, or seen to change
+	leads      bool
+	complained time.Time // about a guard of the same name
 }
 
 func newElection(me Candidate, b ballot, v voice, logger *slog.Logger) *Election {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Election{me: me, ballot: b, voice: v, logger: logger, now: time.Now, nudged: make(chan struct{}, 1)}
+	return &Election{me: me, ballot: b, voice: v, logger: logger, now: time.Now, nudged: make(chan struct{}, 1), life: rand.Text()}
 }
 
 // Run campaigns until ctx ends, which is no error. Each time this guard is elected it
@@ -116,6 +120,11 @@ func (e *Election) Run(ctx context.Context, lead func(ctx context.Context) error
 		return err
 	}
 	defer stop()
+	var there sync.WaitGroup
+	defer there.Wait()
+	telling, leave := context.WithCancel(context.WithoutCancel(ctx)) // as long as this guard does anything
+	defer leave()
+	there.Go(func() { e.here(telling) })
 	for again := false; ctx.Err() == nil; again = true {
 		mine := term{Candidate: e.me, Token: rand.Text()}
 		held, ok := e.campaign(ctx, mine, again)
@@ -269,7 +278,13 @@ func (e *Election) forget() {
 // heard takes in what another guard tells.
 func (e *Election) heard(data []byte) {
 	var n note
-	if json.Unmarshal(data, &n) != nil || n.Token == "" {
+	if json.Unmarshal(data, &n) != nil {
+		return
+	}
+	if n.Token == "" {
+		if e.twin(n) {
+			e.complain(n)
+		}
 		return
 	}
 	e.mu.Lock()

@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gatewarden/gatewarden"
 )
 
 // town is where guards in a synctest bubble vote: a ballot and a voice with faults.
@@ -339,6 +343,49 @@ func TestElectionWhoComesLaterDisturbsNobody(t *testing.T) {
 		wantLeader(t, "a", a, a, b, c, d)
 		d.stop()
 		<-d.done
+	})
+}
+
+func TestElectionWhoHasTheNameOfAnotherIsRefusedAndTheOtherSaysSo(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town, a, b, c *voter) {
+		var said strings.Builder
+		b.logger = slog.New(slog.NewTextHandler(&said, nil))
+		at := seat{w, "another machine"}
+		second := newElection(Candidate{Name: "b", API: "http://second"}, at, at, nil)
+		err := second.single(t.Context())
+		if gatewarden.ErrorCode(err) != gatewarden.Conflict || !strings.Contains(err.Error(), "http://b") || !strings.Contains(err.Error(), "state.name") {
+			t.Errorf("a second b is let in: %v", err)
+		}
+		synctest.Wait()
+		if n := strings.Count(said.String(), "give each guard its own state.name"); n != 1 || !strings.Contains(said.String(), "http://second") {
+			t.Errorf("b has complained %d times: %s", n, &said)
+		}
+		wantLeader(t, "a", a, a, b, c)
+	})
+}
+
+func TestElectionTwoOfOneNameThatStartTogetherAreNotBothLetIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown()
+		errs := make(chan error)
+		for range 2 {
+			go func() { errs <- newElection(Candidate{Name: "b"}, seat{w, "b"}, seat{w, "b"}, nil).single(t.Context()) }()
+		}
+		if first, second := <-errs, <-errs; first == nil && second == nil {
+			t.Error("both are let in")
+		}
+	})
+}
+
+func TestElectionWhoComesBackAfterItsDeathIsLetInWithinASecond(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town, a, b, c *voter) {
+		b.stop() // as kill -9 does: nothing is told any more
+		<-b.done
+		begun := time.Now()
+		again := newElection(Candidate{Name: "b"}, seat{w, "b"}, seat{w, "b"}, nil)
+		if err := again.single(t.Context()); err != nil || time.Since(begun) > time.Second {
+			t.Errorf("after %s: %v", time.Since(begun), err)
+		}
 	})
 }
 
