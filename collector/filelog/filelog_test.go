@@ -3,6 +3,7 @@ package filelog
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -281,6 +282,13 @@ func TestRotationOutOfThePattern(t *testing.T) {
 			w.create()
 			w.write(5)
 		},
+		"renamed after it was silent, with something unread": func(w *world) {
+			w.write(10)
+			w.turn()
+			w.now = w.now.Add(10 * time.Minute)
+			w.write(5)
+			w.rename()
+		},
 		"renamed while the guard was down": func(w *world) {
 			w.write(10)
 			w.turn()
@@ -370,6 +378,81 @@ func TestWhatIsLostIsSaid(t *testing.T) {
 	}
 }
 
+// A file that cannot be found at a start may come back: its volume is mounted late.
+func TestAFileThatComesBack(t *testing.T) {
+	away := func(w *world) string { return filepath.Join(w.t.TempDir(), "kong.log") }
+	for name, c := range map[string]func(w *world) (back func()){
+		"it was elsewhere": func(w *world) func() {
+			to := away(w)
+			w.must(os.Rename(w.path(""), to))
+			return func() { w.must(os.Rename(to, w.path(""))) }
+		},
+		"it could not be opened": func(w *world) func() {
+			w.must(os.Chmod(w.path(""), 0))
+			return func() { w.must(os.Chmod(w.path(""), 0o600)) }
+		},
+		"it comes back longer, under another name": func(w *world) func() {
+			to := away(w)
+			w.must(os.Rename(w.path(""), to))
+			return func() { w.write(5); w.must(os.Rename(to, w.path(".1"))) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if os.Getuid() == 0 && name == "it could not be opened" {
+				t.Skip("root opens everything")
+			}
+			w := newWorld(t, t.TempDir(), nil)
+			defer func() { w.source.close() }()
+			w.write(10)
+			w.turn()
+			w.kept.flush()
+			back := c(w)
+			w.crash()
+			for range 3 {
+				w.turn()
+				w.now = w.now.Add(time.Hour)
+			}
+			if n := testutil.ToFloat64(w.source.metrics.lost); n != 1 {
+				t.Errorf("it is said %v times that it is lost", n)
+			}
+			w.kept.flush()
+			w.crash()
+			w.turn()
+			back()
+			w.turn()
+			w.check()
+			w.write(5)
+			w.turn()
+			w.check()
+			w.kept.flush()
+			w.crash()
+			w.turn()
+			w.check()
+		})
+	}
+}
+
+func TestAFileThatDoesNotComeBackIsForgotten(t *testing.T) {
+	w := newWorld(t, t.TempDir(), nil)
+	defer func() { w.source.close() }()
+	w.write(10)
+	w.turn()
+	w.kept.flush()
+	w.must(os.Remove(w.path("")))
+	w.crash()
+	w.turn()
+	w.now = w.now.Add(23 * time.Hour)
+	w.turn()
+	if len(w.kept.values) != 1 || len(w.source.missing) != 1 {
+		t.Errorf("after 23 hours there are %d marks, %d files are missed", len(w.kept.values), len(w.source.missing))
+	}
+	w.now = w.now.Add(2 * time.Hour)
+	w.turn()
+	if len(w.kept.values) != 0 || len(w.source.missing) != 0 {
+		t.Errorf("after 25 hours there are %d marks, %d files are missed", len(w.kept.values), len(w.source.missing))
+	}
+}
+
 func TestLinesThatAreTooLong(t *testing.T) {
 	w := newWorld(t, t.TempDir(), nil)
 	defer func() { w.source.close() }()
@@ -436,6 +519,43 @@ func TestTooManyFiles(t *testing.T) {
 	if len(w.source.files) != 2 || len(w.kept.counts) != 6 || testutil.ToFloat64(w.source.metrics.failures) != 1 {
 		t.Errorf("%d files, %d lines, %v failures", len(w.source.files), len(w.kept.counts), testutil.ToFloat64(w.source.metrics.failures))
 	}
+	if w.kept.counts["/0"] != 0 {
+		t.Error("the oldest was taken before the newest")
+	}
+	for life := range 2 {
+		for range 3 { // one that was read to its end makes room
+			w.turn()
+		}
+		w.check()
+		w.write(3) // the one that is written is read at once, and what was let go is read on
+		for name := range 3 {
+			w.must(appendTo(w.path(fmt.Sprintf(".%d", name+1)), line(w.lines)))
+			w.lines++
+		}
+		for range 3 {
+			w.turn()
+		}
+		w.check()
+		if n := len(w.source.files); n != 2 {
+			t.Errorf("%d files are followed", n)
+		}
+		if n := testutil.ToFloat64(w.source.metrics.lost); n != 0 {
+			t.Errorf("%v files are said to be lost", n)
+		}
+		w.kept.flush()
+		if life == 0 {
+			w.crash()
+		}
+	}
+}
+
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 func TestWhatCannotBeFollowed(t *testing.T) {

@@ -26,9 +26,13 @@ type candidate struct {
 // name perhaps, and new ones.
 func (s *Source) look(ctx context.Context) {
 	found := s.find()
-	unknown := s.recognise(found)
+	unknown := s.changed(s.recognise(found))
 	if !s.looked && s.kept != nil {
-		unknown = s.resume(ctx, unknown)
+		s.recall()
+	}
+	unknown = s.resume(ctx, unknown)
+	if len(s.files)+len(unknown) > s.settings.MaxFiles {
+		slices.Reverse(unknown) // the newest is the one that is written
 	}
 	for _, c := range unknown {
 		s.begin(ctx, c)
@@ -91,6 +95,9 @@ func (s *Source) recognise(found []candidate) (unknown []candidate) {
 			s.metrics.rotations.Inc()
 			s.log.Info("a file was rotated", "was", f.mark.Path, "is", c.path)
 		}
+		if !ok && !f.gone {
+			f.active = s.now() // from now on it has to be silent
+		}
 		f.gone = !ok
 		if ok {
 			f.mark.Path, f.mark.Pattern = c.path, c.pattern
@@ -109,48 +116,154 @@ func (s *Source) following(info os.FileInfo) *file {
 	return nil
 }
 
-// resume takes up the files of the last life, and returns the candidates that are none
-// of them. First those that are where the file system says, then those that begin as
-// they did, under whatever name: a rotation may have gone on meanwhile.
-func (s *Source) resume(ctx context.Context, found []candidate) []candidate {
-	marks := decodeMarks(s.kept.Load(prefix))
-	for _, m := range marks {
+// recall makes the marks of the last life those of files that are missing as yet.
+func (s *Source) recall() {
+	for key, m := range decodeMarks(s.kept.Load(prefix)) {
+		s.missing[key] = m
 		s.looked = s.looked || slices.Contains(s.patterns, m.Pattern)
 	}
-	keys := slices.Sorted(maps.Keys(marks))
-	take := func(c candidate, byInode bool) bool {
-		for _, key := range keys {
-			m, ok := marks[key]
-			if !ok || byInode != (m.identity == inode(c.info)) {
-				continue
-			}
-			if s.follow(c, key, m) {
-				delete(marks, key)
-				return true
-			}
-		}
-		return false
+}
+
+const (
+	// seekEvery is how often folders are looked through for files that no pattern finds.
+	seekEvery = time.Minute
+	// forgetAfter is how long a file may be missing: a volume may be mounted late.
+	forgetAfter = 24 * time.Hour
+)
+
+// resume takes up files that are missing, those of the last life above all, and returns the
+// candidates that are none of them. First those that are where the file system says, then
+// those that begin as they did, under whatever name: a rotation may have gone on meanwhile.
+func (s *Source) resume(ctx context.Context, found []candidate) []candidate {
+	if len(s.missing) == 0 {
+		return found
 	}
-	byInode := func(c candidate) bool { return take(c, true) }
-	byHead := func(c candidate) bool { return take(c, false) }
+	byInode := func(c candidate) bool { return s.take(ctx, c, true) }
+	byHead := func(c candidate) bool { return s.take(ctx, c, false) }
 	found = slices.DeleteFunc(found, byInode)
 	found = slices.DeleteFunc(found, byHead)
-	for _, c := range s.besides(marks) {
-		if !byInode(c) {
-			byHead(c)
-		}
-	}
-	for key, m := range marks {
-		if slices.Contains(s.patterns, m.Pattern) {
-			s.metrics.lost.Inc()
-			s.log.Warn("a file that was read before is gone; if it was not read to its end, the rest is lost",
-				"path", m.Path, "read_bytes", m.Offset, "hint", "let the pattern find rotated files too, and compress them one rotation later (delaycompress)")
-			if err := s.keep(ctx, nil, key, nil); err != nil {
-				s.failed("forgetting", m.Path, err)
+	if now := s.now(); now.Sub(s.sought) >= seekEvery {
+		s.sought = now
+		for _, c := range s.besides(s.missing) {
+			if !byInode(c) {
+				byHead(c)
 			}
 		}
 	}
+	s.miss(ctx)
 	return found
+}
+
+// take follows a candidate if it is a file that is missing.
+func (s *Source) take(ctx context.Context, c candidate, byInode bool) bool {
+	for _, key := range slices.Sorted(maps.Keys(s.missing)) {
+		m := s.missing[key]
+		if byInode != (m.identity == inode(c.info)) || !s.room() || !s.follow(c, key, m) {
+			continue
+		}
+		delete(s.missing, key)
+		if m.Missed > 0 {
+			now := s.files[len(s.files)-1].mark
+			if err := s.keep(ctx, nil, key, &now); err != nil {
+				s.failed("keeping that there is again", c.path, err)
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// miss tells of files that are missing, once, and forgets those that have been for long.
+func (s *Source) miss(ctx context.Context) {
+	now := s.now()
+	for key, m := range s.missing {
+		switch {
+		case !slices.Contains(s.patterns, m.Pattern): // another source's
+			delete(s.missing, key)
+		case m.Missed == 0:
+			s.metrics.lost.Inc()
+			s.log.Warn("a file that was read before is gone, or cannot be opened; if it was not read to its end and does not come back, the rest is lost",
+				"path", m.Path, "read_bytes", m.Offset, "looked_for", forgetAfter,
+				"hint", "let the pattern find rotated files too, and compress them one rotation later (delaycompress)")
+			m.Missed = max(now.Unix(), 1)
+			s.missing[key] = m
+			if err := s.keep(ctx, nil, key, &m); err != nil {
+				s.failed("keeping that there is no more", m.Path, err)
+			}
+		case now.Sub(time.Unix(m.Missed, 0)) >= forgetAfter:
+			if err := s.keep(ctx, nil, key, nil); err != nil {
+				s.failed("forgetting", m.Path, err)
+				continue
+			}
+			delete(s.missing, key)
+		}
+	}
+}
+
+// room makes room for one more file, and reports whether there is any: of the files that were
+// read to their ends, the one that was written to longest ago is let go. Its mark stays.
+func (s *Source) room() bool {
+	if len(s.files) < s.settings.MaxFiles {
+		return true
+	}
+	var oldest *file
+	var written time.Time
+	for _, f := range s.files {
+		info, err := f.f.Stat()
+		if err != nil || f.gone || info.Size() != f.mark.Offset || f.pos != f.mark.Offset {
+			continue
+		}
+		if oldest == nil || info.ModTime().Before(written) {
+			oldest, written = f, info.ModTime()
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	s.parked[oldest.key] = oldest.mark
+	oldest.f.Close()
+	s.files = slices.DeleteFunc(s.files, func(f *file) bool { return f == oldest })
+	return true
+}
+
+// changed leaves out the candidates that were let go and are still as they were then. The
+// others of those are to be taken up again, and what is there no more is missing.
+func (s *Source) changed(unknown []candidate) []candidate {
+	seen, now := map[string]bool{}, max(s.now().Unix(), 1)
+	missing := func(key string, m mark) { // it was read to its end: there is nothing to tell
+		delete(s.parked, key)
+		m.Missed = now
+		s.missing[key] = m
+	}
+	unknown = slices.DeleteFunc(unknown, func(c candidate) bool {
+		for key, m := range s.parked {
+			if m.identity != inode(c.info) || m.identity == (identity{}) && m.Path != c.path {
+				continue
+			}
+			seen[key] = c.info.Size() == m.Offset
+			if !seen[key] {
+				missing(key, m)
+			}
+			return seen[key]
+		}
+		return false
+	})
+	for key, m := range s.parked {
+		if !seen[key] {
+			missing(key, m)
+		}
+	}
+	return unknown
+}
+
+// copies reports whether a file that begins with head is a copy of one that was let go.
+func (s *Source) copies(head []byte) bool {
+	for _, m := range s.parked {
+		if len(head) >= m.Head && sum(head[:m.Head]) == m.Sum {
+			return true
+		}
+	}
+	return false
 }
 
 // maxBesides bounds how many files of a folder are looked at for one that was renamed.
@@ -214,7 +327,7 @@ func (s *Source) follow(c candidate, key string, m mark) bool {
 		opened.Close()
 		return false
 	}
-	m.identity, m.Path = inode(c.info), c.path
+	m.identity, m.Path, m.Missed = inode(c.info), c.path, 0
 	s.files = append(s.files, &file{
 		key: key, mark: m, f: opened, head: head, pos: m.Offset, size: c.info.Size(), active: s.now(),
 		gone: !slices.ContainsFunc(s.patterns, func(p string) bool { ok, err := filepath.Match(p, c.path); return ok && err == nil }),
@@ -225,7 +338,7 @@ func (s *Source) follow(c candidate, key string, m mark) bool {
 
 // begin follows a new file.
 func (s *Source) begin(ctx context.Context, c candidate) {
-	if len(s.files) >= s.settings.MaxFiles {
+	if !s.room() {
 		s.failed("following", c.path, errTooMany)
 		return
 	}
@@ -234,7 +347,7 @@ func (s *Source) begin(ctx context.Context, c candidate) {
 		return
 	}
 	head := readHead(opened, headSize)
-	if len(head) == 0 {
+	if len(head) == 0 || s.copies(head) {
 		opened.Close()
 		return
 	}
@@ -322,4 +435,4 @@ func (s *Source) truncated(ctx context.Context, f *file) {
 }
 
 // errTooMany is why a file is not followed.
-var errTooMany = errors.New("there are more files than max_files")
+var errTooMany = errors.New("there are more files than max_files, and none of those that are followed was read to its end yet: raise max_files, or let paths find fewer")

@@ -24,11 +24,12 @@ type identity struct {
 // mark is how far a file was read, as it is kept.
 type mark struct {
 	identity
-	Path    string `json:"path"`    // where it was seen last
-	Pattern string `json:"pattern"` // that it was found by
-	Offset  int64  `json:"offset"`  // behind the last line that was counted
-	Head    int    `json:"head"`    // so many of its first bytes
-	Sum     uint64 `json:"sum"`     // have this sum
+	Path    string `json:"path"`             // where it was seen last
+	Pattern string `json:"pattern"`          // that it was found by
+	Offset  int64  `json:"offset"`           // behind the last line that was counted
+	Head    int    `json:"head"`             // so many of its first bytes
+	Sum     uint64 `json:"sum"`              // have this sum
+	Missed  int64  `json:"missed,omitempty"` // since when, in Unix seconds, there is no such file
 }
 
 func (m *mark) encode() []byte {

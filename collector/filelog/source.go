@@ -25,9 +25,12 @@ type Source struct {
 	quiet    collector.Quiet
 	now      func() time.Time
 
-	files  []*file
-	buf    []byte
-	looked bool // once: from then on, a new file is read from its beginning
+	files   []*file
+	parked  map[string]mark // of files that were let go, read to their ends: see room
+	missing map[string]mark // of files that are not there, or cannot be opened: see resume
+	sought  time.Time       // when folders were last looked through for those
+	buf     []byte
+	looked  bool // once: from then on, a new file is read from its beginning
 }
 
 // New makes a source.
@@ -43,6 +46,7 @@ func New(env collector.Env, settings Settings) (collector.Source, error) {
 	s := &Source{
 		settings: settings, name: env.Name, sink: env.Sink, kept: env.Checkpoints, feed: feed,
 		log: env.Log.With("source", env.Name), metrics: metrics, now: time.Now, buf: make([]byte, blockSize),
+		parked: map[string]mark{}, missing: map[string]mark{},
 	}
 	for _, path := range settings.Paths {
 		s.patterns = append(s.patterns, env.Path(path))
@@ -167,9 +171,19 @@ func (s *Source) keep(ctx context.Context, records []gatewarden.Record, key stri
 	return s.kept.Accept(ctx, s.name, records, values)
 }
 
-// finish ends a file that was rotated away and has been silent since. Its last line may
-// lack its end.
+// finish ends a file that was rotated away and has been silent since, if that is so. Its
+// last line may lack its end.
 func (s *Source) finish(ctx context.Context, f *file) {
+	before := f.pos
+	for more := true; more; {
+		var err error
+		if more, err = s.step(ctx, f); err != nil {
+			return // there is another time
+		}
+	}
+	if f.pos != before {
+		return
+	}
 	if rest := f.rest(int(s.settings.MaxLine)); len(rest) > 0 {
 		if err := s.count(ctx, f, collector.Block{Data: rest}, f.size); err != nil {
 			return // there is another time
