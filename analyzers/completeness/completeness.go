@@ -103,7 +103,17 @@ func (b *Book) size() int64 {
 // Looked notes that a node, known by its address and by its own id, was looked at. since
 // is the look before, with which requests are compared: by how much its counters grew,
 // by service. It is zero when nothing is known of the time before, as at a first look.
+//
+// Instants are those of the wall clock, as those of records are: a machine that slept has
+// another opinion of how long it was. When that clock was set back everything begins anew,
+// because what was counted lies at times that come once more.
 func (b *Book) Looked(address, id string, since, at time.Time, requests map[string]uint64) {
+	since, at = since.Round(0), at.Round(0)
+	if since.Sub(at) > skew || time.Unix(b.head, 0).Sub(at) > b.cfg.Window+b.cfg.Settle {
+		clear(b.cells)
+		clear(b.nodes)
+		b.head, since = 0, time.Time{}
+	}
 	ids := b.nodes[address]
 	if ids == nil {
 		ids = map[string]*node{}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -196,6 +197,50 @@ func TestAGapInTheLooksIsSaid(t *testing.T) {
 	w.pass(time.Minute, 20, 20)
 	if r := w.book.Judge(w.at); !r.Whole {
 		t.Error("the gap is over, and still it is not whole")
+	}
+}
+
+// slept returns what a clock with two opinions says when the machine has slept for d: the
+// time of day has gone on, the time since the start has not.
+func slept(at time.Time, d time.Duration) time.Time {
+	before := at.Unix()
+	*(*uint64)(unsafe.Pointer(&at)) += uint64(d/time.Second) << 30 // time.Time's wall, with a monotonic reading
+	if at.Unix() != before+int64(d/time.Second) {
+		panic("time.Time is made in another way now")
+	}
+	return at
+}
+
+func TestAMachineThatSlept(t *testing.T) {
+	book := New(config(), func(string, time.Time, time.Time) (uint64, bool) { return 0, true })
+	since := time.Now() // only such a time has both
+	at := slept(since.Add(time.Second), 29*time.Second)
+	book.Looked("kong", "a", time.Time{}, since, nil)
+	book.Looked("kong", "a", since, at, map[string]uint64{"orders": 1000})
+	if n := book.Judge(at.Round(0).Add(15 * time.Second)).Services["orders"].Counted; n != 1000 {
+		t.Errorf("%d requests are counted of 1000", n)
+	}
+}
+
+func TestAClockThatIsSetBack(t *testing.T) {
+	for name, back := range map[string]time.Duration{"half a minute": 30 * time.Second, "four minutes": 4 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(config())
+			w.pass(5*time.Minute, 20, 20)
+			w.at = w.at.Add(-back)
+			w.look()
+			if w.book.Judge(w.at).Whole {
+				t.Error("of the window nothing is known by this clock, and it is said to be whole")
+			}
+			w.pass(30*time.Second, 20, 20)
+			if s := w.judge(); s.Counted > 20*20 || s.Lacking {
+				t.Errorf("in 20 s of 20 requests each: %+v", s)
+			}
+			w.pass(time.Minute, 20, 20)
+			if r := w.book.Judge(w.at); !r.Whole || r.Services["orders"].Counted != 60*20 {
+				t.Errorf("in a minute of 20 requests each, whole: %v, %+v", r.Whole, r.Services["orders"])
+			}
+		})
 	}
 }
 
