@@ -184,7 +184,32 @@ type JenkinsStep struct {
 	Parameters map[string]string `json:"parameters,omitempty"`
 	Wait       Duration          `json:"wait,omitempty"`   // how long to follow it; 0 means 30 minutes
 	Verify     Duration          `json:"verify,omitempty"` // within this after its end the breach must be over, or it is ineffective; 0 asks for nothing
+	// Results says what a build is that ended as UNSTABLE, FAILURE, NOT_BUILT or ABORTED, by that
+	// word in small letters; one that is not here is failed. SUCCESS is ok.
+	Results map[string]JobResult `json:"results,omitempty"`
+	Cancel  JobCancel            `json:"cancel,omitempty"` // CancelNever unless set
 }
+
+// JobResult says what the end of a build means.
+type JobResult string
+
+// What a build's end may mean.
+const (
+	JobOK      JobResult = "ok"      // the step is applied
+	JobFailed  JobResult = "failed"  // it has failed
+	JobUnknown JobResult = "unknown" // a person must look
+)
+
+// JobCancel says how far the guard may stop a job that it gives up: one whose wait is over,
+// or whose answer a person takes back.
+type JobCancel string
+
+// How far a job may be stopped.
+const (
+	CancelNever   JobCancel = "never"
+	CancelQueued  JobCancel = "queued"  // as long as it waits in Jenkins' queue
+	CancelRunning JobCancel = "running" // its build too
+)
 
 // WebhookStep calls a URL with the action as JSON. Secrets stay in files, so that
 // they are never in the journal.
@@ -312,15 +337,22 @@ var shedStatus = map[string]struct {
 	"rate-limiting-advanced": {429, "error_code"},
 }
 
+// StatusKey returns the key of the plugin's configuration that says with which status it
+// answers by itself, "" when none does, and the status that it answers with when the step
+// does not say: 0 for a plugin that makes no responses of its own.
+func (p *PluginStep) StatusKey() (key string, status int) {
+	known := shedStatus[p.Name]
+	return known.key, known.status
+}
+
 // Sheds returns what responses of its own the step's plugin makes, and false when
 // it makes none.
 func (p *PluginStep) Sheds() (Shed, bool) {
-	known, ok := shedStatus[p.Name]
-	if !ok {
+	key, status := p.StatusKey()
+	if status == 0 {
 		return Shed{}, false
 	}
-	status := known.status
-	switch v := p.Config[known.key].(type) {
+	switch v := p.Config[key].(type) {
 	case int:
 		status = v
 	case float64:

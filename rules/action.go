@@ -105,6 +105,8 @@ type jenkinsSpec struct {
 	Parameters map[string]string `yaml:"parameters"`
 	Wait       time.Duration     `yaml:"wait"`
 	Verify     time.Duration     `yaml:"verify"`
+	Results    map[string]string `yaml:"results"`
+	Cancel     string            `yaml:"cancel"`
 }
 
 type webhookSpec struct {
@@ -399,7 +401,27 @@ func (j *jenkinsSpec) build(d *document) *gatewarden.JenkinsStep {
 	if at := d.find(&j.Verify); at != nil && (j.Verify <= 0 || j.Verify > longLease) {
 		d.errorf(at, "write verify: 5m, or leave it out", "verify must be above 0 and at most %s", days(longLease))
 	}
-	return &gatewarden.JenkinsStep{Job: j.Job, Parameters: j.Parameters, Wait: gatewarden.Duration(wait), Verify: gatewarden.Duration(j.Verify)}
+	step := &gatewarden.JenkinsStep{Job: j.Job, Parameters: j.Parameters, Wait: gatewarden.Duration(wait), Verify: gatewarden.Duration(j.Verify)}
+	j.end(d, step)
+	return step
+}
+
+// end says what the end of a build means, and what becomes of a job that is given up.
+func (j *jenkinsSpec) end(d *document, step *gatewarden.JenkinsStep) {
+	for _, result := range sortedKeys(j.Results) {
+		at := d.find(placeInMap{&j.Results, result})
+		if !d.choice(at, "results", result, "unstable", "failure", "not_built", "aborted") ||
+			!d.choice(at, result, j.Results[result], string(gatewarden.JobOK), string(gatewarden.JobFailed), string(gatewarden.JobUnknown)) {
+			continue
+		}
+		if step.Results == nil {
+			step.Results = map[string]gatewarden.JobResult{}
+		}
+		step.Results[result] = gatewarden.JobResult(j.Results[result])
+	}
+	if at := d.find(&j.Cancel); at != nil && d.choice(at, "cancel", j.Cancel, string(gatewarden.CancelNever), string(gatewarden.CancelQueued), string(gatewarden.CancelRunning)) {
+		step.Cancel = gatewarden.JobCancel(j.Cancel)
+	}
 }
 
 func (w *webhookSpec) build(d *document) *gatewarden.WebhookStep {
