@@ -12,14 +12,29 @@ import (
 )
 
 type queueItem struct {
-	Why        string `json:"why"` // localized: for people only
-	Cancelled  bool   `json:"cancelled"`
+	Why        string     `json:"why"` // localized: for people only
+	Cancelled  bool       `json:"cancelled"`
+	Actions    parameters `json:"actions"`
+	Task       task       `json:"task"`
 	Executable struct {
 		Number int `json:"number"`
 	} `json:"executable"` // null for a moment after the item left the queue
 }
 
-func queueItemTree() url.Values { return url.Values{"tree": {"why,cancelled,executable[number]"}} }
+// task is what an item waits to become a build of.
+type task struct {
+	URL string `json:"url"`
+}
+
+func queueItemTree() url.Values {
+	return url.Values{"tree": {"why,cancelled,executable[number],task[url],actions[parameters[name,value]]"}}
+}
+
+// isOf reports whether the item is a job's, for an action. A Jenkins that was killed gives
+// out numbers once more: the number alone may lead to anybody's item.
+func (it *queueItem) isOf(job, id string) bool {
+	return it.Actions.action() == id && isJob(it.Task.URL, job)
+}
 
 type build struct {
 	Number   int        `json:"number"`
@@ -33,10 +48,15 @@ func buildTree() url.Values {
 	return url.Values{"tree": {"number,building,result,duration,actions[parameters[name,value]]"}}
 }
 
-// foreign reports whether the build carries the id of another action.
+// ended reports whether the build is over. Building first: a pipeline can have a result
+// long before it ends.
+func (b *build) ended() bool { return !b.Building && b.Result != "" }
+
+// foreign reports whether the build is not that of an action. One that has just begun may
+// have no parameters yet.
 func (b *build) foreign(id string) bool {
-	other := b.Actions.action()
-	return other != "" && other != id
+	of := b.Actions.action()
+	return of != id && (of != "" || b.ended())
 }
 
 // What is shown of a console, and what is read to find it.

@@ -168,6 +168,28 @@ func (c *client) refreshCrumb(ctx context.Context) error {
 // needsCrumb reports whether POSTs are checked: those with an API token are not.
 func (c *client) needsCrumb() bool { return c.cfg.Token == "" && c.cfg.Password != "" }
 
+// post sends a POST, and once more when a stale crumb was all that was wrong with it. before is
+// called for each.
+func (c *client) post(ctx context.Context, path string, query, form url.Values, before func()) (*answer, bool, error) {
+	if c.needsCrumb() && c.currentCrumb().Field == "" {
+		if err := c.refreshCrumb(ctx); err != nil {
+			return nil, false, err
+		}
+	}
+	send := func() (*answer, bool, error) {
+		before()
+		return c.send(ctx, http.MethodPost, path, query, form, 64<<10)
+	}
+	ans, sent, err := send()
+	if ans == nil || ans.status != http.StatusForbidden || !c.needsCrumb() || !strings.Contains(string(ans.body), "crumb") {
+		return ans, sent, err
+	}
+	if c.refreshCrumb(ctx) != nil {
+		return ans, sent, err
+	}
+	return send()
+}
+
 // getJSON reads path into out. Errors: Unavailable when no Jenkins answered, or
 // not with what it should (a proxy, a login page, half a body): worth asking
 // again. NotFound and Invalid are Jenkins' own words.

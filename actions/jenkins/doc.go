@@ -20,13 +20,14 @@
 //
 // One thing no client can rule out: a controller that takes up a trigger long
 // after it was sent. A guard that died in the middle of a trigger, or that was
-// told 502 or 504 by a proxy, therefore looks for Config.Settle before it triggers
+// told 502, 503 or 504 by a proxy, therefore looks for Config.Settle before it triggers
 // again; once is promised as long as no trigger lies around for longer than that.
 //
 // # What cannot be undone
 //
-// A build cannot be taken back. Revert changes nothing at Jenkins; in particular
-// it cancels no queued item and stops no build, because between the look and the
-// cancellation the build may have begun, and half a rollback is worse than a
-// whole one. The outcome's link leads to where a person can stop it.
+// A build cannot be taken back. Revert changes nothing at Jenkins. A job that is given up,
+// because its wait is over or a person takes the answer back, is left alone unless its step
+// has a Cancel: between the look and the cancellation the build may have begun, and half a
+// rollback can be worse than a whole one. With a Cancel only what was just seen to carry the
+// action's id is cancelled or stopped. The outcome's link leads to where a person can stop it.
 package jenkins

@@ -114,6 +114,8 @@ type memo struct {
 	Sent    time.Time `json:"sent,omitzero"`  // of the last trigger
 	QueueID int64     `json:"queue_id,omitempty"`
 	Build   int       `json:"build,omitempty"`
+	// Stopped says why the guard has told Jenkins to stop the build, or was about to.
+	Stopped string `json:"stopped,omitempty"`
 }
 
 // Noted implements actions.Noter.
@@ -123,6 +125,8 @@ func (*Executor) Noted(raw json.RawMessage) string {
 		return ""
 	}
 	switch {
+	case m.Stopped != "":
+		return fmt.Sprintf("build #%d of the Jenkins job %s is told to stop %s", m.Build, m.Job, m.Stopped)
 	case m.Build > 0:
 		return fmt.Sprintf("build #%d of the Jenkins job %s has started", m.Build, m.Job)
 	case m.QueueID > 0:
@@ -166,8 +170,8 @@ func (e *Executor) Preflight(ctx context.Context, step gatewarden.Step) error {
 
 // Apply runs the job, or finds the build that it started before, and follows it
 // until it ends or the step's wait is over. The outcome is applied for SUCCESS,
-// failed for every other result and for an item cancelled in the queue, and
-// unknown when Jenkins never said. Errors: those of Prepare, and save's. As long
+// failed for every other result, unless the step's Results say otherwise, and for a job
+// that was cancelled or stopped, and unknown when Jenkins never said. Errors: those of Prepare, and save's. As long
 // as nothing can have been triggered an Unavailable Jenkins is an error; after
 // that it is asked again.
 func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, save func(json.RawMessage) error) (gatewarden.Outcome, error) {
@@ -181,6 +185,13 @@ func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, save func(jso
 			return gatewarden.Outcome{}, gatewarden.Errorf(gatewarden.Internal, "reading the memo of action %s: %w", a.ID, err)
 		}
 	}
+	// A clock that was put back meanwhile: what was sent in its future was sent by now.
+	if now := e.cfg.Now(); r.memo.Sent.After(now) {
+		r.memo.Sent = now
+	}
+	if now := e.cfg.Now(); r.memo.Since.After(now) {
+		r.memo.Since = now
+	}
 	r.logger = e.logger.With("action", a.ID, "job", step.Job)
 	out, err := r.apply(ctx)
 	if err == nil {
@@ -189,8 +200,8 @@ func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, save func(jso
 	return out, err
 }
 
-// Revert changes nothing: what a job did cannot be taken back from outside. See
-// the package comment for why a queued build is not cancelled either.
+// Revert changes nothing: what a job did cannot be taken back from outside. One that is still
+// under way is given up by Apply, as far as its step's Cancel goes.
 func (e *Executor) Revert(_ context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
 	step, err := stepOf(a)
 	if err != nil {

@@ -62,6 +62,37 @@ func TestResults(t *testing.T) {
 	}
 }
 
+func TestResultsByTheRules(t *testing.T) {
+	results := map[string]gatewarden.JobResult{"unstable": gatewarden.JobOK, "aborted": gatewarden.JobUnknown, "failure": gatewarden.JobFailed}
+	for result, want := range map[fakejenkins.Result]struct {
+		status  gatewarden.ActionStatus
+		says    string
+		details bool
+	}{
+		fakejenkins.Success:  {gatewarden.ActionApplied, "ended as SUCCESS after 0s", false},
+		fakejenkins.Unstable: {gatewarden.ActionApplied, "ended as UNSTABLE after 0s, which is ok by the rules", false},
+		fakejenkins.Failure:  {gatewarden.ActionFailed, "ended as FAILURE after 0s, which is failed by the rules", true},
+		fakejenkins.NotBuilt: {gatewarden.ActionFailed, "ended as NOT_BUILT after 0s", true},
+		fakejenkins.Aborted:  {gatewarden.ActionUnknown, "ended as ABORTED after 0s, which is unknown by the rules. A person must look", true},
+	} {
+		t.Run(string(result), func(t *testing.T) {
+			job := rollback()
+			job.Pipeline = func(_ context.Context, b *fakejenkins.Build) error {
+				b.SetResult(result)
+				return nil
+			}
+			inWorld(t, fakejenkins.Config{}, job, func(t *testing.T, w *world) {
+				a := w.action()
+				a.Spec.Jenkins.Results = results
+				out, err := w.exec.Apply(t.Context(), a, w.save)
+				if err != nil || out.Status != want.status || !strings.Contains(out.Reason, want.says) || (out.Details != "") != want.details || out.Change == "" {
+					t.Errorf("%+v, %v, want %+v", out, err, want)
+				}
+			})
+		})
+	}
+}
+
 // TestMemos holds what is saved, and when: before the trigger and after each thing
 // that Jenkins said.
 func TestMemos(t *testing.T) {
@@ -111,7 +142,7 @@ func TestEveryStatusOfTheTrigger(t *testing.T) {
 	want := func(status int, handled bool) fate {
 		retried := status == 429 || status == 502 || status == 503 || status == 504
 		switch {
-		case handled && (status == 201 || status == 303 || status == 408 || status >= 500 && status != 503 || status < 400):
+		case handled && (status == 201 || status == 303 || status == 408 || status >= 500 || status < 400):
 			return fate{gatewarden.ActionApplied, "", 1} // found by its id
 		case retried: // the second trigger passes
 			return fate{gatewarden.ActionApplied, "", 2}
@@ -134,7 +165,7 @@ func TestEveryStatusOfTheTrigger(t *testing.T) {
 	}
 	for _, status := range statuses {
 		for _, handled := range []bool{false, true} {
-			if handled && (status >= 400 && status < 500 && status != 408 || status == 503) {
+			if handled && status >= 400 && status < 500 && status != 408 {
 				continue // these mean that it was not
 			}
 			inWorld(t, fakejenkins.Config{}, rollback(), func(t *testing.T, w *world) {
@@ -149,6 +180,25 @@ func TestEveryStatusOfTheTrigger(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestAProxyThatGivesUpOnATriggerThatIsOnItsWay: what it answers says nothing of what Jenkins
+// will do.
+func TestAProxyThatGivesUpOnATriggerThatIsOnItsWay(t *testing.T) {
+	for _, status := range []int{502, 503, 504} {
+		inWorld(t, fakejenkins.Config{}, rollback(), func(t *testing.T, w *world) {
+			w.Inject(fakejenkins.Fault{When: fakejenkins.Triggers, Times: 1, Spoil: fakejenkins.Instead, Late: 8 * time.Second, Status: status})
+			out, err := w.apply()
+			time.Sleep(time.Minute)
+			if err != nil || out.Status != gatewarden.ActionApplied || len(w.ours()) != 1 {
+				t.Errorf("%d: %+v, %v, and %d builds, want one", status, out, err, len(w.ours()))
+			}
+		})
+	}
+	// Jenkins itself, with its name: it has taken nothing.
+	if kind, _ := classify(&answer{status: 503, header: http.Header{"X-Jenkins": {"2.578"}}}, true); kind != notNow {
+		t.Error("Jenkins says not now, and it is not believed")
 	}
 }
 
@@ -328,6 +378,75 @@ func TestTooLateToTrigger(t *testing.T) {
 		out, err := w.apply()
 		if err != nil || out.Status != gatewarden.ActionFailed || w.triggers() != 0 {
 			t.Errorf("%+v, %v after %d triggers, want failed after none", out, err, w.triggers())
+		}
+	})
+}
+
+// TestNumbersThatWereGivenOutOnceMore: a Jenkins that was killed before it saved its queue
+// counts on from what it knows.
+func TestNumbersThatWereGivenOutOnceMore(t *testing.T) {
+	without := rollback()
+	without.Parameters = []fakejenkins.Parameter{{Name: "SERVICE"}}
+	other := without
+	other.Name = "shop/other"
+	for name, c := range map[string]struct {
+		memo memo
+		says string
+	}{
+		"the item is another job's":          {memo{NextBuild: 18, QueueID: 6}, "queued as item 6, which is gone"},
+		"the item is somebody's of this job": {memo{NextBuild: 18, QueueID: 3}, "queued as item 3, which is gone"},
+		"the build is somebody's":            {memo{NextBuild: 18, QueueID: 6, Build: 3}, "build #3 of the Jenkins job shop/orders-rollback is not this action's"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, fakejenkins.Config{}, without, func(t *testing.T, w *world) {
+				w.SetJob(other)
+				for _, job := range []string{"orders-rollback", "other"} {
+					for range 3 {
+						w.byHandAt("/job/shop/job/" + job + "/buildWithParameters?delay=0sec")
+						time.Sleep(time.Second)
+					}
+				}
+				w.SetJob(rollback())
+				c.memo.Job, c.memo.Open, c.memo.Since, c.memo.Sent = testJob, true, time.Now(), time.Now()
+				w.remember(c.memo)
+				out, err := w.apply()
+				if err != nil || out.Status != gatewarden.ActionUnknown || !strings.Contains(out.Reason, c.says) || w.triggers() != 6 {
+					t.Errorf("%+v, %v after %d triggers, want unknown because %q, and none besides the 6", out, err, w.triggers(), c.says)
+				}
+			})
+		})
+	}
+}
+
+// TestARecordThatIsMissingNowAndThen: it is gone when it is missing twice in a row.
+func TestARecordThatIsMissingNowAndThen(t *testing.T) {
+	job := rollback()
+	job.Pipeline = lasting(time.Minute)
+	inWorld(t, fakejenkins.Config{}, job, func(t *testing.T, w *world) {
+		inner, asked := w.cfg.HTTPClient.Transport, 0
+		w.cfg.HTTPClient = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/1/api/json") {
+				if asked++; asked%2 == 1 {
+					return answering(404, "text/html", nil).RoundTrip(r)
+				}
+			}
+			return inner.RoundTrip(r)
+		})}
+		w.rebuild()
+		if out, err := w.apply(); err != nil || out.Status != gatewarden.ActionApplied {
+			t.Errorf("%+v, %v", out, err)
+		}
+	})
+}
+
+func TestAClockThatWasPutBackIsNotWaitedFor(t *testing.T) {
+	inWorld(t, fakejenkins.Config{}, rollback(), func(t *testing.T, w *world) {
+		begun := time.Now()
+		ahead := begun.Add(time.Hour)
+		w.remember(memo{Job: testJob, NextBuild: 1, Open: true, Since: ahead, Sent: ahead})
+		out, err := w.apply()
+		if took := time.Since(begun); err != nil || out.Status != gatewarden.ActionApplied || took > time.Minute {
+			t.Errorf("%+v, %v after %s, want applied within a minute", out, err, took)
 		}
 	})
 }

@@ -1,11 +1,13 @@
 package jenkins
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
@@ -101,10 +103,7 @@ func (r *run) resume(ctx context.Context) (gatewarden.Outcome, error) {
 	case r.memo.Lost:
 		return r.unknown("the answer to the trigger of the Jenkins job %s was lost, and no build carries this action", r.step.Job), nil
 	case r.late():
-		return gatewarden.Outcome{
-			Status: gatewarden.ActionFailed, Link: r.jobLink(),
-			Reason: fmt.Sprintf("the Jenkins job %s could not be triggered within %s", r.step.Job, gatewarden.Duration(r.wait())),
-		}, nil
+		return r.notRun(fmt.Sprintf("the Jenkins job %s could not be triggered within %s", r.step.Job, gatewarden.Duration(r.wait()))), nil
 	}
 	return r.trigger(ctx)
 }
@@ -137,6 +136,8 @@ func (r *run) followItem(ctx context.Context) (gatewarden.Outcome, error) {
 		switch code := gatewarden.ErrorCode(err); {
 		case ctx.Err() != nil:
 			return gatewarden.Outcome{}, ctx.Err()
+		case err == nil && !it.isOf(r.step.Job, r.action.ID):
+			return r.afterItem(ctx)
 		case err == nil && it.Executable.Number > 0:
 			r.memo.Build = it.Executable.Number
 			if err := r.store(); err != nil {
@@ -145,10 +146,7 @@ func (r *run) followItem(ctx context.Context) (gatewarden.Outcome, error) {
 			r.logger.Info("the build has started", "build", r.memo.Build)
 			return r.followBuild(ctx)
 		case err == nil && it.Cancelled:
-			return gatewarden.Outcome{
-				Status: gatewarden.ActionFailed, Link: r.jobLink(),
-				Reason: fmt.Sprintf("somebody cancelled the Jenkins job %s in the queue; nothing ran", r.step.Job),
-			}, nil
+			return r.notRun("somebody cancelled the Jenkins job " + r.step.Job + " in the queue; nothing ran"), nil
 		case err == nil:
 			why = it.Why
 		case code == gatewarden.NotFound:
@@ -158,9 +156,12 @@ func (r *run) followItem(ctx context.Context) (gatewarden.Outcome, error) {
 		default:
 			return r.unknown("the Jenkins job %s is queued, but Jenkins no longer tells about it: %v", r.step.Job, err), nil
 		}
-		if r.late() {
-			return r.unknown("the Jenkins job %s was still in the queue after %s (%s); it may start later", r.step.Job,
-				gatewarden.Duration(r.wait()), shorten(printable(why), 200)), nil
+		if when := r.givesUp(ctx); when != "" {
+			still := fmt.Sprintf("the Jenkins job %s was still in the queue %s (%s)", r.step.Job, when, shorten(printable(why), 200))
+			if err != nil || r.neverCancels() {
+				return r.unknown("%s; it may start later", still), nil
+			}
+			return r.dequeue(ctx, path, still)
 		}
 		if err := sleep(ctx, jittered(r.cfg.PollQueue)); err != nil {
 			return gatewarden.Outcome{}, err
@@ -168,8 +169,8 @@ func (r *run) followItem(ctx context.Context) (gatewarden.Outcome, error) {
 	}
 }
 
-// afterItem looks for the build of an item that Jenkins has forgotten: it does so
-// five minutes after the item left the queue, and at a restart. An item that was
+// afterItem looks for the build of an item that Jenkins has forgotten, or whose number it
+// has given to another: it forgets one five minutes after it left the queue, and at a restart. An item that was
 // lost with the queue is not triggered again.
 func (r *run) afterItem(ctx context.Context) (gatewarden.Outcome, error) {
 	lost := r.memo.QueueID
@@ -194,6 +195,7 @@ func (r *run) afterItem(ctx context.Context) (gatewarden.Outcome, error) {
 // followBuild follows the build until it ended.
 func (r *run) followBuild(ctx context.Context) (gatewarden.Outcome, error) {
 	path := fmt.Sprintf("%s/%d/api/json", jobPath(r.step.Job), r.memo.Build)
+	told := time.Time{} // when it was told to stop, by this call
 	for missing := 0; ; {
 		var b build
 		err := r.ask(ctx, path, buildTree(), &b)
@@ -201,20 +203,29 @@ func (r *run) followBuild(ctx context.Context) (gatewarden.Outcome, error) {
 		case ctx.Err() != nil:
 			return gatewarden.Outcome{}, ctx.Err()
 		case err == nil && b.Number == r.memo.Build && b.foreign(r.action.ID):
-			return r.unknown("build #%d of the Jenkins job %s is not this action's but that of %s", r.memo.Build, r.step.Job, b.Actions.action()), nil
-		// Building first: a pipeline can have a result long before it ends.
-		case err == nil && b.Number == r.memo.Build && !b.Building && b.Result != "":
+			return r.unknown("build #%d of the Jenkins job %s is not this action's but that of %s", r.memo.Build, r.step.Job,
+				cmp.Or(b.Actions.action(), "none")), nil
+		case err == nil && b.Number == r.memo.Build && b.ended():
 			return r.finished(ctx, b), nil
+		case err == nil && b.Number == r.memo.Build && told.IsZero() && r.stopDue(ctx, &b):
+			if out, err := r.stop(ctx); err != nil || out.Status != "" {
+				return out, err
+			}
+			told = r.cfg.Now()
 		case code == gatewarden.NotFound:
 			if missing++; missing > 1 {
 				return r.unknown("the record of build #%d of the Jenkins job %s is gone", r.memo.Build, r.step.Job), nil
 			}
-		case code == gatewarden.Unavailable:
+		case err == nil, code == gatewarden.Unavailable:
 			missing = 0
-		case err != nil:
+		default:
 			return r.unknown("build #%d of the Jenkins job %s runs, but Jenkins no longer tells about it: %v", r.memo.Build, r.step.Job, err), nil
 		}
-		if r.late() {
+		switch {
+		case !told.IsZero() && r.cfg.Now().Sub(told) >= r.cfg.Settle:
+			return r.unknown("build #%d of the Jenkins job %s was told to stop %s, and had not ended %s later", r.memo.Build, r.step.Job,
+				r.memo.Stopped, gatewarden.Duration(r.cfg.Settle)), nil
+		case told.IsZero() && r.late():
 			return r.unknown("build #%d of the Jenkins job %s had not ended after %s; it was left running", r.memo.Build, r.step.Job,
 				gatewarden.Duration(r.wait())), nil
 		}
@@ -229,12 +240,26 @@ func (r *run) finished(ctx context.Context, b build) gatewarden.Outcome {
 	took := (time.Duration(b.Duration) * time.Millisecond).Round(time.Second)
 	text := fmt.Sprintf("build #%d of the Jenkins job %s ended as %s after %s", b.Number, r.step.Job, shorten(printable(b.Result), 40), gatewarden.Duration(took))
 	r.logger.Info("the build has ended", "build", b.Number, "result", b.Result)
+	means, ruled := r.step.Results[strings.ToLower(b.Result)]
+	switch {
+	case b.Result == "SUCCESS":
+		means = gatewarden.JobOK
+	case b.Result == "ABORTED" && r.memo.Stopped != "":
+		means, text = gatewarden.JobFailed, text+": the guard had stopped it "+r.memo.Stopped
+	case ruled:
+		text += fmt.Sprintf(", which is %s by the rules", means)
+	}
 	out := gatewarden.Outcome{Status: gatewarden.ActionApplied, Reason: text, Link: r.buildLink()}
+	if means == gatewarden.JobUnknown {
+		out = r.unknown("%s", text)
+	}
 	out.Change = fmt.Sprintf("ran the Jenkins job %s, build #%d", r.step.Job, b.Number)
-	if b.Result == "SUCCESS" {
+	if means == gatewarden.JobOK {
 		return out
 	}
-	out.Status = gatewarden.ActionFailed
+	if out.Status != gatewarden.ActionUnknown {
+		out.Status = gatewarden.ActionFailed
+	}
 	out.Details = r.console(ctx, b.Number)
 	return out
 }

@@ -38,11 +38,9 @@ const (
 
 type queueList struct {
 	Items []struct {
-		ID      int64      `json:"id"`
-		Actions parameters `json:"actions"`
-		Task    struct {
-			URL string `json:"url"`
-		} `json:"task"`
+		queueItem
+
+		ID int64 `json:"id"`
 	} `json:"items"`
 }
 
@@ -74,7 +72,7 @@ func (r *run) look(ctx context.Context) (found trace, complete bool, err error) 
 		return trace{}, false, r.notJenkins("the queue")
 	}
 	for _, it := range queue.Items {
-		if it.ID > 0 && it.Actions.action() == r.action.ID && isJob(it.Task.URL, r.step.Job) {
+		if it.ID > 0 && it.isOf(r.step.Job, r.action.ID) {
 			return trace{queueID: it.ID}, true, nil
 		}
 	}
@@ -87,8 +85,7 @@ func (r *run) look(ctx context.Context) (found trace, complete bool, err error) 
 	}
 	listed := map[int]bool{}
 	for _, b := range list.Builds {
-		ours := b.Actions.action() == r.action.ID || (r.memo.QueueID > 0 && b.QueueID == r.memo.QueueID)
-		if b.Number > 0 && ours {
+		if b.Number > 0 && b.Actions.action() == r.action.ID {
 			return trace{queueID: b.QueueID, build: b.Number}, true, nil
 		}
 		if b.Number >= r.memo.NextBuild {

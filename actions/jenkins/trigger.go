@@ -18,7 +18,7 @@ const (
 	accepted reply = iota // queued; the item's number is known
 	refused               // Jenkins said no, and nothing was queued
 	notNow                // nothing was queued, but it may be later
-	perhaps               // a proxy gave up: queued or not
+	perhaps               // a proxy gave up, or Jenkins starts: queued or not
 	strange               // an answer that says neither; not worth a second trigger
 	lost                  // no answer, or one without the number: it is never sent again
 )
@@ -40,8 +40,15 @@ func classify(ans *answer, sent bool) (reply, int64) {
 		return lost, 0
 	case http.StatusRequestTimeout:
 		return lost, 0
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+	case http.StatusTooManyRequests:
 		return notNow, 0
+	case http.StatusServiceUnavailable:
+		if ans.jenkins() {
+			return notNow, 0
+		}
+		// A starting Jenkins does not name itself, and neither does a proxy (Envoy's UC and UR)
+		// whose connection broke after Jenkins had taken the request.
+		return perhaps, 0
 	case http.StatusBadGateway, http.StatusGatewayTimeout:
 		return perhaps, 0
 	default:
@@ -74,11 +81,6 @@ func (r *run) trigger(ctx context.Context) (gatewarden.Outcome, error) {
 	def, err := r.check(ctx, r.step)
 	if err != nil {
 		return gatewarden.Outcome{}, err
-	}
-	if r.client.needsCrumb() && r.client.currentCrumb().Field == "" {
-		if err := r.client.refreshCrumb(ctx); err != nil {
-			return gatewarden.Outcome{}, err
-		}
 	}
 	before := r.memo
 	if !r.memo.Open {
@@ -127,28 +129,14 @@ func (r *run) trigger(ctx context.Context) (gatewarden.Outcome, error) {
 	}
 }
 
-// post sends the trigger, and once more when a stale crumb was all that was wrong
-// with it. It is not cut short when ctx ends: that could not take the request
-// back, only lose its answer.
+// post sends the trigger. It is not cut short when ctx ends: that could not take the
+// request back, only lose its answer.
 func (r *run) post(ctx context.Context) (*answer, bool, error) {
-	ctx = context.WithoutCancel(ctx)
 	form := url.Values{ActionParameter: {r.action.ID}}
 	for name, value := range r.step.Parameters {
 		form.Set(name, value)
 	}
-	send := func() (*answer, bool, error) {
-		r.metrics.triggers.Inc()
-		return r.client.send(ctx, http.MethodPost, jobPath(r.step.Job)+"/buildWithParameters", url.Values{"delay": {"0sec"}}, form, 64<<10)
-	}
-	ans, sent, err := send()
-	if ans == nil || ans.status != http.StatusForbidden || !r.client.needsCrumb() || !strings.Contains(string(ans.body), "crumb") {
-		return ans, sent, err
-	}
-	if crumbErr := r.client.refreshCrumb(ctx); crumbErr != nil {
-		r.logger.Warn("the crumb is stale and there is no new one", "err", crumbErr)
-		return ans, sent, err
-	}
-	return send()
+	return r.client.post(context.WithoutCancel(ctx), jobPath(r.step.Job)+"/buildWithParameters", url.Values{"delay": {"0sec"}}, form, r.metrics.triggers.Inc)
 }
 
 // notTriggered says why no build was queued.

@@ -31,8 +31,11 @@ type Fault struct {
 	// Handled says that Jenkins still does what it was asked for. With Reset this is
 	// the crucial fault: the build is queued, and nobody tells the client.
 	Handled bool
-	Spoil   Spoiling
-	Status  int // of Instead; 502 unless set
+	// Late has Jenkins do that only so long after the answer: a proxy that gave up on a
+	// request which was on its way.
+	Late   time.Duration
+	Spoil  Spoiling
+	Status int // of Instead; 502 unless set
 }
 
 type fault struct {
@@ -96,7 +99,15 @@ func (s *Server) spoil(w http.ResponseWriter, r *http.Request, f *fault, req *Re
 	case <-s.closed:
 	}
 	rec := newRecorder()
-	if f.Handled || f.Spoil == Pass || f.Spoil == Cut {
+	if f.Late > 0 {
+		s.work.Go(func() {
+			select {
+			case <-time.After(f.Late):
+				s.serve(newRecorder(), r.WithContext(s.life), req)
+			case <-s.closed:
+			}
+		})
+	} else if f.Handled || f.Spoil == Pass || f.Spoil == Cut {
 		s.serve(rec, r, req)
 	}
 	s.recordStatus(req, rec.status, f.Spoil != Pass)
