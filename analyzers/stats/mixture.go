@@ -102,12 +102,12 @@ func (m *Mixture) sum() float64 {
 			top = max(top, x)
 		}
 	}
-	prior := math.Log(float64(len(m.First)))
-	top = max(top-prior, math.Log(m.Left))
+	prior, left := math.Log(float64(len(m.First))), math.Log(m.Left)
+	top = max(top-prior, left)
 	if math.IsInf(top, 0) {
 		return top
 	}
-	sum := m.Left * math.Exp(-top)
+	sum := math.Exp(left - top) // not Left times exp(-top), which is 0 times infinity after hours of none
 	for _, logs := range [2][]float64{m.First, m.Since} {
 		for _, x := range logs {
 			sum += math.Exp(x - prior - top)

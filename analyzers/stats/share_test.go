@@ -314,3 +314,15 @@ func TestLogMean(t *testing.T) {
 		t.Errorf("LogMean of extremes = %v", got)
 	}
 }
+
+// Whatever is lost, the evidence is a number: below exp(-745) the weight that is not spent
+// can't be written in the scale of the rest.
+func TestWhatIsLostForHoursIsANumber(t *testing.T) {
+	m := NewMixture(2, 0)
+	for range 400 {
+		m.Next([]float64{-3, -3}, 0)
+	}
+	if got := m.Log(); !(math.Abs(got+1200) < 1e-6) {
+		t.Errorf("after 400 blocks that lose 3 each it is %v", got)
+	}
+}
