@@ -35,6 +35,9 @@ type limits gatewarden.CanaryLimits
 
 func (l *limits) add(s *gatewarden.SLO) {
 	budget := s.ErrorBudget()
+	if s.Timeslice > 0 {
+		budget = 1 - s.TimesliceObjective // the SLO's own is a share of slices, not of requests
+	}
 	switch sli := &s.SLI; {
 	case sli.Kind == gatewarden.SLIAvailability && (l.MaxErrors == 0 || budget < l.MaxErrors):
 		l.MaxErrors = budget

@@ -22,6 +22,8 @@ slos:
   - {name: upstream, service: orders, objective: 99, sli: {latency: {threshold: 100ms, of: upstream}}}
   - {name: list, service: orders, route: list, objective: 97, sli: {availability: {}}}
   - {name: gateway, service: "*", objective: 90, sli: {availability: {}}}
+  - {name: minutes, service: orders, objective: 99.95, budgeting: {timeslices: {slice: 1m, objective: 98}}, sli: {availability: {}}}
+  - {name: slow-minutes, service: payments, objective: 99.9, budgeting: {timeslices: {slice: 1m, objective: 96}}, sli: {latency: {threshold: 200ms}}}
   - {name: traced, service: orders, objective: 99.99, sli: {traces: {}}}
 `
 	for sentence, c := range map[string]struct {
@@ -44,8 +46,12 @@ slos:
 			oneCanary(", checks: [latency]"),
 			&gatewarden.CanaryLimits{MaxLatency: 300 * time.Millisecond, MaxSlow: 0.05},
 		},
-		"not by those of other requests": {
+		"by what a good slice may have": {
 			"canaries: [{name: c, service: payments, baseline: {target: \"10.0.0.1:80\"}, canary: {target: \"10.0.0.2:80\"}, on_fail: []}]\n",
+			&gatewarden.CanaryLimits{MaxLatency: 200 * time.Millisecond, MaxSlow: 0.04},
+		},
+		"not by those of other requests": {
+			"canaries: [{name: c, service: inventory, baseline: {target: \"10.0.0.1:80\"}, canary: {target: \"10.0.0.2:80\"}, on_fail: []}]\n",
 			nil,
 		},
 	} {
