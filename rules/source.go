@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -79,14 +80,32 @@ func (d *document) fork() *document {
 	return &f
 }
 
-// Text returns the settings as YAML, for telling whether they have changed.
+// Text returns the settings as YAML, for telling whether they have changed: what their
+// aliases stand for is among it.
 func (s Source) Text() string {
 	if s.settings == nil {
 		return ""
 	}
-	text, err := yaml.Marshal(s.settings)
-	if err != nil {
-		return ""
+	parts := []*yaml.Node{s.settings}
+	var text strings.Builder
+	for i := 0; i < len(parts); i++ {
+		part, err := yaml.Marshal(parts[i])
+		if err != nil {
+			return ""
+		}
+		text.Write(part)
+		parts = aliased(parts[i], parts)
 	}
-	return string(text)
+	return text.String()
+}
+
+// aliased adds what the aliases in n stand for to a list that does not have it yet.
+func aliased(n *yaml.Node, list []*yaml.Node) []*yaml.Node {
+	if n.Kind == yaml.AliasNode && !slices.Contains(list, n.Alias) {
+		list = append(list, n.Alias)
+	}
+	for _, c := range n.Content {
+		list = aliased(c, list)
+	}
+	return list
 }

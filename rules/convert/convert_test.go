@@ -229,3 +229,15 @@ func FuzzImport(f *testing.F) {
 		}
 	})
 }
+
+func TestMergesThatGoRoundEnd(t *testing.T) {
+	for sentence, text := range map[string]string{
+		"one that is its own":       "&x {<<: *x}",
+		"two that are each other's": "&x {<<: &y {<<: *x}}",
+	} {
+		out, said := imported("version: prometheus/v1\nservice: shop\nslos:\n  - " + text + "\n")
+		if out != "" || !strings.Contains(said, "is left out") {
+			t.Errorf("%s: it becomes\n%sand is told as\n%s", sentence, out, said)
+		}
+	}
+}

@@ -93,27 +93,33 @@ func resolved(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// get returns what is under a key; the first of several names of it that is there.
+// get returns what is under a key; the first of several names of it that is there. What is
+// merged in is looked at after what is there itself, and merges that go round end.
 func (v value) get(keys ...string) value {
 	n := resolved(v.node)
-	if n == nil || n.Kind != yaml.MappingNode {
-		return value{tree: v.tree, at: v.at}
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if key := n.Content[i]; slices.Contains(keys, key.Value) {
-			v.tree.read[key] = true
-			return value{v.tree, key, n.Content[i+1]}
+	for depth := 0; n != nil && n.Kind == yaml.MappingNode && depth < maxNesting; depth++ {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if key := n.Content[i]; slices.Contains(keys, key.Value) {
+				v.tree.read[key] = true
+				return value{v.tree, key, n.Content[i+1]}
+			}
 		}
+		n = v.tree.merged(n)
 	}
-	for i := 0; i+1 < len(n.Content); i += 2 { // merged in
+	return value{tree: v.tree, at: v.at}
+}
+
+// merged returns the mapping that is merged into one, nil without any.
+func (t *tree) merged(n *yaml.Node) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
 		if key := n.Content[i]; key.ShortTag() == "!!merge" {
-			v.tree.read[key] = true
-			if merged := resolved(n.Content[i+1]); merged.Kind == yaml.MappingNode && merged != n {
-				return value{v.tree, v.at, merged}.get(keys...)
+			t.read[key] = true
+			if m := resolved(n.Content[i+1]); m.Kind == yaml.MappingNode {
+				return m
 			}
 		}
 	}
-	return value{tree: v.tree, at: v.at}
+	return nil
 }
 
 // text returns a scalar's text, "" for what is none.
