@@ -12,7 +12,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -157,8 +156,8 @@ type Server struct {
 	past     Past
 	traceURL string       // where a trace is looked at, "" when nobody said
 	page     http.Handler // nil: the root is a text
-	viewers  atomic.Int64 // pages that are open
-	refused  atomic.Int64 // pages that were one too many
+	viewers  seats        // pages that are open
+	follows  seats        // streams of events, and of runs
 	gatherer prometheus.Gatherer
 	logger   *slog.Logger
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -17,7 +16,6 @@ import (
 const (
 	liveEvery   = time.Second            // how often a viewer learns what has changed
 	liveSettle  = 200 * time.Millisecond // after an event: what it changed is seen soon
-	liveWithin  = 20 * time.Second       // for a write; who does not read for so long is gone
 	liveActions = 200                    // the newest so many, besides those in place or waiting
 	maxViewers  = 100
 )
@@ -34,20 +32,16 @@ type LivePart struct {
 // event of the journal.
 func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	q, err := readQuery(r)
-	if err == nil && s.viewers.Add(1) > maxViewers {
-		s.viewers.Add(-1)
-		s.refused.Add(1)
-		err = gatewarden.Errorf(gatewarden.Unavailable, "%d viewers have the page open already", maxViewers).
-			WithHint("close some of them")
+	leave := func() {}
+	if err == nil {
+		leave, err = s.viewers.take(maxViewers, "viewers have the page open already")
 	}
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	defer s.viewers.Add(-1)
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	v := &viewer{server: s, w: w, out: http.NewResponseController(w), told: map[string]*told{}}
+	defer leave()
+	v := &viewer{server: s, out: newStream(w, "text/event-stream"), told: map[string]*told{}}
 	if err := v.watch(r.Context(), q); err != nil && r.Context().Err() == nil {
 		s.logger.Debug("a viewer of the page was let go", "error", err)
 	}
@@ -56,8 +50,7 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 // viewer is one open page.
 type viewer struct {
 	server *Server
-	w      http.ResponseWriter
-	out    *http.ResponseController
+	out    stream
 	told   map[string]*told // by list
 }
 
@@ -187,12 +180,9 @@ func (v *viewer) tell(event string, id uint64, data any) error {
 	if err != nil {
 		return fmt.Errorf("encoding a %s for the page: %w", event, err)
 	}
-	if err := v.out.SetWriteDeadline(time.Now().Add(liveWithin)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
+	position := ""
 	if id > 0 {
-		fmt.Fprintf(v.w, "id: %d\n", id)
+		position = fmt.Sprintf("id: %d\n", id)
 	}
-	fmt.Fprintf(v.w, "event: %s\ndata: %s\n\n", event, text)
-	return v.out.Flush()
+	return v.out.write("%sevent: %s\ndata: %s\n\n", position, event, text)
 }

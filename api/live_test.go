@@ -181,7 +181,7 @@ gatewarden_api_viewers %d
 # TYPE gatewarden_api_viewers_refused_total counter
 gatewarden_api_viewers_refused_total 1
 `, maxViewers)
-		if err := testutil.GatherAndCompare(reg, strings.NewReader(expected)); err != nil {
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(expected), "gatewarden_api_viewers", "gatewarden_api_viewers_refused_total"); err != nil {
 			t.Error(err)
 		}
 		if problems, err := testutil.GatherAndLint(reg); err != nil || problems != nil {
@@ -191,7 +191,7 @@ gatewarden_api_viewers_refused_total 1
 			cancel()
 		}
 		synctest.Wait()
-		if n := s.viewers.Load(); n != 0 {
+		if n := s.viewers.taken.Load(); n != 0 {
 			t.Errorf("%d viewers are left over", n)
 		}
 	})

@@ -95,14 +95,18 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) follow(w http.ResponseWriter, r *http.Request, q EventQuery, sse bool) {
+	leave, err := s.follows.take(maxFollowers, "streams are followed already")
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	defer leave()
 	contentType := "application/x-ndjson"
 	if sse {
 		contentType = "text/event-stream"
 	}
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Cache-Control", "no-store")
-	out := http.NewResponseController(w)
-	if err := out.Flush(); err != nil { // the client learns at once that it is connected
+	out := newStream(w, contentType)
+	if err := out.write(""); err != nil { // the client learns at once that it is connected
 		s.fail(w, r, gatewarden.Errorf(gatewarden.Internal, "this connection cannot stream: %w", err))
 		return
 	}
@@ -118,11 +122,11 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, q EventQuery, ss
 			continue
 		}
 		if sse {
-			fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Type, line)
+			err = out.write("id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Type, line)
 		} else {
-			fmt.Fprintf(w, "%s\n", line)
+			err = out.write("%s\n", line)
 		}
-		if out.Flush() != nil {
+		if err != nil {
 			return // the client is gone
 		}
 	}

@@ -1,11 +1,9 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -158,20 +156,23 @@ const (
 // over.
 func (s *Server) runEvents(w http.ResponseWriter, r *http.Request) {
 	run, err := s.gates.Run(r.PathValue("id"))
+	leave := func() {}
+	if err == nil {
+		leave, err = s.follows.take(maxFollowers, "streams are followed already")
+	}
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	out := http.NewResponseController(w)
+	defer leave()
+	out := newStream(w, "text/event-stream")
 	for last := uint64(0); ; {
 		if run.Version != last || last == 0 {
-			err = writeRunEvent(w, run)
+			err = writeRunEvent(out, run)
 		} else {
-			_, err = io.WriteString(w, ": nothing new\n\n")
+			err = out.write(": nothing new\n\n")
 		}
-		if err = cmp.Or(err, out.Flush()); err != nil || run.Over() || !pause(r.Context(), runEventEvery) {
+		if err != nil || run.Over() || !pause(r.Context(), runEventEvery) {
 			return // the client is gone, or knows the end
 		}
 		last = run.Version
@@ -185,14 +186,13 @@ func (s *Server) runEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func writeRunEvent(w io.Writer, run gatewarden.Run) error {
+func writeRunEvent(out stream, run gatewarden.Run) error {
 	run.Trail = nil
 	line, err := json.Marshal(run)
 	if err != nil {
 		return fmt.Errorf("encoding the run %s: %w", run.ID, err)
 	}
-	_, err = fmt.Fprintf(w, "id: %d\nevent: run\ndata: %s\n\n", run.Version, line)
-	return err
+	return out.write("id: %d\nevent: run\ndata: %s\n\n", run.Version, line)
 }
 
 // pause waits, and reports false when ctx ends first.
