@@ -134,6 +134,15 @@ type place struct {
 	memory
 }
 
+// earlier moves all that was done and seen into the past.
+func (p *place) earlier(by time.Duration) {
+	for _, t := range []*time.Time{&p.since, &p.HurtAt, &p.Rest, &p.Tried, &p.Since, &p.Filled} {
+		if !t.IsZero() {
+			*t = t.Add(-by)
+		}
+	}
+}
+
 // next decides where a limit goes that has settled, or whose queue has drained. One that
 // stays keeps its memory.
 func (p place) next(b *bounds, s *sight, at time.Time) (place, move) {

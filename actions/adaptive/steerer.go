@@ -89,9 +89,12 @@ func (s *Steerer) Steer(step *gatewarden.AdaptiveStep, limit gatewarden.Limit, a
 		return actions.Steering{}
 	}
 	b := boundsOf(step, slo)
+	if ahead := p.since.Sub(at); ahead > 0 { // the clock was set back: how long ago it was is not known, and is waited for no more
+		p.earlier(ahead + max(b.settle, doubtAfter))
+	}
 	recent := s.count(step, slo, at.Add(-bindTime), after(at))
 	steering := actions.Steering{Binds: recent.binds()}
-	settled := limit.Since.Add(b.settle)
+	settled := p.since.Add(b.settle)
 	drained := p.Cut && s.drained(step, slo, &p, b.budget, at)
 	if at.Before(settled) && !drained {
 		return steering

@@ -188,6 +188,26 @@ func TestALimitIsSteeredOnceItHasSettled(t *testing.T) {
 	}
 }
 
+// TestAClockThatIsSetBackDoesNotFreezeALimit lets the limit have been decided on in what is the
+// future by now; half of the requests go wrong.
+func TestAClockThatIsSetBackDoesNotFreezeALimit(t *testing.T) {
+	s := steererOf(log{"orders": times(60, second{good: 50, bad: 50, shed: 100})})
+	for name, p := range map[string]place{
+		"of a limit that was well":       settled(),
+		"of one that was lowered":        {limit: 100, before: 200, memory: memory{Known: 150, Best: 200, Cut: true, Changes: bucket, Filled: noon}},
+		"of one at which a queue drains": {limit: 15, before: 30, memory: memory{Known: 100, Best: 100, Cut: true, Changes: bucket, Filled: noon}},
+	} {
+		limit, err := write(gatewarden.Limit{Value: int(p.before)}, p, noon.Add(10*time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := s.Steer(stepFor("orders"), limit, noon)
+		if got.To == nil || got.To.Value >= limit.Value || !got.To.Since.Equal(noon) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 func TestALimitThatNothingCanSteerStays(t *testing.T) {
 	s := steererOf(log{"orders": times(60, second{bad: 50, shed: 100})})
 	limit, err := write(gatewarden.Limit{}, settled(), noon.Add(-time.Minute))
