@@ -25,7 +25,7 @@ type Inspector interface {
 func (e *Engine) inspect(l *ladder, at time.Time) {
 	for i := range l.rungs {
 		a := l.rungs[i].current
-		if a == nil || a.busy || !a.standing() || a.AppliedAt == nil || a.kind == gatewarden.StepAdaptive || a.kind == gatewarden.StepShare {
+		if a == nil || a.busy || !a.standing() || a.AppliedAt == nil || a.kind == gatewarden.StepShare {
 			continue
 		}
 		_, ok := e.cfg.Executors[a.kind].(Inspector)

@@ -111,7 +111,8 @@ func limitIs(plugin object, limit int) bool {
 // limitAbove returns the action whose limit lies on that of a layer, "" when there is none.
 func limitAbove(l pluginLayer, laid []pluginLayer) string {
 	for _, o := range laid {
-		if _, sets := o.action.Spec.Plugin.Config[limitField]; sets && o.compare(l) > 0 {
+		set, err := o.memo.settings(o.action.Spec.Plugin)
+		if _, sets := set[limitField]; err == nil && sets && o.compare(l) > 0 {
 			return o.action.ID
 		}
 	}

@@ -1,6 +1,9 @@
 package kong
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -81,7 +84,7 @@ func TestTheUsersOwnLimitComesBackAsItWasAfterItWasSteered(t *testing.T) {
 		wantStatus(t, b.mustAdjust(r), gatewarden.ActionApplied)
 	}
 	b.wantIn("/plugins", `"second":90`)
-	b.wantIn("/plugins", `"hour":90000`)
+	b.wantIn("/plugins", `"hour":null`) // each client's, which Kong would count for all together
 	wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
 	if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
 		t.Error(diff)
@@ -99,8 +102,14 @@ func TestALimitThatIsSomebodyElsesIsLeftAlone(t *testing.T) {
 			b := newBench(t, fakekong.Config{})
 			r := adaptiveAction("adapt-1", 1)
 			wantStatus(t, b.mustRun(r), gatewarden.ActionApplied)
+			if drift, err := b.exec.Inspect(t.Context(), r.Action); err != nil || len(drift) > 0 {
+				t.Errorf("nobody has touched it yet: %v %v", drift, err)
+			}
 			b.send(c.method, "/plugins/"+pluginID(r.ID), c.body)
 			theirs := b.get("/plugins")
+			if drift, err := b.exec.Inspect(t.Context(), r.Action); err != nil || len(drift) == 0 {
+				t.Errorf("it is not told: %v", err)
+			}
 			r.goTo(80)
 			wantStatus(t, b.mustAdjust(r), gatewarden.ActionLeft)
 			if diff := cmp.Diff(theirs, b.get("/plugins")); diff != "" {
@@ -201,4 +210,81 @@ func TestAdjustingWhatIsNoLimitIsADefect(t *testing.T) {
 	wantCode(t, err, gatewarden.Internal)
 	_, err = b.adjust(adaptiveAction("adapt-1", 1)) // never prepared
 	wantCode(t, err, gatewarden.Internal, "no memo")
+}
+
+// TestALimitForAllDoesNotCountAgainstTheUsersLimitForEach has a limit of 60 a minute for each
+// client, under which Kong would refuse all but one request a second once the guard has them
+// counted together.
+func TestALimitForAllDoesNotCountAgainstTheUsersLimitForEach(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	b := newBench(t, fakekong.Config{
+		Strict: true, Now: func() time.Time { return now },
+		Transport: upstream(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody}, nil
+		}),
+	})
+	b.send("POST", "/plugins", `{"name":"rate-limiting","route":{"name":"orders-list"},"config":{"minute":60,"limit_by":"ip"}}`)
+	before := b.get("/plugins")
+	r := adaptiveAction("adapt-1", 1)
+	r.Limit = &gatewarden.Limit{Value: 50}
+	wantStatus(t, b.mustRun(r), gatewarden.ActionApplied)
+	proxy := b.kong.Proxy()
+	for i := range 120 { // 40 a second
+		now = now.Add(25 * time.Millisecond)
+		req := httptest.NewRequest(http.MethodGet, "/orders", nil)
+		req.Header.Set("X-Real-Ip", fmt.Sprint("10.9.0.", i%20))
+		resp := httptest.NewRecorder()
+		if proxy.ServeHTTP(resp, req); resp.Code != http.StatusOK {
+			t.Fatalf("request %d: %d %s", i, resp.Code, resp.Body)
+		}
+	}
+	r.goTo(70) // more than the user's limit of a minute
+	wantStatus(t, b.mustAdjust(r), gatewarden.ActionApplied)
+	wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
+	if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// upstream answers whatever the gateway passes on.
+type upstream func(*http.Request) (*http.Response, error)
+
+func (u upstream) RoundTrip(r *http.Request) (*http.Response, error) { return u(r) }
+
+// TestTheUsersOwnStatusWaits: by the status the guard tells the refusals that it has asked for
+// from failures.
+func TestTheUsersOwnStatusWaits(t *testing.T) {
+	b := newBench(t, fakekong.Config{})
+	b.send("POST", "/plugins", `{"name":"rate-limiting","route":{"name":"orders-list"},"config":{"second":400,"error_code":503}}`)
+	before := b.get("/plugins")
+	r := adaptiveAction("adapt-1", 1)
+	wantStatus(t, b.mustRun(r), gatewarden.ActionApplied)
+	if shed, ok := r.Spec.Sheds(); !ok || shed.Status != 429 {
+		t.Errorf("%+v", shed)
+	}
+	b.wantIn("/plugins", `"error_code":429`)
+	wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
+	if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestWhatWasSwitchedOffStaysSo takes a plugin that ends the requests of some clients, and is
+// switched off: the step's settings come into force, and nothing of the user's with them.
+func TestWhatWasSwitchedOffStaysSo(t *testing.T) {
+	b := newBench(t, fakekong.Config{})
+	b.send("POST", "/plugins", `{"name":"request-termination","service":{"name":"recommendations"},"enabled":false,"config":{"status_code":418,"trigger":"x-1","message":"short and stout"}}`)
+	before := b.get("/plugins")
+	r := pluginAction("a-1", gatewarden.PluginStep{Name: "request-termination", Service: "recommendations", Config: map[string]any{"status_code": 503}})
+	on := pluginAction("a-2", gatewarden.PluginStep{Name: "request-termination", Service: "recommendations", Config: map[string]any{"content_type": "text/plain", "body": "closed"}})
+	b.laid(r, 1)
+	b.wantIn("/plugins", `"message":null,"status_code":503,"trigger":null`)
+	b.laid(on, 2, r)
+	wantStatus(t, b.takenBack(r, 3, on), gatewarden.ActionReverted)
+	b.wantIn("/plugins", `"body":"closed"`)
+	b.wantIn("/plugins", `"message":null,"status_code":503,"trigger":null`)
+	wantStatus(t, b.takenBack(on, 4, r), gatewarden.ActionReverted)
+	if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -105,7 +105,41 @@ func (t *transportOf) RoundTrip(req *http.Request) (*http.Response, error) {
 		io.Reader
 		io.Closer
 	}{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+	if gone(resp.StatusCode) {
+		if err := ofKong(resp); err != nil {
+			return nil, err
+		}
+	}
 	return resp, nil
+}
+
+// gone reports whether a status says that there is no such thing.
+func gone(status int) bool { return status == http.StatusNotFound || status == http.StatusGone }
+
+// notOfKong is a 404 of something else than an Admin API.
+type notOfKong struct{ status int }
+
+func (n *notOfKong) Error() string { return fmt.Sprintf("%d, and not in Kong's words", n.status) }
+
+// ofKong returns an error when an answer that there is no such thing is not the Admin API's: a
+// proxy before it gives one as well while it knows no way to it, and so does Kong's own, by which
+// the Admin API may be reached. Kong's is {"message":"Not found"}, that of a Konnect has a title.
+func ofKong(resp *http.Response) error {
+	body, err := io.ReadAll(resp.Body)
+	if closeErr := resp.Body.Close(); err != nil || closeErr != nil {
+		return errors.Join(err, closeErr)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	var said struct {
+		Message string `json:"message"`
+		Title   string `json:"title"`
+		Status  int    `json:"status"`
+	}
+	known := json.Unmarshal(body, &said) == nil && (said.Message != "" || said.Title != "" && said.Status == resp.StatusCode)
+	if !known || strings.HasPrefix(said.Message, "no Route matched") {
+		return &notOfKong{resp.StatusCode}
+	}
+	return nil
 }
 
 // do sends a request and returns the answer's JSON, nil when it has none. The path
@@ -143,6 +177,10 @@ func (c *client) send(ctx context.Context, method, path string, query any, body 
 // explain turns a failure into an Error that says what to do.
 func (c *client) explain(method, path string, err error) error {
 	what := method + " " + c.url + path
+	if strange, ok := errors.AsType[*notOfKong](err); ok {
+		return gatewarden.Errorf(gatewarden.Unavailable, "%s was answered by something else than Kong's Admin API: %w", what, strange).
+			WithHint("is there a proxy before the Admin API that knows no way to it just now?")
+	}
 	refused := new(gokong.APIError)
 	if !errors.As(err, &refused) {
 		return gatewarden.Errorf(gatewarden.Unavailable, "Kong did not answer: %s: %w", what, unwrapURL(err)).WithHint("is the Admin API up and reachable from here?")
@@ -176,9 +214,10 @@ func unwrapURL(err error) error {
 // codeOf is the border between HTTP and the program's errors. Only what may go
 // away by itself is Unavailable: Kong answers 500 when it can't reach its database.
 func codeOf(status int) gatewarden.Code {
-	switch status {
-	case http.StatusNotFound, http.StatusGone:
+	if gone(status) {
 		return gatewarden.NotFound
+	}
+	switch status {
 	case http.StatusConflict, http.StatusPreconditionFailed:
 		return gatewarden.Conflict
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusLocked:
@@ -207,16 +246,15 @@ func hintFor(status int) string {
 	}
 }
 
-// list returns all entities of a list, whatever its pages. tags, when given, must
-// all be carried.
-func (c *client) list(ctx context.Context, path, tags string) ([]json.RawMessage, error) {
+// list returns all entities of a list, whatever its pages. It never asks for those of some tag:
+// a Kong without a database answers that with 500 as long as one of the list has no tags.
+func (c *client) list(ctx context.Context, path string) ([]json.RawMessage, error) {
 	type page struct {
 		Size   int    `url:"size"`
 		Offset string `url:"offset,omitempty"`
-		Tags   string `url:"tags,omitempty"`
 	}
 	var all []json.RawMessage
-	q := page{Size: pageSize, Tags: tags}
+	q := page{Size: pageSize}
 	for range maxPages {
 		raw, err := c.do(ctx, http.MethodGet, path, &q, nil)
 		if err != nil {

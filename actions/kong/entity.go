@@ -70,7 +70,7 @@ func differences(path string, a, b any) []string {
 	if equalValues(a, b) {
 		return nil
 	}
-	if secret(path) {
+	if secret(path) || holdsSecret(a) || holdsSecret(b) {
 		return []string{path + ": (a secret) → (another)"}
 	}
 	return []string{fmt.Sprintf("%s: %s → %s", path, compact(a), compact(b))}
@@ -87,19 +87,48 @@ func secret(path string) bool {
 	return false
 }
 
-// holdsSecret reports whether a value has a field that must not be shown.
+// holdsSecret reports whether a value has something that must not be shown: below a field with
+// the name of a secret, or in a list of headers ("Authorization:Bearer ...").
 func holdsSecret(v any) bool {
 	switch v := v.(type) {
 	case object:
 		for name, inner := range v {
-			if s, isText := inner.(string); isText && s != "" && secret(name) || holdsSecret(inner) {
+			if secret(name) && !empty(inner) || holdsSecret(inner) {
 				return true
 			}
 		}
 	case []any:
-		return slices.ContainsFunc(v, holdsSecret)
+		return slices.ContainsFunc(v, func(item any) bool { return secretHeader(item) || holdsSecret(item) })
 	}
 	return false
+}
+
+// empty reports whether nothing is in a value: what is switched on or off is no secret.
+func empty(v any) bool {
+	switch v := v.(type) {
+	case nil, bool, json.Number:
+		return true
+	case string:
+		return v == ""
+	case []any:
+		return !slices.ContainsFunc(v, func(item any) bool { return !empty(item) })
+	case object:
+		for _, inner := range v {
+			if !empty(inner) {
+				return false
+			}
+		}
+		return true
+	default:
+		return false
+	}
+}
+
+// secretHeader reports whether an item of a list is a header with a secret.
+func secretHeader(item any) bool {
+	s, _ := item.(string)
+	name, value, isHeader := strings.Cut(s, ":")
+	return isHeader && value != "" && secret(name)
 }
 
 func equalValues(a, b any) bool {

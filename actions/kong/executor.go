@@ -25,6 +25,8 @@ type Config struct {
 	Token      string            // sent as Kong-Admin-Token; "" sends none
 	Workspace  string            // of an enterprise Kong
 	DBLess     bool              // it has no database: changes are made by way of its whole configuration
+	Guard      string            // marks plugins as those of the guards of one state; "" marks none
+	Observes   bool              // what nobody accounts for is told, and not removed
 	Timeout    time.Duration     // of one request, 5 s unless set
 	Transport  http.RoundTripper // http.DefaultTransport's settings unless set
 	Logger     *slog.Logger      // discarded when nil
@@ -35,7 +37,10 @@ type Config struct {
 type Executor struct {
 	client *client
 	log    *slog.Logger
+	guard  string
 	others []gatewarden.Action // the changes that lie around the one of a call
+
+	observes bool
 }
 
 // New returns an Executor. It does not call Kong. An AdminURL that is none is
@@ -49,7 +54,7 @@ func New(c Config) (*Executor, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Executor{client: client, log: log}, nil
+	return &Executor{client: client, log: log, guard: c.Guard, observes: c.Observes}, nil
 }
 
 // Among implements actions.Layered.

@@ -107,6 +107,59 @@ func TestEveryStatusHasACode(t *testing.T) {
 	}
 }
 
+// TestWhatIsNotFoundBySomethingElseThanKongIsStillThere has a proxy before the Admin API, or
+// Kong's own, that knows no way to it for a while.
+func TestWhatIsNotFoundBySomethingElseThanKongIsStillThere(t *testing.T) {
+	for name, answer := range map[string]string{
+		"a proxy":            "404 page not found\n",
+		"Kong's own proxy":   "{\n  \"message\":\"no Route matched with those values\",\n  \"request_id\":\"5f1a\"\n}",
+		"nothing at all":     "",
+		"some other program": `{"error":"not found"}`,
+		"a page":             "<html><body>404 Not Found</body></html>",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, fakekong.Config{})
+			before := b.get("/plugins") + b.get("/upstreams/orders-up/targets")
+			away := false
+			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if away {
+					w.WriteHeader(http.StatusNotFound)
+					_, _ = io.WriteString(w, answer)
+					return
+				}
+				b.kong.Admin().ServeHTTP(w, r)
+			}))
+			t.Cleanup(front.Close)
+			e, err := New(Config{AdminURL: front.URL})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.exec = e
+			all := []*record{
+				pluginAction("a-1", gatewarden.PluginStep{Name: "request-termination", Service: "recommendations"}), divertAction("a-2"),
+				weightAction("a-3", gatewarden.StepDrain, gatewarden.WeightStep{Upstream: "orders-up", TargetTag: "version:v2"}),
+			}
+			for _, r := range all {
+				b.mustRun(r)
+			}
+			away = true
+			for _, r := range all {
+				_, err := e.Revert(t.Context(), r.Action)
+				wantCode(t, err, gatewarden.Unavailable, "something else than Kong's Admin API")
+				_, err = e.Inspect(t.Context(), r.Action)
+				wantCode(t, err, gatewarden.Unavailable)
+			}
+			away = false
+			for _, r := range all {
+				wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
+			}
+			if diff := cmp.Diff(before, b.get("/plugins")+b.get("/upstreams/orders-up/targets")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestATokenIsSentAndNeverShown(t *testing.T) {
 	b := newBench(t, fakekong.Config{Token: "s3cret"})
 	r := pluginAction("a-1", rateLimit(200))
@@ -224,6 +277,75 @@ func TestOrphans(t *testing.T) {
 	plugins := b.get("/plugins")
 	if strings.Contains(plugins, "request-termination") || strings.Count(plugins, `"instance_name"`) != 2 {
 		t.Error(plugins)
+	}
+}
+
+// TestOrphansOfAKongWithoutADatabase has one plugin that nobody knows, and one without tags, as
+// long as which such a Kong does not list plugins by a tag.
+func TestOrphansOfAKongWithoutADatabase(t *testing.T) {
+	b := newDBLess(t)
+	if err := b.exec.client.redeclare(t.Context(), http.MethodPut, "/plugins/0b1c3a52-91d5-4c33-8a61-2f4f5b8a0a11", object{"name": "prometheus"}); err != nil {
+		t.Fatal(err)
+	}
+	before := b.config()
+	b.mustRun(pluginAction("lost-1", gatewarden.PluginStep{Name: "request-termination", Service: "recommendations"}))
+	found, err := b.exec.Orphans(t.Context(), func(string) bool { return false })
+	if err != nil || len(found) != 1 || found[0].Action != "lost-1" {
+		t.Fatalf("%+v %v", found, err)
+	}
+	if err := b.exec.RemoveOrphan(t.Context(), found[0]); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(before, b.config()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestWhatAnotherGuardHasPutInPlaceIsTheirs has several guards on one Kong.
+func TestWhatAnotherGuardHasPutInPlaceIsTheirs(t *testing.T) {
+	for name, c := range map[string]struct {
+		maker, looks Config
+		found        int
+		told         string
+	}{
+		"its own":                              {Config{Guard: "one"}, Config{Guard: "one"}, 1, ""},
+		"another's":                            {Config{Guard: "one"}, Config{Guard: "two"}, 0, "guard=one action=lost-1"},
+		"of a guard that marked nothing":       {Config{}, Config{Guard: "two"}, 0, `guard="" action=lost-1`},
+		"its own, and it only observes by now": {Config{Guard: "one"}, Config{Guard: "one", Observes: true}, 0, "guard=one action=lost-1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, fakekong.Config{})
+			b.exec = b.executor(c.maker)
+			r := pluginAction("lost-1", rateLimit(200))
+			b.mustRun(r)
+			var told strings.Builder
+			c.looks.Logger = slog.New(slog.NewTextHandler(&told, nil))
+			looks := b.executor(c.looks)
+			found, err := looks.Orphans(t.Context(), func(string) bool { return false })
+			if err != nil || len(found) != c.found || !strings.Contains(told.String(), c.told) || (told.Len() > 0) != (c.told != "") {
+				t.Errorf("%+v %v\n%s", found, err, &told)
+			}
+			wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
+		})
+	}
+}
+
+// TestAPluginKeepsTheMarkOfItsGuard lays two steps on the user's plugin, and takes them off.
+func TestAPluginKeepsTheMarkOfItsGuard(t *testing.T) {
+	b := newBench(t, fakekong.Config{})
+	b.exec = b.executor(Config{Guard: "one"})
+	b.send("POST", "/plugins", `{"name":"rate-limiting","route":{"name":"orders-list"},"config":{"minute":60000},"tags":["theirs"]}`)
+	before := b.get("/plugins")
+	first, second := pluginAction("a-1", rateLimit(200)), pluginAction("a-2", rateLimit(50))
+	b.laid(first, 1)
+	b.wantIn("/plugins", `"tags":["theirs","gatewarden","gatewarden-guard:one","gatewarden-action:a-1"]`)
+	b.laid(second, 2, first)
+	b.wantIn("/plugins", `"tags":["theirs","gatewarden","gatewarden-guard:one","gatewarden-action:a-1","gatewarden-action:a-2"]`)
+	wantStatus(t, b.takenBack(first, 3, second), gatewarden.ActionReverted)
+	b.wantIn("/plugins", `"tags":["theirs","gatewarden","gatewarden-guard:one","gatewarden-action:a-2"]`)
+	wantStatus(t, b.takenBack(second, 4, first), gatewarden.ActionReverted)
+	if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
+		t.Error(diff)
 	}
 }
 

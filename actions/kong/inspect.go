@@ -13,7 +13,7 @@ var _ actions.Inspector = (*Executor)(nil)
 // Inspect implements actions.Inspector.
 func (e *Executor) Inspect(ctx context.Context, a gatewarden.Action) ([]string, error) {
 	switch {
-	case a.Spec.Plugin != nil:
+	case a.Spec.Puts() != nil:
 		return e.inspectPlugin(ctx, a)
 	case a.Spec.Weight != nil:
 		return e.inspectWeight(ctx, a)
@@ -29,15 +29,19 @@ func (e *Executor) inspectPlugin(ctx context.Context, a gatewarden.Action) ([]st
 	if found, err := decode(a, m); err != nil || !found {
 		return nil, err
 	}
+	what := fmt.Sprintf("plugin %s %s", a.Spec.Puts().Name, where(a.Spec.Puts()))
 	current, err := e.client.plugin(ctx, m.Plugin)
 	if err != nil {
 		return nil, err
 	}
 	if current == nil {
-		return []string{fmt.Sprintf("plugin %s %s is gone", a.Spec.Plugin.Name, where(a.Spec.Plugin))}, nil
+		return []string{what + " is gone"}, nil
 	}
 	if above, buried := e.buries(m, current); buried {
-		return []string{fmt.Sprintf("plugin %s %s was changed before %s was laid on it", a.Spec.Plugin.Name, where(a.Spec.Plugin), above.action.ID)}, nil
+		return []string{fmt.Sprintf("%s was changed before %s was laid on it", what, above.action.ID)}, nil
+	}
+	if a.Spec.Adaptive != nil {
+		return e.foreign(a, m, current, e.laidBeside(m, current))
 	}
 	return e.touched(a, m, current)
 }

@@ -31,6 +31,11 @@ func TestWhatIsTakenAwayIsToldAndNotFought(t *testing.T) {
 				return w.plugin("/services/recommendations", "request-termination")["trigger"] == "x-1"
 			},
 		},
+		"a sync removes a limit that stands": {
+			gatewarden.Step{Kind: gatewarden.StepAdaptive, Adaptive: &gatewarden.AdaptiveStep{SLO: "a", Service: "orders", Route: "orders-list", Floor: 100, Ceiling: 200}},
+			func(w *tower) { w.remove("rate-limiting") }, "plugin rate-limiting on route orders-list is gone", gatewarden.ActionReverted,
+			func(w *tower) any { return w.find("/routes/orders-list", "rate-limiting") == nil },
+		},
 		"a sync sets a weight": {
 			drain, func(w *tower) { w.edit("10.0.0.8:8080") }, "the weight of 10.0.0.8:8080 is 41, not 0", gatewarden.ActionLeft,
 			func(w *tower) any { return w.weights() == "90 41 5" },

@@ -11,10 +11,11 @@ import (
 	"github.com/gatewarden/gatewarden/actions"
 )
 
-// Orphans implements actions.OrphanRemover: the plugins that carry the guard's tag
-// and an action that nobody knows.
+// Orphans implements actions.OrphanRemover: the plugins that carry the guard's own mark
+// and an action that nobody knows. Those with the mark of another guard, or with none, are
+// another's to look after, and are only told.
 func (e *Executor) Orphans(ctx context.Context, known func(actionID string) bool) ([]actions.Orphan, error) {
-	list, err := e.client.list(ctx, "/plugins", tag)
+	list, err := e.client.list(ctx, "/plugins")
 	if err != nil {
 		return nil, err
 	}
@@ -25,6 +26,9 @@ func (e *Executor) Orphans(ctx context.Context, known func(actionID string) bool
 			return nil, err
 		}
 		ids := actionsOf(o)
+		if !slices.Contains(stringsIn(o["tags"]), tag) {
+			continue
+		}
 		if slices.ContainsFunc(ids, known) {
 			continue // that one takes care of the others
 		}
@@ -32,9 +36,23 @@ func (e *Executor) Orphans(ctx context.Context, known func(actionID string) bool
 		if action == "" && len(ids) > 0 {
 			action = ids[0]
 		}
+		if guard := guardOf(o); guard != e.guard || e.observes {
+			e.log.Warn("a plugin that is in place for no action of this guard's is left alone", "plugin", stringIn(o, "id"), "name", stringIn(o, "name"), "guard", guard, "action", action)
+			continue
+		}
 		orphans = append(orphans, actions.Orphan{ID: stringIn(o, "id"), Action: action, Change: orphanChange(o, action)})
 	}
 	return orphans, nil
+}
+
+// guardOf returns the mark of the guard that put a plugin in place, "" when it has none.
+func guardOf(plugin object) string {
+	for _, t := range stringsIn(plugin["tags"]) {
+		if guard, ok := strings.CutPrefix(t, guardTag); ok {
+			return guard
+		}
+	}
+	return ""
 }
 
 // makerOf returns the action for which the guard made a plugin, "" when that was there

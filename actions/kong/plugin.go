@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	gokong "github.com/kong/go-kong/kong"
@@ -20,6 +21,7 @@ import (
 const (
 	tag       = "gatewarden"
 	actionTag = "gatewarden-action:"
+	guardTag  = "gatewarden-guard:"   // whose actions these are
 	makerTag  = "gatewarden-made-by:" // of a plugin that the guard made for an action which is gone, while others lie on it
 )
 
@@ -48,6 +50,53 @@ type pluginMemo struct {
 }
 
 func (m *pluginMemo) own() bool { return len(m.Before) == 0 }
+
+// windows are the settings of rate-limiting that say how many requests are let through.
+var windows = []string{"second", "minute", "hour", "day", "month", "year"}
+
+// settings returns what a step sets on the plugin of the memo, nil when it sets nothing. It is
+// more than its configuration in two ways. A limit that says whom it counts together takes the
+// place of all limits that are there: Kong would count those of one client, too, for all clients
+// together, and refuse far more than anybody has asked for. And a plugin of the user's that
+// refuses with a status of its own refuses with the step's meanwhile, by which the guard knows
+// its own refusals.
+func (m *pluginMemo) settings(step *gatewarden.PluginStep) (object, error) {
+	raw, err := plain(step.Config)
+	if err != nil {
+		return nil, err
+	}
+	config, _ := raw.(object)
+	limits := func(key string) bool { return config[key] != nil }
+	if step.Name == "rate-limiting" && (limits("limit_by") || limits("policy")) && slices.ContainsFunc(windows, limits) {
+		for _, key := range windows {
+			if _, set := config[key]; !set {
+				config[key] = nil
+			}
+		}
+	}
+	ground, err := m.ground()
+	if err != nil {
+		return nil, err
+	}
+	key, status := step.StatusKey()
+	if own := json.Number(strconv.Itoa(status)); ground[key] != nil && !equalValues(ground[key], own) && config[key] == nil {
+		config = over(config, object{key: own})
+	}
+	return config, nil
+}
+
+// ground returns the configuration of the user's plugin, nil when there is none.
+func (m *pluginMemo) ground() (object, error) {
+	if m.own() {
+		return nil, nil
+	}
+	before, err := parseObject(m.Before)
+	if err != nil {
+		return nil, err
+	}
+	config, _ := before["config"].(object)
+	return config, nil
+}
 
 // preparePlugin finds out what is in the scope. Errors: NotFound for a scope that
 // does not exist, Conflict when another action's plugin is there.
@@ -129,7 +178,7 @@ func (e *Executor) applyPlugin(ctx context.Context, a gatewarden.Action, save fu
 // putPlugin writes the plugin unless it is in place already, and verifies it. It
 // asks to start over when what the memo says is not what is there.
 func (e *Executor) putPlugin(ctx context.Context, a gatewarden.Action, m *pluginMemo, save func(json.RawMessage) error) (written object, again bool, err error) {
-	config, err := plain(a.Spec.Plugin.Config)
+	config, err := m.settings(a.Spec.Plugin)
 	if err != nil {
 		return nil, false, err
 	}
@@ -151,7 +200,7 @@ func (e *Executor) putPlugin(ctx context.Context, a gatewarden.Action, m *plugin
 		}
 		written, err = e.layOn(ctx, a, m, laid, current, config, func(m *pluginMemo) error { return saveMemo(m, save) })
 	case m.own():
-		written, err = e.client.write(ctx, http.MethodPut, m.Plugin, ownBody(a, m.Scope, config))
+		written, err = e.client.write(ctx, http.MethodPut, m.Plugin, e.ownBody(a, m.Scope, config))
 		if gatewarden.ErrorCode(err) == gatewarden.Conflict && written == nil {
 			again, lookErr := e.occupied(ctx, a, m)
 			if lookErr != nil || again {
@@ -187,7 +236,7 @@ func (e *Executor) occupied(ctx context.Context, a gatewarden.Action, m *pluginM
 func timeless(plugin object) object { return without(plugin, "updated_at") }
 
 // missing lists what the action wants and the plugin has not.
-func missing(a gatewarden.Action, m *pluginMemo, config any, plugin object) []string {
+func missing(a gatewarden.Action, m *pluginMemo, config, plugin object) []string {
 	wanted := object{"name": a.Spec.Plugin.Name, "enabled": true}
 	if config != nil {
 		wanted["config"] = config
@@ -202,9 +251,9 @@ func missing(a gatewarden.Action, m *pluginMemo, config any, plugin object) []st
 	return out
 }
 
-func ownBody(a gatewarden.Action, s scope, config any) object {
+func (e *Executor) ownBody(a gatewarden.Action, s scope, config object) object {
 	body := s.references()
-	body["name"], body["enabled"], body["tags"] = a.Spec.Plugin.Name, true, []any{tag, actionTag + a.ID}
+	body["name"], body["enabled"], body["tags"] = a.Spec.Plugin.Name, true, append(e.marks(), actionTag+a.ID)
 	if config != nil {
 		body["config"] = config
 	}
@@ -212,29 +261,34 @@ func ownBody(a gatewarden.Action, s scope, config any) object {
 }
 
 // patchPlugin changes the user's plugin. Kong merges the configuration; where the
-// two cannot be together, such as a message beside a body, ours stands alone.
-func (e *Executor) patchPlugin(ctx context.Context, a gatewarden.Action, m *pluginMemo, before object, config any, save func(json.RawMessage) error) (object, error) {
+// two cannot be together, such as a message beside a body, ours stands alone, and so it does
+// on a plugin that is switched off: its settings must not come into force with it.
+func (e *Executor) patchPlugin(ctx context.Context, a gatewarden.Action, m *pluginMemo, before, config object, save func(json.RawMessage) error) (object, error) {
 	id := stringIn(before, "id")
-	body := object{"enabled": true, "tags": tagged(before, a.ID)}
+	body := object{"enabled": true, "tags": e.tagged(before, a.ID)}
 	if config != nil {
 		body["config"] = config
 	}
-	written, err := e.client.write(ctx, http.MethodPatch, id, body)
-	if !badRequest(err) {
-		return written, err
+	var refused error
+	if before["enabled"] != false {
+		written, err := e.client.write(ctx, http.MethodPatch, id, body)
+		if !badRequest(err) {
+			return written, err
+		}
+		e.log.Warn("the step's configuration does not merge with the plugin's own, so it replaces it", "action", a.ID, "plugin", id, "error", err)
+		refused = err
 	}
-	e.log.Warn("the step's configuration does not merge with the plugin's own, so it replaces it", "action", a.ID, "plugin", id, "error", err)
 	m.Alone = true
 	if err := saveMemo(m, save); err != nil {
 		return nil, err
 	}
 	whole := without(before, "updated_at", "config")
 	maps.Copy(whole, body)
-	written, putErr := e.client.write(ctx, http.MethodPut, id, whole)
-	if badRequest(putErr) {
-		return nil, err // the merge's error is the one that tells about the rules file
+	written, err := e.client.write(ctx, http.MethodPut, id, whole)
+	if refused != nil && badRequest(err) {
+		return nil, refused // the merge's error is the one that tells about the rules file
 	}
-	return written, putErr
+	return written, err
 }
 
 // badRequest reports whether Kong found the body wrong, and not the caller.
@@ -243,9 +297,17 @@ func badRequest(err error) bool {
 	return ok && refused.Code() == http.StatusBadRequest
 }
 
-func tagged(before object, action string) []any {
+func (e *Executor) tagged(before object, action string) []any {
 	tags, _ := before["tags"].([]any)
-	return append(slices.Clone(tags), tag, actionTag+action)
+	return append(append(slices.Clone(tags), e.marks()...), actionTag+action)
+}
+
+// marks returns the tags of whatever the guard has changed.
+func (e *Executor) marks() []any {
+	if e.guard == "" {
+		return []any{tag}
+	}
+	return []any{tag, guardTag + e.guard}
 }
 
 func (e *Executor) pluginOutcome(a gatewarden.Action, m *pluginMemo) (gatewarden.Outcome, error) {
@@ -261,7 +323,7 @@ func (e *Executor) pluginOutcome(a gatewarden.Action, m *pluginMemo) (gatewarden
 		settings = " " + compact(config)
 	}
 	if others := e.laidBeside(m, written); len(others) > 0 {
-		rest, err := composed(step, m, others)
+		rest, err := e.composed(step, m, others)
 		if err != nil {
 			return gatewarden.Outcome{}, err
 		}
@@ -398,7 +460,7 @@ func changedSince(a gatewarden.Action, m *pluginMemo, current object) ([]string,
 	if !slices.Contains(actionsOf(current), a.ID) {
 		return []string{"tags: no " + actionTag + a.ID}, nil
 	}
-	config, err := plain(a.Spec.Plugin.Config)
+	config, err := m.settings(a.Spec.Plugin)
 	if err != nil {
 		return nil, err
 	}
@@ -422,17 +484,16 @@ func hasScope(p *gatewarden.PluginStep) bool {
 
 // touchedBeside lists what is different from before although the step does not set
 // it.
-func touchedBeside(before, current object, config any) []string {
+func touchedBeside(before, current, config object) []string {
 	ours := []string{"config", "enabled", "tags", "updated_at", "created_at"} // a PUT of a plugin of the guard's own sets the times anew
 	out := differences("", without(before, ours...), without(current, ours...))
 	was, _ := before["config"].(object)
 	is, _ := current["config"].(object)
-	set, _ := config.(object)
-	return append(out, besides("config", was, is, set)...)
+	return append(out, besides("config", was, is, config)...)
 }
 
 // besides lists the differences between two records at the fields that set does
-// not have. Kong shows some nested fields a second time under a flat name
+// not have, or has to be null and are not. Kong shows some nested fields a second time under a flat name
 // (redis.host as redis_host): one follows the other.
 func besides(path string, was, is, set object) []string {
 	var out []string
@@ -446,7 +507,7 @@ func besides(path string, was, is, set object) []string {
 		switch {
 		case isRecord && before != nil && now != nil:
 			out = append(out, besides(path+"."+key, before, now, inner)...)
-		case isSet || follows(key, set):
+		case isSet && (set[key] != nil || is[key] == nil), follows(key, set):
 		default:
 			out = append(out, differences(path+"."+key, was[key], is[key])...)
 		}

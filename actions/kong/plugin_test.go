@@ -239,3 +239,46 @@ func TestSecretsOfTheUsersPluginAreNotShown(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestSecretsInListsAreNotShown has the two shapes in which plugins of Kong's keep secrets but as
+// one text: a list below the name, and headers.
+func TestSecretsInListsAreNotShown(t *testing.T) {
+	for name, config := range map[string]string{
+		"a list":            `{"issuer":"https://id.example","client_secret":["hunter2"]}`,
+		"a list of records": `{"credentials":[{"id":"a","value":"hunter2"}]}`,
+		"headers":           `{"add":{"headers":["X-A:1","Authorization:Bearer hunter2"]}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			config, err := parseObject([]byte(config))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !holdsSecret(config) {
+				t.Error("no secret is seen in it")
+			}
+			for _, other := range []any{nil, object{}, object{"add": nil}} {
+				for _, shown := range [][]string{differences("config", config, other), differences("config", other, config)} {
+					if strings.Contains(strings.Join(shown, " "), "hunter2") {
+						t.Error(shown)
+					}
+				}
+			}
+		})
+	}
+	for _, config := range []string{`{"hide_credentials":true,"token_ttl":60,"secrets":[],"add":{"headers":["X-Token:","X-A:1"]}}`, `{"second":1}`} {
+		if config, err := parseObject([]byte(config)); err != nil || holdsSecret(config) {
+			t.Errorf("there is no secret in %v: %v", config, err)
+		}
+	}
+}
+
+// TestAListOfHeadersWithASecretIsNotShown is TestSecretsOfTheUsersPluginAreNotShown with one.
+func TestAListOfHeadersWithASecretIsNotShown(t *testing.T) {
+	b := newBench(t, fakekong.Config{})
+	b.send("POST", "/plugins", `{"name":"request-transformer","service":{"name":"orders"},"config":{"add":{"headers":["X-A:1","Authorization:Bearer hunter2"]}}}`)
+	r := pluginAction("a-1", gatewarden.PluginStep{Name: "request-transformer", Service: "orders", Config: map[string]any{"add": map[string]any{"headers": []any{"Authorization:Bearer hunter3"}}}})
+	out := b.mustRun(r)
+	if shown := compact(out); strings.Contains(shown, "hunter") || out.Undo != "gatewarden actions revert a-1" {
+		t.Error(shown)
+	}
+}

@@ -3,6 +3,7 @@ package kong
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -30,7 +31,8 @@ const defaultTick = 5 * time.Second
 // has no root.
 func (c *client) root(ctx context.Context) (raw json.RawMessage, err error) {
 	for _, path := range []string{"/", "/kong"} {
-		if raw, err = c.get(ctx, path); err != nil || raw != nil {
+		raw, err = c.get(ctx, path)
+		if _, none := errors.AsType[*notOfKong](err); !none && (err != nil || raw != nil) {
 			return raw, err
 		}
 	}
@@ -115,12 +117,13 @@ func (e *Executor) Preflight(ctx context.Context, step gatewarden.Step) error {
 	if err != nil {
 		return err
 	}
-	config, err := plain(step.Plugin.Config)
+	raw, err := plain(step.Plugin.Config)
 	if err != nil {
 		return err
 	}
-	_, err = e.client.do(ctx, http.MethodPost, "/schemas/plugins/validate", nil, ownBody(a, s, config))
-	if info.Version == "" && gatewarden.ErrorCode(err) == gatewarden.NotFound {
+	config, _ := raw.(object)
+	_, err = e.client.do(ctx, http.MethodPost, "/schemas/plugins/validate", nil, e.ownBody(a, s, config))
+	if _, none := errors.AsType[*notOfKong](err); info.Version == "" && (none || gatewarden.ErrorCode(err) == gatewarden.NotFound) {
 		return nil // it has no such endpoint; the write will tell
 	}
 	if gatewarden.ErrorCode(err) == gatewarden.Invalid {

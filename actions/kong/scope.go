@@ -50,7 +50,7 @@ func (c *client) named(ctx context.Context, kind, table, nameField, name string)
 		return parseObject(raw)
 	}
 	missing := gatewarden.Errorf(gatewarden.NotFound, "Kong has no %s %q", kind, name)
-	list, err := c.list(ctx, "/"+table, "")
+	list, err := c.list(ctx, "/"+table)
 	if err != nil {
 		return nil, missing
 	}
@@ -139,7 +139,7 @@ func (c *client) pluginIn(ctx context.Context, name string, s scope) (object, er
 	case s.Consumer != "":
 		path = "/consumers/" + s.Consumer + path
 	}
-	list, err := c.list(ctx, path, "")
+	list, err := c.list(ctx, path)
 	if err != nil {
 		return nil, err
 	}

@@ -151,10 +151,10 @@ func strangerOn(plugin object, laid []pluginLayer) string {
 }
 
 // layOn lays the step on the layers that are there already, or between them.
-func (e *Executor) layOn(ctx context.Context, a gatewarden.Action, m *pluginMemo, laid []pluginLayer, current object, config any, save func(*pluginMemo) error) (object, error) {
+func (e *Executor) layOn(ctx context.Context, a gatewarden.Action, m *pluginMemo, laid []pluginLayer, current, config object, save func(*pluginMemo) error) (object, error) {
 	all := append(slices.Clone(laid), pluginLayer{a, m})
 	if slices.SortFunc(all, pluginLayer.compare); all[len(all)-1].action.ID != a.ID {
-		whole, err := composed(a.Spec.Plugin, m, all) // beneath one that was faster
+		whole, err := e.composed(a.Spec.Plugin, m, all) // beneath one that was faster
 		if err != nil {
 			return nil, err
 		}
@@ -174,7 +174,7 @@ func (e *Executor) layOn(ctx context.Context, a gatewarden.Action, m *pluginMemo
 	if err := save(m); err != nil {
 		return nil, err
 	}
-	whole, err := composed(a.Spec.Plugin, m, all)
+	whole, err := e.composed(a.Spec.Plugin, m, all)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +182,7 @@ func (e *Executor) layOn(ctx context.Context, a gatewarden.Action, m *pluginMemo
 }
 
 // composed returns the body of the plugin with these layers on it, the lowest first.
-func composed(step *gatewarden.PluginStep, m *pluginMemo, layers []pluginLayer) (object, error) {
+func (e *Executor) composed(step *gatewarden.PluginStep, m *pluginMemo, layers []pluginLayer) (object, error) {
 	body := m.Scope.references()
 	body["name"] = step.Name
 	var config object
@@ -192,17 +192,18 @@ func composed(step *gatewarden.PluginStep, m *pluginMemo, layers []pluginLayer) 
 			return nil, err
 		}
 		body = timeless(before)
-		config, _ = before["config"].(object)
+		if before["enabled"] != false { // what was switched off stays so
+			config, _ = before["config"].(object)
+		}
 	}
 	tags, _ := body["tags"].([]any)
-	tags = append(slices.Clone(tags), tag)
+	tags = append(slices.Clone(tags), e.marks()...)
 	set, made := object{}, false
 	for _, l := range layers {
-		raw, err := plain(l.action.Spec.Plugin.Config)
+		own, err := l.memo.settings(l.action.Spec.Plugin)
 		if err != nil {
 			return nil, err
 		}
-		own, _ := raw.(object)
 		if l.memo.Alone {
 			config = nil
 		}
@@ -257,7 +258,7 @@ func (e *Executor) takeOff(ctx context.Context, a gatewarden.Action, m *pluginMe
 		made := *m
 		made.Maker, m = a.ID, &made
 	}
-	whole, err := composed(a.Spec.Plugin, m, laid)
+	whole, err := e.composed(a.Spec.Plugin, m, laid)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
@@ -311,17 +312,28 @@ func (e *Executor) tookOff(a gatewarden.Action, m *pluginMemo, current, whole ob
 	return asWritten || len(includes("", body, current)) == 0, err
 }
 
-// setByAll returns what the step and those beside it set, one over the other.
+// setByAll returns what the step and those beside it set, one over the other. What one sets to
+// null has the value that another sets, or that it had before all of them.
 func (e *Executor) setByAll(a gatewarden.Action, m *pluginMemo) (set object, err error) {
+	ground, err := m.ground()
+	if err != nil {
+		return nil, err
+	}
+	nulls := object{}
 	for _, l := range append(e.beside(m), pluginLayer{a, m}) {
-		raw, err := plain(l.action.Spec.Plugin.Config)
+		own, err := l.memo.settings(l.action.Spec.Plugin)
 		if err != nil {
 			return nil, err
 		}
-		own, _ := raw.(object)
+		for key, value := range own {
+			if value == nil {
+				nulls[key] = ground[key]
+				delete(own, key)
+			}
+		}
 		set = over(set, own)
 	}
-	return set, nil
+	return over(nulls, set), nil
 }
 
 // noted returns the memo of a step that ended with what Kong shows now, for those that stay.
@@ -386,7 +398,7 @@ func unmarked(plugin object) []any {
 	tags, _ := plugin["tags"].([]any)
 	return slices.DeleteFunc(slices.Clone(tags), func(t any) bool {
 		s, _ := t.(string)
-		return s == tag || strings.HasPrefix(s, actionTag) || strings.HasPrefix(s, makerTag)
+		return s == tag || strings.HasPrefix(s, actionTag) || strings.HasPrefix(s, makerTag) || strings.HasPrefix(s, guardTag)
 	})
 }
 

@@ -92,7 +92,9 @@ func setsOf(a *gatewarden.Action) map[string]map[string]any {
 	}
 	switch s := &a.Spec; {
 	case s.Adaptive != nil:
-		return map[string]map[string]any{"rate-limiting": {"second": float64(a.Limit.Value)}}
+		sets := maps.Clone(pluginFields["rate-limiting"]) // in the place of all other limits
+		sets["second"] = float64(a.Limit.Value)
+		return map[string]map[string]any{"rate-limiting": sets}
 	case s.Plugin != nil:
 		return map[string]map[string]any{s.Plugin.Name: floats(s.Plugin.Config)}
 	case s.Divert != nil:

@@ -16,7 +16,7 @@ import (
 // List returns all entities of a path of the Admin API ("/plugins"), whatever their pages,
 // each as Kong wrote it. It changes nothing.
 func (e *Executor) List(ctx context.Context, path string) ([]json.RawMessage, error) {
-	return e.client.list(ctx, path, "")
+	return e.client.list(ctx, path)
 }
 
 // Has reports whether an entity of a table ("services", "upstreams") has that name, and
@@ -76,7 +76,7 @@ func (e *Executor) Node(ctx context.Context) (gatewarden.Node, error) {
 
 // dataPlanes asks a control plane for the data planes that it knows.
 func (e *Executor) dataPlanes(ctx context.Context) ([]gatewarden.DataPlane, error) {
-	list, err := e.client.list(ctx, "/clustering/data-planes", "")
+	list, err := e.client.list(ctx, "/clustering/data-planes")
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func (e *Executor) prepareWeight(ctx context.Context, a gatewarden.Action) (*wei
 
 // targets lists the targets of an upstream.
 func (c *client) targets(ctx context.Context, upstream string) ([]target, error) {
-	list, err := c.list(ctx, "/upstreams/"+upstream+"/targets", "")
+	list, err := c.list(ctx, "/upstreams/"+upstream+"/targets")
 	if err != nil {
 		return nil, err
 	}
