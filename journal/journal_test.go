@@ -358,6 +358,20 @@ func TestTrimKeepsWhatIsNotFinished(t *testing.T) {
 	}
 }
 
+// Whether the file is there is seen by looking, and nobody writes that it went while the guard was down.
+func TestAPauseByAFileKeepsNothing(t *testing.T) {
+	js, _ := testServer(t, t.TempDir())
+	j := openJournal(t, js, Config{Memory: 1})
+	mustAppend(t, j, sloEvent(1), ladderEvent(gatewarden.PauseFileName, gatewarden.GuardPaused), sloEvent(2))
+	j = openJournal(t, js, Config{Memory: 1})
+	if err := j.Trim(t.Context(), time.Now().Add(100*24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if got := reasons(t, openJournal(t, js, Config{}), Query{}); got != "" {
+		t.Errorf("left is %q", got)
+	}
+}
+
 func TestTrimByAgeAndBySize(t *testing.T) {
 	js, _ := testServer(t, t.TempDir())
 	j := openJournal(t, js, Config{Memory: 1, MaxBytes: 20_000})

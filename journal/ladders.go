@@ -14,7 +14,7 @@ type ladders map[string]uint64
 // see takes an event in, in the order of the journal.
 func (l ladders) see(e *gatewarden.Event) {
 	switch {
-	case e.Type != gatewarden.EventAction:
+	case e.Type != gatewarden.EventAction, e.Name == gatewarden.PauseFileName: // whether that file is there is seen by looking
 	case e.State == gatewarden.LadderEnded, e.State == gatewarden.GuardResumed:
 		delete(l, e.Name)
 	case e.State == gatewarden.GuardPaused:
