@@ -24,6 +24,7 @@ const (
 const (
 	AlertFiring   = "firing"
 	AlertResolved = "resolved"
+	AlertSilent   = "silent" // it was neither repeated nor resolved for so long that it says nothing any more
 )
 
 // GuardLeads is the state of the events of guards.

@@ -22,7 +22,8 @@ const (
 // alarm is an alert of somebody else that fires.
 type alarm struct {
 	gatewarden.Alert
-	heard time.Time // when it was last repeated
+	heard  time.Time // when it was last repeated
+	silent bool      // not for so long that it says nothing any more; the journal knows
 }
 
 // alarmName is what ladders call the alerts that start a policy: no SLO has such a name.
@@ -30,7 +31,8 @@ func alarmName(policy string) string { return "alerts/" + policy }
 
 // Hear takes alerts of others in and returns how many of them start a policy or have
 // done so. Those that no policy wants are not remembered. A repeat changes nothing, and
-// the same alert is in the journal twice at most: when it begins and when it is resolved.
+// an alert is in the journal only when it begins, when it is resolved or falls silent for good,
+// and when it is heard again after that.
 // What it starts is begun with the next tick. Errors: unavailable when there are too many
 // or the journal does not take them, so that they are sent again.
 func (e *Engine) Hear(ctx context.Context, alerts []gatewarden.Alert) (wanted int, err error) {
@@ -57,12 +59,12 @@ func (e *Engine) hearOne(ctx context.Context, a *gatewarden.Alert) error {
 	now := e.cfg.Now()
 	known, fires := e.alarms[a.Fingerprint]
 	switch {
-	case a.Firing && fires:
+	case a.Firing && fires && !known.silent:
 		known.heard = now
 		return nil
 	case !a.Firing && !fires:
 		return nil
-	case a.Firing && len(e.alarms) >= maxAlerts:
+	case a.Firing && !fires && len(e.alarms) >= maxAlerts:
 		return gatewarden.Errorf(gatewarden.Unavailable, "%d alerts fire already, and no more are taken", maxAlerts)
 	}
 	event := gatewarden.Event{At: now, Type: gatewarden.EventAlert, Name: cmp.Or(a.Labels["alertname"], a.Fingerprint), State: gatewarden.AlertResolved, Reason: reasonOf(a), Alert: a}
@@ -84,7 +86,28 @@ func (e *Engine) setAlarm(a *gatewarden.Alert, heard time.Time) {
 	if e.alarms == nil {
 		e.alarms = make(map[string]*alarm)
 	}
-	e.alarms[a.Fingerprint] = &alarm{*a, heard}
+	e.alarms[a.Fingerprint] = &alarm{Alert: *a, heard: heard}
+}
+
+// silence writes down which alerts have fallen silent, so that they do not fire again after a
+// restart. What they have started goes on as blind.
+func (e *Engine) silence(ctx context.Context, at time.Time) error {
+	var errs []error
+	for _, a := range e.alarms {
+		if a.silent || at.Sub(a.heard) <= silentAlert {
+			continue
+		}
+		over := a.Alert
+		over.Firing = false
+		name := cmp.Or(a.Labels["alertname"], a.Fingerprint)
+		_, err := e.append(ctx, gatewarden.Event{
+			At: at, Type: gatewarden.EventAlert, Name: name, State: gatewarden.AlertSilent, Alert: &over,
+			Reason: fmt.Sprintf("the alert %s was neither repeated nor resolved for %s: it says nothing any more", name, gatewarden.Duration(silentAlert)),
+		})
+		a.silent = err == nil
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // reasonOf says what an alert is about.

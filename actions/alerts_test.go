@@ -115,6 +115,38 @@ func TestAnAlertThatIsSilentForADaySaysNothing(t *testing.T) {
 	})
 }
 
+// An alert that fell silent days ago starts nothing at the next start; when it is heard again, it does.
+func TestAnAlertThatFellSilentDoesNotFireAgainAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, []gatewarden.ActionPolicy{alerted()})
+		hear := func() {
+			t.Helper()
+			if _, err := w.engine.Hear(t.Context(), []gatewarden.Alert{crashing("a", true, w.begun)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hear()
+		for range 49 * 60 {
+			tick(t, w, nil)
+			time.Sleep(time.Minute - time.Second)
+		}
+		w.kill()
+		w.mustBoot(t)
+		defer w.close(t)
+		for range 60 {
+			tick(t, w, nil)
+		}
+		if n := strings.Count(w.story(), "started"); n != 1 || strings.Count(w.story(), "PodsCrash silent") != 1 {
+			t.Errorf("it was begun %d times:\n%s", n, w.story())
+		}
+		hear()
+		tick(t, w, nil)
+		if n := strings.Count(w.story(), "started"); n != 2 {
+			t.Errorf("heard again, it was begun %d times:\n%s", n, w.story())
+		}
+	})
+}
+
 func TestAlertsTheJournalDoesNotTakeAreAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, []gatewarden.ActionPolicy{alerted()})

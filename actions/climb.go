@@ -76,7 +76,8 @@ func (l *ladder) passed(i int) bool {
 	}
 }
 
-// withdraw ends what still waits for a person when the breach is over.
+// withdraw ends what still waits for a person when the breach is over. When that comes back,
+// the person is asked again.
 func (e *Engine) withdraw(ctx context.Context, l *ladder, at time.Time) error {
 	reason := "the breach was over before anybody approved it"
 	switch {
@@ -88,13 +89,16 @@ func (e *Engine) withdraw(ctx context.Context, l *ladder, at time.Time) error {
 	var errs []error
 	for i := range l.rungs {
 		if a := l.rungs[i].current; a != nil && a.Status == gatewarden.ActionWaiting && !a.busy {
-			errs = append(errs, e.record(ctx, a, change{at: at, to: gatewarden.ActionSkipped, reason: reason}))
+			err := e.record(ctx, a, change{at: at, to: gatewarden.ActionSkipped, reason: reason})
+			l.descended = l.descended || err == nil
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// lapse ends what nobody has approved in time. It does not come up again in this round.
+// lapse ends what nobody has approved in time. It does not come up again until the breach
+// was over and is back.
 func (e *Engine) lapse(ctx context.Context, l *ladder, at time.Time) error {
 	within := l.policy.ApprovalExpires
 	if within <= 0 || e.pause() != nil {
@@ -103,8 +107,9 @@ func (e *Engine) lapse(ctx context.Context, l *ladder, at time.Time) error {
 	var errs []error
 	for i := range l.rungs {
 		if a := l.rungs[i].current; a != nil && a.waits() && !at.Before(a.PlannedAt.Add(within)) {
-			errs = append(errs, e.record(ctx, a, change{at: at, to: gatewarden.ActionExpired,
-				reason: "nobody approved it within " + gatewarden.Duration(within).String()}))
+			err := e.record(ctx, a, change{at: at, to: gatewarden.ActionExpired, reason: "nobody approved it within " + gatewarden.Duration(within).String()})
+			l.lapsed = l.lapsed || err == nil
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
@@ -246,8 +251,11 @@ func (e *Engine) descend(ctx context.Context, l *ladder, at time.Time) error {
 		if !due {
 			return nil
 		}
+		if err := e.takeBack(ctx, a, at, "", reason); err != nil {
+			return err
+		}
 		l.descents++
-		return e.takeBack(ctx, a, at, "", reason)
+		return nil
 	}
 	return nil
 }
@@ -327,7 +335,7 @@ func (e *Engine) endOf(l *ladder, at time.Time) string {
 		return ""
 	case l.wellFor(1, at):
 		return fmt.Sprintf("%s is well again and %s", l.trigger.Name, l.sum())
-	case l.condition == blind && !e.rules.slos[l.trigger.Name]:
+	case l.condition == blind && !e.rules.answered(l):
 		return fmt.Sprintf("%s is no longer in the rules, and %s", l.trigger.Name, l.sum())
 	case l.condition == blind && at.Sub(l.blindSince) >= forgetAfter:
 		return fmt.Sprintf("%s could not be judged for %s, and %s", l.trigger.Name, gatewarden.Duration(forgetAfter), l.sum())

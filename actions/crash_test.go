@@ -2,9 +2,11 @@ package actions
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -480,4 +482,229 @@ func TestARestartDoesNotDoWhatWasOnlyObserved(t *testing.T) {
 			t.Errorf("the restart made of what was observed:\n%s", strings.TrimPrefix(after, seen))
 		}
 	})
+}
+
+func TestARestartRemembersWhatExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, []gatewarden.ActionPolicy{policyWith(func(p *gatewarden.ActionPolicy) {
+			p.Mode, p.Steps, p.ApprovalExpires = gatewarden.ModeApprove, p.Steps[:1], time.Minute
+		})}, slo("orders", "protect"))
+		timetable(t, w, "0s orders=outage\n2m", nil)
+		w.kill()
+		w.mustBoot(t)
+		defer w.close(t)
+		const expired = "0s protect-1 waiting\n1m0s protect-1 expired\n"
+		if got := timetable(t, w, "0s orders=outage\n3m", nil); got != expired {
+			t.Errorf("while the same breach lasts:\n%s", got)
+		}
+		again := timetable(t, w, "0s orders=healthy\n4m orders=outage\n5m", nil)
+		if n := strings.Count(again, "protect-1r2 waiting"); n != 1 {
+			t.Errorf("in the next breach it is asked for %d times:\n%s", n, again)
+		}
+	})
+}
+
+// The end of a ladder came into the journal, but the answer to that was lost: the ladder went on, and
+// what it did then is the guard's after a restart too.
+func TestWhatALadderDidAfterItsEndWasWrittenIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] })
+		w := start(t, []gatewarden.ActionPolicy{p}, slo("orders", "protect"))
+		timetable(t, w, "0s orders=outage\n1m orders=healthy\n5m59s", nil)
+		w.ledger.unheard = gatewarden.LadderEnded
+		for w.ledger.unheard != "" {
+			_ = w.engine.Tick(t.Context(), time.Now(), []gatewarden.Verdict{verdict("orders", "healthy", time.Now())})
+			synctest.Wait()
+			time.Sleep(time.Second)
+		}
+		timetable(t, w, "0s orders=outage\n5s", nil)
+		if story := w.story(); !strings.Contains(story, "protect ended\n") || !strings.HasSuffix(story, "protect-1r2 applied\n") {
+			t.Fatalf("the story is another:\n%s", story)
+		}
+		w.kill()
+		w.mustBoot(t)
+		defer w.close(t)
+		timetable(t, w, "0s orders=healthy\n1h", nil)
+		if left := w.outside.left(); len(left) > 0 {
+			t.Errorf("left in place: %v\n%s", left, w.story())
+		}
+	})
+}
+
+// A write that fails when a step is to be taken back costs no more than the time until the next tick.
+func TestAStepThatCouldNotBeTakenBackIsWithTheNextTick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, []gatewarden.ActionPolicy{protect()}, slo("orders", "protect"))
+		defer w.close(t)
+		timetable(t, w, "0s orders=outage\n3m orders=healthy\n7m59s", nil)
+		for _, fails := range []bool{true, false} {
+			w.ledger.fault = func() error {
+				if fails {
+					return gatewarden.Errorf(gatewarden.Unavailable, "the disk is full")
+				}
+				return nil
+			}
+			err := w.engine.Tick(t.Context(), time.Now(), []gatewarden.Verdict{verdict("orders", "healthy", time.Now())})
+			if fails != (err != nil) {
+				t.Fatalf("at %s: %v", time.Since(w.begun), err)
+			}
+			synctest.Wait()
+			time.Sleep(time.Second)
+		}
+		if story := w.story(); !strings.HasSuffix(story, "8m1s protect-2 reverting\n8m1s protect-2 reverted\n") {
+			t.Errorf("the story is another:\n%s", story)
+		}
+	})
+}
+
+// follower is an executor of jobs that go on without it for as long as they take.
+type follower struct {
+	*executor
+	takes time.Duration
+	begun *time.Time // when the job began, in the outside
+}
+
+func (f *follower) Apply(ctx context.Context, _ gatewarden.Action, save func(json.RawMessage) error) (gatewarden.Outcome, error) {
+	if f.begun.IsZero() {
+		*f.begun = time.Now()
+	}
+	if err := save(json.RawMessage(`{"build":1}`)); err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	select {
+	case <-time.After(time.Until(f.begun.Add(f.takes))):
+		return gatewarden.Outcome{Status: gatewarden.ActionApplied, Reason: "SUCCESS"}, nil
+	case <-ctx.Done():
+		return gatewarden.Outcome{}, ctx.Err()
+	}
+}
+
+func (*follower) Begun(memo json.RawMessage) bool { return strings.Contains(string(memo), "build") }
+
+func TestAJobThatOutlastsALeaseIsFollowedOverARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		job := jenkinsStep(0)
+		job.Jenkins.Verify = gatewarden.Duration(5 * time.Minute)
+		w := newWorld([]gatewarden.ActionPolicy{policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = []gatewarden.Step{job, weightStep(0, "v2")} })}, []gatewarden.SLO{slo("orders", "protect")})
+		f := &follower{executor: &executor{w.outside, func() bool { return true }}, takes: 30 * time.Minute, begun: new(time.Time)}
+		w.config.Executors = map[gatewarden.StepKind]Executor{gatewarden.StepJenkins: f}
+		w.mustBoot(t)
+		timetable(t, w, "0s orders=outage\n16m", nil)
+		w.kill()
+		w.mustBoot(t)
+		defer w.close(t)
+		got := timetable(t, w, "0s orders=outage\n16m", nil)
+		if diff := cmp.Diff("0s protect-1 started\n30m0s protect-1 applied\n", got); diff != "" {
+			t.Errorf("the story differs (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A guard that tried until it was killed was not away, however long it had tried.
+func TestAStartCountsItsAbsenceFromTheLastSignOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = []gatewarden.Step{jenkinsStep(0)} })
+		w := start(t, []gatewarden.ActionPolicy{p}, slo("orders", "protect"))
+		w.outside.fault = unansweredFor(w, "apply", 18*time.Minute)
+		timetable(t, w, "0s orders=outage\n16m !pause\n17m !resume\n17m10s", map[string]func(*Engine) error{
+			"pause":  func(e *Engine) error { return e.Pause(context.Background(), "ada", "looking") },
+			"resume": func(e *Engine) error { return e.Resume(context.Background(), "ada") },
+		})
+		w.kill()
+		w.mustBoot(t)
+		defer w.close(t)
+		timetable(t, w, "0s orders=outage\n3m", nil)
+		if got := w.engine.List()[0].Status; got != gatewarden.ActionApplied {
+			t.Errorf("it is %s\n%s", got, w.story())
+		}
+	})
+}
+
+// counting counts the calls of an executor, orphans included.
+type counting struct {
+	*remover
+	calls *atomic.Int64
+}
+
+func (c *counting) Prepare(ctx context.Context, a gatewarden.Action) (json.RawMessage, error) {
+	c.calls.Add(1)
+	return c.remover.Prepare(ctx, a)
+}
+
+func (c *counting) Apply(ctx context.Context, a gatewarden.Action, save func(json.RawMessage) error) (gatewarden.Outcome, error) {
+	c.calls.Add(1)
+	return c.remover.Apply(ctx, a, save)
+}
+
+func (c *counting) Revert(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
+	c.calls.Add(1)
+	return c.remover.Revert(ctx, a)
+}
+
+func (c *counting) Orphans(ctx context.Context, known func(string) bool) ([]Orphan, error) {
+	c.calls.Add(1)
+	return c.remover.Orphans(ctx, known)
+}
+
+func (c *counting) RemoveOrphan(ctx context.Context, o Orphan) error {
+	c.calls.Add(1)
+	return c.remover.RemoveOrphan(ctx, o)
+}
+
+// An engine that starts at a silent peer, with a change whose lease ran out, tries on: until it stops to
+// lead, finds that it was deposed, or is closed, also when its start has failed.
+func TestAnEngineThatIsNotToActCallsNobody(t *testing.T) {
+	silent := func(string, string) error { return gatewarden.Errorf(gatewarden.Unavailable, "no answer") }
+	for name, c := range map[string]struct {
+		fails bool // the start
+		stop  func(t *testing.T, w *world, led *atomic.Bool)
+	}{
+		"it leads no more": {stop: func(_ *testing.T, _ *world, led *atomic.Bool) { led.Store(false) }},
+		"it was deposed": {stop: func(t *testing.T, w *world, _ *atomic.Bool) {
+			w.ledger.fault = func() error { return gatewarden.Errorf(gatewarden.Conflict, "another guard") }
+			if err := w.engine.Pause(t.Context(), "ada", ""); gatewarden.ErrorCode(err) != gatewarden.Conflict {
+				t.Errorf("a pause: %v", err)
+			}
+		}},
+		"it is closed after a start that failed": {fails: true, stop: func(t *testing.T, w *world, _ *atomic.Bool) { w.close(t) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = []gatewarden.Step{pluginStep(0, "a"), weightStep(0, "v2")} })
+				w := start(t, []gatewarden.ActionPolicy{p}, slo("orders", "protect"))
+				timetable(t, w, "0s orders=outage\n5s", nil)
+				if err := w.engine.Revert(t.Context(), w.engine.List()[0].ID, "ada"); err != nil {
+					t.Fatal(err)
+				}
+				w.kill()
+				time.Sleep(time.Hour)
+				var led atomic.Bool
+				led.Store(true)
+				calls := new(atomic.Int64)
+				x := &counting{&remover{executor: &executor{w.outside, func() bool { return true }}, refuse: 2, orphans: []Orphan{{ID: "p1", Action: "lost-1"}}}, calls}
+				w.config.Leader = led.Load
+				w.config.Executors = map[gatewarden.StepKind]Executor{gatewarden.StepPlugin: x, gatewarden.StepDrain: x}
+				w.outside.fault = silent
+				if c.fails {
+					w.ledger.fault = func() error { return gatewarden.Errorf(gatewarden.Unavailable, "the disk is full") }
+				}
+				if err := w.boot(t.Context()); c.fails != (err != nil) {
+					t.Fatalf("the start: %v", err)
+				}
+				synctest.Wait()
+				c.stop(t, w, &led)
+				synctest.Wait()
+				before := calls.Load()
+				if before == 0 {
+					t.Error("nothing was called at all")
+				}
+				time.Sleep(5 * time.Minute)
+				synctest.Wait()
+				if n := calls.Load() - before; n > 0 || len(x.removed) > 0 {
+					t.Errorf("%d more calls, orphans removed: %v", n, x.removed)
+				}
+				w.close(t)
+			})
+		})
+	}
 }

@@ -52,7 +52,7 @@ func (e *Engine) learnSign(ctx context.Context, a *action) {
 	snapshot := e.snapshot(a)
 	x, ok := e.cfg.Executors[a.kind].(Shower)
 	e.mu.Lock()
-	wanted := a.watchable() && e.cfg.Watch != nil
+	wanted := a.watchable() && e.cfg.Watch != nil && !e.closing && e.leads()
 	e.mu.Unlock()
 	if !ok || !wanted {
 		return

@@ -62,7 +62,8 @@ type Config struct {
 	// that it returns; end is given the call's error.
 	Around func(ctx context.Context, a *gatewarden.Action, call string) (inside context.Context, end func(error))
 
-	// Leader reports whether this guard may act now; nil is always.
+	// Leader reports whether this guard may act; nil is always. Once it may not, it does not
+	// any more: another one has taken up what was under way, and no call is made again.
 	Leader func() bool
 	// Now stamps what happens between ticks: outcomes and what people do. time.Now
 	// when nil.
@@ -130,6 +131,7 @@ type Engine struct {
 	lastEnd  map[string]time.Time // when the last ladder of a key ended
 	actions  map[string]*action
 	changes  uint64            // of actions, in the order of the journal
+	seen     time.Time         // the last sign of life in the journal at the start
 	paused   *Pause            // by a person
 	halted   *Pause            // by a file
 	alarms   map[string]*alarm // of others, by their fingerprints: those that fire
@@ -188,7 +190,7 @@ func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.V
 	if e.closing || !e.leads() {
 		return nil
 	}
-	errs := e.answerBreaches(ctx, at)
+	errs := append(e.answerBreaches(ctx, at), e.silence(ctx, at))
 	for _, l := range slices.Clone(e.ladders) {
 		if l.moves {
 			errs = append(errs, e.push(ctx, l, at), e.descend(ctx, l, at), e.finish(ctx, l, at))
@@ -278,7 +280,11 @@ func (e *Engine) conditionOf(l *ladder) condition {
 			return burning
 		}
 	}
+	known := e.rules.answered(l)
 	for slo := range l.answers {
+		if known && !e.rules.slos[slo] {
+			continue // a reload has removed it
+		}
 		if v := e.verdicts[slo]; v == nil || v.State == gatewarden.Inconclusive {
 			return blind
 		}

@@ -416,6 +416,48 @@ func TestTimetables(t *testing.T) {
 				3m0s protect-2 skipped
 				8m0s protect ended`,
 		},
+		"what waited for a person when the breach was over is asked for again when it comes back": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Mode, p.Steps = gatewarden.ModeApprove, p.Steps[:1] }),
+			script: `
+				0s   orders=outage
+				1m   orders=healthy
+				2m   orders=outage
+				3m`,
+			want: `
+				0s   protect-1 waiting
+				1m0s protect-1 skipped
+				2m0s protect-1r2 waiting`,
+		},
+		"what nobody approved in time is not asked for again in the same breach, but in the next": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) {
+				p.Mode, p.Steps, p.ApprovalExpires = gatewarden.ModeApprove, p.Steps[:1], time.Minute
+			}),
+			script: `
+				0s   orders=outage
+				2m   orders=blind
+				3m   orders=outage
+				4m   orders=healthy
+				4m1s orders=outage
+				4m30s`,
+			want: `
+				0s   protect-1 waiting
+				1m0s protect-1 expired
+				4m1s protect-1r2 waiting`,
+		},
+		"what expired as the breach was over is asked for in the next": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) {
+				p.Mode, p.Steps, p.ApprovalExpires = gatewarden.ModeApprove, p.Steps[:1], time.Minute
+			}),
+			script: `
+				0s   orders=outage
+				1m   orders=healthy
+				1m1s orders=outage
+				1m5s`,
+			want: `
+				0s   protect-1 waiting
+				1m0s protect-1 expired
+				1m1s protect-1r2 waiting`,
+		},
 		"what a person rejects does not come up again": {
 			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Mode, p.Steps = gatewarden.ModeApprove, p.Steps[:1] }),
 			do: map[string]func(*Engine) error{
@@ -521,6 +563,41 @@ func TestTimetables(t *testing.T) {
 				1m0s protect-1 applied`,
 			left: []string{"protect-1"},
 		},
+		"what waits for a peer when maintenance begins is not begun until that is over": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] }),
+			setup: func(w *world) {
+				w.outside.fault = unansweredFor(w, "prepare", 20*time.Second)
+				w.engine.SetGuardrails(gatewarden.Guardrails{Maintenance: []gatewarden.Maintenance{{From: w.begun.Add(10 * time.Second), To: w.begun.Add(time.Minute)}}})
+			},
+			script: `
+				0s   orders=outage
+				1m5s`,
+			want: `
+				0s   protect-1 skipped
+				31.5s protect-1 skipped
+				1m0s protect-1 started
+				1m0s protect-1 applied`,
+			left: []string{"protect-1"},
+		},
+		"what a person approves during maintenance begins": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Mode, p.Steps = gatewarden.ModeApprove, p.Steps[:1] }),
+			setup: func(w *world) {
+				w.engine.SetGuardrails(gatewarden.Guardrails{Maintenance: []gatewarden.Maintenance{{From: w.begun.Add(10 * time.Second), To: w.begun.Add(time.Minute)}}})
+			},
+			do: map[string]func(*Engine) error{
+				"approve": func(e *Engine) error { return e.Approve(context.Background(), waiting(e), "ada") },
+			},
+			script: `
+				0s   orders=outage
+				20s  !approve
+				30s`,
+			want: `
+				0s   protect-1 waiting
+				20s  protect-1 waiting
+				20s  protect-1 started
+				20s  protect-1 applied`,
+			left: []string{"protect-1"},
+		},
 		"a call that is being tried when somebody pauses is not made again until that is over": {
 			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] }),
 			setup:  func(w *world) { w.outside.fault = unansweredFor(w, "apply", 12*time.Second) },
@@ -618,6 +695,39 @@ func TestTimetables(t *testing.T) {
 				0s   protect-1 skipped
 				7.5s protect-1 skipped
 				5m5s protect ended`,
+		},
+		"what was not begun before the breach was over is begun when it comes back": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] }),
+			setup:  func(w *world) { w.outside.fault = unansweredFor(w, "prepare", 20*time.Second) },
+			script: `
+				0s   orders=outage
+				5s   orders=healthy
+				8s   orders=outage
+				1m`,
+			want: `
+				0s   protect-1 skipped
+				7.5s protect-1 skipped
+				8s   protect-1r2 skipped
+				23.5s protect-1r2 started
+				23.5s protect-1r2 applied`,
+			left: []string{"protect-1r2"},
+		},
+		"what was given up because the breach was over is done when it comes back": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] }),
+			setup:  func(w *world) { w.outside.fault = unansweredFor(w, "apply", 9*time.Second) },
+			script: `
+				0s   orders=outage
+				5s   orders=healthy
+				10s  orders=outage
+				1m`,
+			want: `
+				0s   protect-1 started
+				0s   protect-1 started
+				7.5s protect-1 reverting
+				8.5s protect-1 failed
+				10s  protect-1r2 started
+				10s  protect-1r2 applied`,
+			left: []string{"protect-1r2"},
 		},
 		"a call that may have come through is put back when the breach is over": {
 			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] }),
@@ -745,6 +855,31 @@ func TestTimetables(t *testing.T) {
 				10s  protect-1 applied
 				6m0s protect ended
 				6m0s protect ended`,
+		},
+		"one of two SLOs that a reload removes is not waited for": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] }),
+			slos:   []gatewarden.SLO{slo("orders", "protect"), slo("latency", "protect")},
+			do: map[string]func(*Engine) error{"reload": func(e *Engine) error {
+				e.SetRules([]gatewarden.ActionPolicy{policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] })}, []gatewarden.SLO{slo("latency", "protect")})
+				return nil
+			}},
+			script: `
+				0s   orders=outage latency=healthy
+				10s  latency=outage
+				1m   !reload orders=blind
+				2m   latency=healthy
+				8m   latency=outage
+				8m5s`,
+			want: `
+				0s   protect-1 started
+				0s   protect-1 applied
+				10s  protect-1 skipped
+				7m0s protect-1 reverting
+				7m0s protect-1 reverted
+				7m1s protect ended
+				8m0s protect-1 started
+				8m0s protect-1 applied`,
+			left: []string{"protect-1"},
 		},
 		"a less urgent alert does not keep a ladder up, a more urgent one does": {
 			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] }),

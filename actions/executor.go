@@ -76,6 +76,14 @@ type Noter interface {
 	Noted(memo json.RawMessage) string
 }
 
+// Follower is an Executor of what goes on outside without the guard, such as a build.
+type Follower interface {
+	Executor
+	// Begun reports whether a memo names what was begun: Apply then only follows it, however
+	// long the guard was away.
+	Begun(memo json.RawMessage) bool
+}
+
 // Layered is an Executor whose changes may lie on top of one another. Calls for changes of
 // the same upstream, plugin, route or service never overlap. The times of the actions that such
 // a call is about tell their order, which clocks do not, and nothing else.

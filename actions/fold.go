@@ -15,7 +15,7 @@ import (
 // Start reads the journal and takes up what was under way when the guard stopped:
 // calls whose outcome is not known are made again, reverts go on, what has outlived
 // its lease is reverted, the rest is adopted. It is called once, before the first
-// Tick.
+// Tick. After an error too what was taken up goes on, so Close must be called.
 //
 // A ladder of before goes on with the policy of now when its steps are still what
 // they were; otherwise it climbs no more, and what is in place is taken back as the
@@ -76,7 +76,7 @@ func (e *Engine) takeUp(a *action, at time.Time) {
 	case a.watchable():
 		e.start(a, e.learnSign)
 	case a.Status != gatewarden.ActionStarted:
-	case a.Spec.Kind.Reversible() || a.StartedAt == nil || at.Before(a.StartedAt.Add(a.ladder.policy.Lease)):
+	case a.Spec.Kind.Reversible(), at.Before(e.seen.Add(a.ladder.policy.Lease)), e.runsOutside(a):
 		e.start(a, e.apply)
 	default:
 		// A job that was perhaps never triggered must not be triggered hours later.
@@ -86,6 +86,13 @@ func (e *Engine) takeUp(a *action, at time.Time) {
 	}
 }
 
+// runsOutside reports whether what an action began goes on without the guard: to take it up
+// begins nothing.
+func (e *Engine) runsOutside(a *action) bool {
+	x, ok := e.cfg.Executors[a.kind].(Follower)
+	return ok && x.Begun(a.Memo)
+}
+
 // past is what the journal says happened, folded.
 type past struct {
 	actions map[string]*gatewarden.Action
@@ -93,7 +100,8 @@ type past struct {
 	ladders []*pastLadder   // in the order in which they began
 	paused  *Pause
 	orders  map[string]*ordinals
-	changes uint64 // of actions
+	changes uint64    // of actions
+	seen    time.Time // the last sign of life of a guard
 }
 
 type pastLadder struct {
@@ -120,6 +128,9 @@ func readPast(ctx context.Context, j Journal) (*past, error) {
 	for event, err := range j.All(ctx, gatewarden.EventAction) {
 		if err != nil {
 			return nil, err
+		}
+		if event.At.After(p.seen) {
+			p.seen = event.At
 		}
 		switch {
 		case event.Name == gatewarden.PauseFileName: // whether the file is there is seen by looking
@@ -166,12 +177,15 @@ func (p *past) ladder(id string, ladders map[string]*pastLadder) *pastLadder {
 func (p *past) fold(event *gatewarden.Event, ladders map[string]*pastLadder) {
 	a := *event.Action
 	before := gatewarden.ActionStatus("")
+	l := p.ladder(a.Ladder, ladders)
 	if was, seen := p.actions[a.ID]; seen {
 		before = was.Status
 	} else {
-		l := p.ladder(a.Ladder, ladders)
 		l.actions = append(l.actions, a.ID)
 		p.orders[a.ID] = &ordinals{}
+	}
+	if a.Status == gatewarden.ActionWaiting || inPlace(&a) {
+		l.ended = time.Time{} // its end was written without the guard's hearing so, and it went on
 	}
 	p.changes++
 	p.orders[a.ID].note(before, a.Status, p.changes)
@@ -183,7 +197,7 @@ func (p *past) fold(event *gatewarden.Event, ladders map[string]*pastLadder) {
 
 // adopt rebuilds the ladders.
 func (e *Engine) adopt(p *past) {
-	e.paused, e.changes = p.paused, p.changes
+	e.paused, e.changes, e.seen = p.paused, p.changes, p.seen
 	for _, old := range p.ladders {
 		l := e.rebuild(p, old)
 		if old.ended.IsZero() {
@@ -252,7 +266,7 @@ func (e *Engine) rebuildRung(l *ladder, past *gatewarden.Action, order ordinals,
 	r.current = a
 	round := roundOf(past)
 	if round > l.round {
-		l.round, l.begun, l.descended = round, time.Time{}, false
+		l.round, l.begun, l.descended, l.lapsed = round, time.Time{}, false, false
 	}
 	if a.StartedAt != nil {
 		a.counted = *a.StartedAt
@@ -275,6 +289,9 @@ func (e *Engine) rebuildRung(l *ladder, past *gatewarden.Action, order ordinals,
 	if a.Status == gatewarden.ActionReverting || a.Status == gatewarden.ActionReverted {
 		l.descended = l.descended || !byHand
 	}
+	// Whether one that failed was given up only because the breach was over is not known any
+	// more: it is tried again when that comes back.
+	l.lapsed = l.lapsed || a.Status == gatewarden.ActionExpired || a.Status == gatewarden.ActionFailed && a.kind.Reversible()
 }
 
 // sameStep reports whether two steps do the same. The configuration of a plugin has
@@ -325,7 +342,7 @@ func (e *Engine) removeOrphans() {
 }
 
 func (e *Engine) removeOrphansOf(x OrphanRemover) {
-	for n := 0; ; n++ {
+	for n := 0; !e.stopping(); n++ {
 		err := e.removeOrphansOnce(x)
 		if err == nil {
 			return
@@ -347,6 +364,9 @@ func (e *Engine) removeOrphansOnce(x OrphanRemover) error {
 	var again error   // what is worth another try
 	var final []error // what is not; it keeps no other orphan in place
 	for _, o := range orphans {
+		if e.stopping() {
+			return nil
+		}
 		if e.accountsFor(o.Action) {
 			continue
 		}

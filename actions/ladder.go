@@ -49,7 +49,8 @@ type ladder struct {
 
 	round     int       // of climbing, from 1
 	begun     time.Time // when the round began; zero while a gate keeps it from beginning
-	descended bool      // something was taken back in this round
+	descended bool      // something was taken back in this round, or came to nothing: the next breach is a new round
+	lapsed    bool      // a step of this round is due again once the breach was over
 	descents  int       // how many steps since it has been calm
 	closed    bool      // a person took it back
 	frozen    bool      // its policy is not what it was when it began: it climbs no more
@@ -89,7 +90,7 @@ type action struct {
 	drift  string             // what somebody else has made of it, as of the last look
 	undone *gatewarden.Action // as it is once the journal has what its revert came to
 	order  ordinals
-	cut    bool // its last call was cut short, or got no answer
+	cut    bool // its last call was cut short, or got no answer: it may come about later
 
 	inspected time.Time // when it was looked at last
 	overtaken bool      // a newer move of the run takes its place
@@ -144,6 +145,7 @@ func roundOf(a *gatewarden.Action) int {
 
 // observe takes the condition of an instant in.
 func (l *ladder) observe(c condition, at time.Time) {
+	l.descended = l.descended || l.lapsed && l.condition == calm
 	l.condition = c
 	if c != calm {
 		l.calmSince, l.descents = time.Time{}, 0
@@ -157,7 +159,7 @@ func (l *ladder) observe(c condition, at time.Time) {
 	}
 	if c == burning && l.descended && !l.closed && !l.ofRun() {
 		l.round++
-		l.begun, l.descended = at, false
+		l.begun, l.descended, l.lapsed = at, false, false
 	}
 }
 
@@ -179,7 +181,9 @@ func (l *ladder) unfinished() bool {
 
 // inPlace reports whether the action may have left something to put back, or its
 // job is still running.
-func (a *action) inPlace() bool {
+func (a *action) inPlace() bool { return inPlace(&a.Action) }
+
+func inPlace(a *gatewarden.Action) bool {
 	if a.Status == gatewarden.ActionApplied {
 		return a.Spec.Kind.Reversible()
 	}

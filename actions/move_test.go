@@ -232,8 +232,8 @@ func TestMoves(t *testing.T) {
 				2s move-r1-2-25 started
 				5s move-r1-2-25 replaced
 				5s move-r1-2-0 started
-				5s move-r1-2-0 applied
-				5s move-r1-1-5 replaced`,
+				6s move-r1-2-0 applied
+				6s move-r1-1-5 replaced`,
 			left: []string{"move-r1-1-5", "move-r1-2-0"},
 		},
 		"a person reverts the run, and it moves no further": {

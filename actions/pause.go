@@ -89,21 +89,35 @@ func (e *Engine) pause() *Pause {
 	return e.paused
 }
 
-// heldByPause puts an action back before the gates that was about to begin when somebody
-// paused the guard, and reports false when nobody has. Nothing but a look was done for it;
-// it begins when the pause is over, if it is still wanted then.
-func (e *Engine) heldByPause(ctx context.Context, a *action) bool {
+// shutSince returns the gate that was shut while an action was being prepared, and why; ""
+// when there is none. What a person has approved, and the moves of a run, only a pause holds.
+// It is called with mu held.
+func (e *Engine) shutSince(a *action, at time.Time) (gate, reason string) {
+	if p := e.pause(); p != nil {
+		return gatePaused, fmt.Sprintf("%s paused the guard: %s", p.By, p.Reason)
+	}
+	if a.By != "" || a.ladder.moves {
+		return "", ""
+	}
+	return e.timeGate(a.ladder, a.Step-1, at)
+}
+
+// heldAgain puts an action back before the gates that was about to begin when one of them
+// was shut, such as by a pause, and reports false when none was. Nothing but a look was done
+// for it; it begins when the gate is open, if it is still wanted then.
+func (e *Engine) heldAgain(ctx context.Context, a *action) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	p, l := e.pause(), a.ladder
-	if p == nil || l.over() || a.overtaken || l.moves {
+	now, l := e.cfg.Now(), a.ladder
+	gate, reason := e.shutSince(a, now)
+	if gate == "" || l.over() || a.overtaken || l.moves {
 		return false
 	}
 	l.rungs[a.Step-1].round = l.round - 1
 	a.counted, a.By = time.Time{}, "" // who approved it is asked again
-	e.logUnsettled(a, e.hold(ctx, a, e.cfg.Now(), gatePaused, fmt.Sprintf("not begun: %s paused the guard: %s", p.By, p.Reason)))
+	e.logUnsettled(a, e.hold(ctx, a, now, gate, "not begun: "+reason))
 	return true
 }
 

@@ -67,6 +67,16 @@ func (b *ruleBook) namingsOf(l *ladder) []naming {
 	return namings
 }
 
+// answered reports whether any of what a ladder answers is still in the rules.
+func (b *ruleBook) answered(l *ladder) bool {
+	for slo := range l.answers {
+		if b.slos[slo] {
+			return true
+		}
+	}
+	return false
+}
+
 // shared reports whether one ladder of the policy answers all SLOs that name it.
 // What changes something cannot be in place twice, and a release that breaks two
 // promises is rolled back once. Policies that only tell somebody, and

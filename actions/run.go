@@ -75,6 +75,9 @@ func (e *Engine) apply(ctx context.Context, a *action) {
 		return
 	}
 	outcome, err := e.callApply(ctx, a)
+	if err == nil && e.follows(a) {
+		outcome, err = e.applyAgain(ctx, a)
+	}
 	e.noteCut(a, err != nil && (ctx.Err() != nil || retryable(err)))
 	e.failpoint(failCalled)
 	switch now := e.snapshot(a); {
@@ -114,11 +117,12 @@ func (e *Engine) prepare(ctx context.Context, a *action) bool {
 	}
 	snapshot := e.snapshot(a)
 	err = e.settle(ctx, a, func() bool {
-		return e.pause() == nil && !a.ladder.over() && !a.overtaken && !a.ladder.rungs[a.Step-1].settled
+		gate, _ := e.shutSince(a, e.cfg.Now())
+		return gate == "" && !a.ladder.over() && !a.overtaken && !a.ladder.rungs[a.Step-1].settled
 	},
 		change{to: gatewarden.ActionStarted, memo: memo, limit: limit, reason: Describe(&snapshot.Spec) + begun(limit) + ", because " + snapshot.Trigger.Reason})
 	switch {
-	case errors.Is(err, errOvertaken) && e.heldByPause(ctx, a):
+	case errors.Is(err, errOvertaken) && e.heldAgain(ctx, a):
 	case errors.Is(err, errOvertaken):
 		e.notBegun(ctx, a, gatewarden.Errorf(gatewarden.Unavailable, "it was taken back before it had begun"))
 	case gatewarden.ErrorCode(err) == gatewarden.Invalid: // its memo does not fit into the journal
@@ -134,7 +138,8 @@ func (e *Engine) prepare(ctx context.Context, a *action) bool {
 	return true
 }
 
-// notBegun ends an action of which nothing was done.
+// notBegun ends an action of which nothing was done. One that was tried for as long as it was
+// wanted is begun again when the breach comes back.
 func (e *Engine) notBegun(ctx context.Context, a *action, err error) {
 	if a.kind == gatewarden.StepShare {
 		e.refused(ctx, a, err)
@@ -143,8 +148,16 @@ func (e *Engine) notBegun(ctx context.Context, a *action, err error) {
 	c := change{to: gatewarden.ActionFailed, reason: "not done: " + err.Error()}
 	if retryable(err) {
 		c = change{to: gatewarden.ActionSkipped, reason: "not begun in time: " + err.Error()}
+		e.climbAnew(a.ladder)
 	}
 	e.settleOrLog(ctx, a, c)
+}
+
+// climbAnew lets a ladder begin a new round when its breach comes back.
+func (e *Engine) climbAnew(l *ladder) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l.descended = true
 }
 
 // callApply makes the call until it succeeds or no longer matters.
@@ -154,11 +167,25 @@ func (e *Engine) callApply(ctx context.Context, a *action) (outcome gatewarden.O
 		e.failpoint(failSaved)
 		return err
 	}
+	ctx = WithWithdrawn(ctx, func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return a.ladder.closed
+	})
 	err = e.attempt(ctx, a, "apply", func(ctx context.Context, x Executor, a gatewarden.Action) (err error) {
 		outcome, err = x.Apply(ctx, a, save)
 		return err
 	})
 	return outcome, err
+}
+
+// applyAgain makes a call once more when what an earlier move asked for has come about: that
+// was cut short for this one, and would lie on it.
+func (e *Engine) applyAgain(ctx context.Context, a *action) (gatewarden.Outcome, error) {
+	if !e.pass(ctx, afterCut) {
+		return gatewarden.Outcome{}, gatewarden.Errorf(gatewarden.Unavailable, "it ends before what was cut short for it has come about")
+	}
+	return e.callApply(ctx, a)
 }
 
 // noted says what a memo is that an executor has saved.
@@ -207,6 +234,9 @@ func (e *Engine) fail(ctx context.Context, a *action, outcome *gatewarden.Outcom
 		}
 		e.settleOrLog(ctx, a, c)
 		return
+	}
+	if retryable(err) {
+		e.climbAnew(a.ladder) // it was tried for as long as it was wanted
 	}
 	err = e.settle(ctx, a, nil, change{to: gatewarden.ActionReverting, outcome: outcome, reason: "it failed, and what it may have changed is put back: " + reason})
 	if err != nil {
@@ -288,6 +318,22 @@ func (e *Engine) wasCut(a *action) bool {
 	return cut
 }
 
+// follows reports whether a move takes the place of one whose last call was cut short, once.
+func (e *Engine) follows(a *action) (cut bool) {
+	if a.kind != gatewarden.StepShare {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range a.ladder.rungs[:a.Step-1] {
+		if r.current != nil {
+			cut = cut || r.current.cut
+			r.current.cut = false
+		}
+	}
+	return cut
+}
+
 // noteUndone lets the next call for the same thing know of a revert that is not in the
 // journal yet.
 func (e *Engine) noteUndone(a *action, outcome *gatewarden.Outcome) {
@@ -311,7 +357,7 @@ func (e *Engine) renewOutside(ctx context.Context, a *action, x Renewer) {
 }
 
 // attempt calls an executor until it succeeds, fails for good, no longer matters, or
-// the engine stops. Failures to revert are never for good.
+// the engine stops or leads no more. Failures to revert are never for good.
 func (e *Engine) attempt(ctx context.Context, a *action, call string, f func(context.Context, Executor, gatewarden.Action) error) error {
 	for n := 0; ; n++ {
 		if call == "apply" {
@@ -359,6 +405,9 @@ func (e *Engine) call(ctx context.Context, a gatewarden.Action, call string, f f
 			asked, others = e.overlapping(a)
 			x = layered.Among(others)
 		}
+	}
+	if e.stopping() { // it may have waited long for its turn
+		return gatewarden.Errorf(gatewarden.Unavailable, "the guard stops, or leads no more")
 	}
 	begun := e.cfg.Now()
 	ctx, end := e.cfg.Around(ctx, &a, call)
@@ -524,14 +573,12 @@ func (e *Engine) snapshot(a *action) gatewarden.Action {
 	return a.Action
 }
 
-// stopping reports whether the engine is being closed.
+// stopping reports whether no call is to be made any more: the engine is being closed, or
+// another guard leads, which has taken up what is under way.
 func (e *Engine) stopping() bool {
-	select {
-	case <-e.quit:
-		return true
-	default:
-		return e.run.Err() != nil
-	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closing || e.run.Err() != nil || !e.leads()
 }
 
 // retryable reports whether a call may succeed when it is made again.

@@ -127,6 +127,7 @@ func (e *Engine) adjust(ctx context.Context, a *action) {
 		outcome, err = adjuster.Adjust(ctx, a)
 		return err
 	})
+	e.noteCut(a, err != nil && (ctx.Err() != nil || retryable(err)))
 	e.failpoint(failLimitCalled)
 	switch {
 	case e.stopping() || ctx.Err() != nil: // it is taken back, or taken up at the next start
@@ -134,13 +135,21 @@ func (e *Engine) adjust(ctx context.Context, a *action) {
 		e.brought(a, wanted.Limit)
 	case err == nil:
 		e.notBrought(ctx, a, func() { a.steered.left = true }, change{reason: "the limit goes nowhere any more: " + outcome.Reason, outcome: &gatewarden.Outcome{Details: outcome.Details}})
-	case retryable(err):
+	case retryable(err), wanted.Limit.Before <= 0, !e.broughtBefore(a):
 		e.notBrought(ctx, a, func() { a.steered.retryAt = e.cfg.Now().Add(refusedAgain) }, change{reason: "the limit could not be changed yet, trying on: " + err.Error()})
 	default: // the peer does not take it, so the one before stands
 		back := *wanted.Limit
 		back.Value, back.Before, back.Since = back.Before, back.Value, e.cfg.Now()
 		e.notBrought(ctx, a, func() { a.steered.brought = back.Since }, change{limit: &back, reason: "the limit stays as it was: " + err.Error()})
 	}
+}
+
+// broughtBefore reports whether this engine has brought the limit somewhere, from where it was
+// to go elsewhere. One that was just put in place, or found at a start, has nowhere to go back to.
+func (e *Engine) broughtBefore(a *action) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !a.steered.brought.IsZero()
 }
 
 // brought notes that a limit is where it is to be.

@@ -347,3 +347,54 @@ func TestWithoutASteererAnAdaptiveStepFails(t *testing.T) {
 		w.close(t)
 	})
 }
+
+// The first limit has none before it to fall back to: a peer that refuses it is asked again.
+func TestARefusedFirstLimitStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, v, _ := steering(adaptivePolicy(), nil)
+		v.answer = func(int) (*gatewarden.Outcome, error) {
+			return nil, gatewarden.Errorf(gatewarden.Invalid, "not while it is upgraded")
+		}
+		w.mustBoot(t)
+		timetable(t, w, "0s orders=outage\n20s", nil)
+		if a := w.engine.List()[0]; a.Limit == nil || a.Limit.Value != 100 {
+			t.Errorf("the limit is %+v", a.Limit)
+		}
+		w.kill()
+		v.answer = nil
+		w.mustBoot(t)
+		defer w.close(t)
+		timetable(t, w, "0s orders=outage\n10s", nil)
+		if diff := cmp.Diff([]int{100}, v.limits); diff != "" {
+			t.Errorf("limits at the peer (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// late is a valve of which the change of a limit comes about only after its call was cut short.
+type late struct{ *valve }
+
+func (l *late) Adjust(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error) {
+	<-ctx.Done()
+	time.AfterFunc(afterCut/2, func() {
+		l.outside.mu.Lock()
+		defer l.outside.mu.Unlock()
+		l.outside.inPlace[a.ID] = true
+	})
+	return gatewarden.Outcome{}, ctx.Err()
+}
+
+func TestALimitThatComesAboutAfterItsCallWasCutShortIsPutBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, v, _ := steering(adaptivePolicy(), nil)
+		w.config.Executors[gatewarden.StepAdaptive] = &late{v}
+		w.mustBoot(t)
+		defer w.close(t)
+		timetable(t, w, "0s orders=outage\n5s !revert\n10s", map[string]func(*Engine) error{
+			"revert": func(e *Engine) error { return e.Revert(context.Background(), e.List()[0].ID, "alice") },
+		})
+		if left := w.outside.left(); len(left) > 0 {
+			t.Errorf("left in place: %v\n%s", left, w.story())
+		}
+	})
+}

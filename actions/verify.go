@@ -58,7 +58,7 @@ func (e *Engine) verifyOne(ctx context.Context, a *action, at time.Time) error {
 		return nil
 	case l.condition != blind:
 		return e.record(ctx, a, change{at: at, to: gatewarden.ActionIneffective, reason: fmt.Sprintf("it was done, but the breach has lasted for %s since, so the next step is due", since)})
-	case late >= forgetAfter || !e.rules.slos[l.trigger.Name]:
+	case late >= forgetAfter || !e.rules.answered(l):
 		return e.record(ctx, a, change{at: at, to: a.Status, verified: true, reason: fmt.Sprintf("whether it helped could not be judged for %s", since)})
 	default:
 		return nil

@@ -144,6 +144,8 @@ type ledger struct {
 	mu    sync.Mutex
 	lines [][]byte
 	fault func() error
+
+	unheard string // of the next event of this state, the answer is lost
 }
 
 func (j *ledger) append(e gatewarden.Event) (gatewarden.Event, error) {
@@ -160,6 +162,10 @@ func (j *ledger) append(e gatewarden.Event) (gatewarden.Event, error) {
 	}
 	j.lines = append(j.lines, line)
 	e.Seq = uint64(len(j.lines))
+	if e.State == j.unheard {
+		j.unheard = ""
+		return e, gatewarden.Errorf(gatewarden.Unavailable, "no answer in time")
+	}
 	return e, nil
 }
 

@@ -561,6 +561,26 @@ func TestWhatComesAfterItsCallWasCutShortIsPutBack(t *testing.T) {
 	})
 }
 
+// TestWhatComesAfterItsMoveWasCutShortDoesNotStay: a newer move takes the place of one under way, and
+// the request of that comes to the gateway when the newer one's weights are set.
+func TestWhatComesAfterItsMoveWasCutShortDoesNotStay(t *testing.T) {
+	t.Parallel()
+	for _, trouble := range []string{"hung", "late"} { // the one that never comes shows what is right
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t.Context(), t)
+			defer r.close()
+			r.play("move 30")
+			r.trouble.at(1, trouble)
+			r.play("try 60")
+			r.play("move 0")
+			r.pass(5)
+			if diff := cmp.Diff("70 0 0", r.weights()); diff != "" {
+				t.Errorf("%s: %s\n%s", trouble, diff, r.ledger.story())
+			}
+		})
+	}
+}
+
 // TestMovesOutliveLostAnswers is the same with changes that never arrive at the gateway, whose answers
 // are lost or hang, or at which the guard dies.
 func TestMovesOutliveLostAnswers(t *testing.T) {
