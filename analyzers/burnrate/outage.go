@@ -9,15 +9,20 @@ import (
 
 // The outage line. Times are in seconds of event time.
 const (
-	// openSeconds is how many seconds, up to the present one, are read again at each
-	// tick: records arrive up to a few seconds after the second they count in, as
-	// Kong gathers them for up to a second before it sends them. What comes later
-	// than that is too old to say what happens now.
-	openSeconds = 15
+	// lateSeconds is how long after its second a record may arrive, as Kong gathers
+	// them for up to a second before it sends them. What comes later than that is too
+	// old to say what happens now.
+	lateSeconds = 15
 	// aheadSeconds is how far the clock of a Kong may be ahead.
 	aheadSeconds = 1
+	// openSeconds is how many seconds are judged again at each tick, the present one
+	// among them.
+	openSeconds = lateSeconds + 1 + aheadSeconds
 	// gateSeconds: the line fires only if the bad ratio over this long is above it.
 	gateSeconds = 5
+	// readSeconds is how many seconds are read at each tick: the open ones, and before
+	// them what the gate needs when the oldest of them has the newest events.
+	readSeconds = openSeconds + gateSeconds
 	// forgetSeconds: after this long without an event what came before says nothing
 	// about now.
 	forgetSeconds = 60
@@ -80,7 +85,7 @@ type outage struct {
 	newest int64                         // the newest open second, Unix; 0 before the first tick
 	stale  int64                         // from this second on, runs no longer hold
 	from   int64                         // evidence counts from this second on
-	counts [openSeconds]gatewarden.Count // of the open seconds, the oldest first
+	counts [readSeconds]gatewarden.Count // of the newest seconds, the oldest first
 	base   run                           // up to the second before the oldest open one
 	runs   [openSeconds]run              // up to and with each open second, by second modulo openSeconds
 	raise  stats.Detector
@@ -142,9 +147,8 @@ func (o *outage) turns(r run) bool {
 	if !o.detector().Alarm(r.sums) {
 		return false
 	}
-	last := o.lastActive()
-	if last-gateSeconds < o.oldest() {
-		return false // the gate can't see its five seconds any more
+	if !o.fresh() {
+		return false
 	}
 	short, long := o.gate(gateSeconds), o.gate(gateSeconds+1)
 	if o.firing {
@@ -176,7 +180,7 @@ func (o *outage) evidence() run {
 
 // next adds the evidence of the open second s to r.
 func (o *outage) next(r run, s int64) run {
-	c := &o.counts[s-o.oldest()]
+	c := o.count(s)
 	if s < o.from || c.Total() == 0 {
 		return r
 	}
@@ -194,35 +198,40 @@ func (o *outage) advance(newest int64) {
 	d := newest - o.newest
 	switch {
 	case d >= openSeconds || d <= -openSeconds: // the first tick, a long pause, a clock set back
-		o.newest, o.counts = newest, [openSeconds]gatewarden.Count{}
+		o.newest, o.counts = newest, [readSeconds]gatewarden.Count{}
 		o.turn(o.firing, 0)
 	case d > 0:
 		o.evidence() // of what is closed, for the last time
 		o.base = o.runs[index(o.oldest()+d-1)]
 		o.newest = newest
 		copy(o.counts[:], o.counts[d:])
-		clear(o.counts[openSeconds-d:])
+		clear(o.counts[readSeconds-d:])
 	}
 }
 
-// read reads the open seconds again.
+// read reads the newest seconds again. What changes before the open ones is too late for
+// the evidence.
 func (o *outage) read() {
-	if first := o.requests.Revise(time.Unix(o.oldest(), 0), o.counts[:]); first < openSeconds {
-		o.stale = min(o.stale, o.oldest()+int64(first))
+	oldest := o.newest - readSeconds + 1
+	if first := o.requests.Revise(time.Unix(oldest, 0), o.counts[:]); first < readSeconds {
+		o.stale = min(o.stale, max(oldest+int64(first), o.oldest()))
 	}
 }
 
 // oldest returns the oldest open second.
 func (o *outage) oldest() int64 { return o.newest - openSeconds + 1 }
 
+// count returns what was read of a second, one of the readSeconds newest.
+func (o *outage) count(s int64) *gatewarden.Count { return &o.counts[s-o.newest+readSeconds-1] }
+
 // index returns where second s is in runs.
 func index(s int64) int64 { return ((s % openSeconds) + openSeconds) % openSeconds }
 
 // lastActive returns the newest open second with events, 0 when there is none.
 func (o *outage) lastActive() int64 {
-	for i := openSeconds - 1; i >= 0; i-- {
-		if o.counts[i].Total() > 0 {
-			return o.oldest() + int64(i)
+	for s := o.newest; s >= o.oldest(); s-- {
+		if o.count(s).Total() > 0 {
+			return s
 		}
 	}
 	return 0
@@ -231,8 +240,8 @@ func (o *outage) lastActive() int64 {
 // gate counts the last n seconds up to the newest one with events.
 func (o *outage) gate(n int64) (sum gatewarden.Count) {
 	last := o.lastActive()
-	for s := last; s > last-n && s >= o.oldest(); s-- {
-		c := &o.counts[s-o.oldest()]
+	for s := last; last > 0 && s > last-n; s-- {
+		c := o.count(s)
 		sum.Good, sum.Bad = sum.Good+c.Good, sum.Bad+c.Bad
 	}
 	return sum

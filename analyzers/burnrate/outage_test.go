@@ -53,7 +53,7 @@ func late(t *testing.T, seconds int64) bool {
 }
 
 func TestOutageSeesLateRecords(t *testing.T) {
-	for seconds, want := range map[int64]bool{-1: true, 0: true, 3: true, 8: true, 20: false} {
+	for seconds, want := range map[int64]bool{-1: true, 0: true, 3: true, 8: true, 9: true, 12: true, 14: true, 15: true, 20: false} {
 		if got := late(t, seconds); got != want {
 			t.Errorf("records %d s late: fires %v, want %v", seconds, got, want)
 		}
