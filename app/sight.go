@@ -299,3 +299,6 @@ func (b behind) Until(to time.Time, lengths []time.Duration, counts []gatewarden
 func (b behind) Revise(from time.Time, counts []gatewarden.Count) int {
 	return b.counter.Revise(from.Add(-b.lag()), counts)
 }
+
+// Late is the counter's.
+func (b behind) Late() uint32 { return b.counter.Late() }

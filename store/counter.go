@@ -95,6 +95,17 @@ func (c *Counter) Revise(from time.Time, counts []gatewarden.Count) (first int) 
 	return first
 }
 
+// Late returns how often something was counted in the series further back than seconds
+// are told apart.
+func (c *Counter) Late() uint32 {
+	c.store.mu.RLock()
+	defer c.store.mu.RUnlock()
+	if !c.find() || c.in == nil {
+		return 0
+	}
+	return c.in.late
+}
+
 // seconds adds what was counted in the seconds from first on.
 func (c *Counter) seconds(first int64, counts []gatewarden.Count) {
 	switch {

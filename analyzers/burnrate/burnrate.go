@@ -34,6 +34,9 @@ type Counter interface {
 	// coverage. It returns the index of the first one that differs from what counts said
 	// before, and len(counts) when none does.
 	Revise(from time.Time, counts []gatewarden.Count) (first int)
+	// Late tells by another number than before that events were counted further back than
+	// counts are exact.
+	Late() uint32
 }
 
 // Blind says whether the sources that an SLO lives on are silent, and which: a

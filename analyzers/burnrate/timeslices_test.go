@@ -70,8 +70,15 @@ func TestSlicesAgreeWithCountingAnew(t *testing.T) {
 	})
 }
 
-// table3h is a Counter that takes records in any order.
-type table3h struct{ cells [8 * 3600]gatewarden.Count }
+// table3h is a Counter that takes records in any order. Like the store it tells when one is
+// older than an hour.
+type table3h struct {
+	cells [8 * 3600]gatewarden.Count
+	late  uint32
+	asked int // counts
+}
+
+func (w *table3h) Late() uint32 { return w.late }
 
 func (w *table3h) index(at time.Time) int64 { return at.Unix() - start.Unix() + 4*3600 }
 
@@ -82,6 +89,7 @@ func (w *table3h) add(at time.Time, good, bad uint64) {
 }
 
 func (w *table3h) Count(from, to time.Time) gatewarden.Count {
+	w.asked++
 	var sum gatewarden.Count
 	for i := max(w.index(from), 0); i < w.index(to); i++ {
 		sum = plus(sum, w.cells[i])
@@ -95,6 +103,47 @@ func (w *table3h) Until(to time.Time, lengths []time.Duration, counts []gateward
 
 func (w *table3h) Revise(from time.Time, counts []gatewarden.Count) int {
 	return revise(w, from, counts)
+}
+
+// A source that was away and catches up, or that fills in the past, changes slices that were
+// judged long ago, and nothing is looked at anew while none does.
+func TestSlicesSeeWhatIsFilledIn(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 3))
+		slo := sliced()
+		slo.Window.Rolling = 3 * time.Hour
+		slo.Pairs = gatewarden.WorkbookPairs(slo.Window.Rolling)
+		slo.Timeslice = time.Duration(rapid.SampledFrom([]int{10, 60, 90, 420, 4000}).Draw(t, "slice")) * time.Second
+		w := &table3h{}
+		kept := New(slo, w, nil)
+		at := start
+		pass := func(d time.Duration) {
+			for end := at.Add(d); at.Before(end); at = at.Add(10 * time.Second) {
+				w.add(at, 9, rng.Uint64N(2))
+				kept.Analyze(at)
+			}
+		}
+		pass(time.Duration(rapid.IntRange(60, 9000).Draw(t, "before")) * time.Second)
+		for range rapid.IntRange(1, 3).Draw(t, "bursts") {
+			age := time.Duration(rapid.IntRange(0, 10000).Draw(t, "age")) * time.Second
+			for range 300 {
+				w.add(at.Add(-age), 0, 1)
+				if age >= time.Hour {
+					w.late++
+				}
+				age += time.Second
+			}
+			pass(70 * time.Second)
+		}
+		got, want := kept.Analyze(at).SLO, New(slo, w, nil).Analyze(at).SLO
+		if got.Count != want.Count || got.Alerts[0].LongCount != want.Alerts[0].LongCount {
+			t.Fatalf("%v: %+v, counted anew %+v", at.Sub(start), got.Count, want.Count)
+		}
+		w.asked = 0
+		if pass(60 * time.Second); slo.Timeslice == time.Minute && w.asked > 500 {
+			t.Fatalf("%d counts in a minute in which nothing came late", w.asked)
+		}
+	})
 }
 
 // Bad minutes page once they have spent 2 % of the budget: 14.4 % of the 2m window
