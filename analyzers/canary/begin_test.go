@@ -127,3 +127,47 @@ func TestWaitingIsCheap(t *testing.T) {
 		t.Errorf("it knows %s of the baseline", v.History)
 	}
 }
+
+// A guard that was away has seen nothing of the baseline meanwhile: what it knows are the five
+// minutes before, and how slow requests cluster in them.
+func TestAbsenceIsNoHistory(t *testing.T) {
+	j, err := New(prompt(), time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := newTraffic(1)
+	tr.observe = func(s int, o *gatewarden.Observation) { // one instance at a time stalls, for five seconds
+		if (s+1000)/5%9 == int(o.Target[len(o.Target)-1]-'0') {
+			o.Latency *= 10
+		}
+	}
+	for s := range 300 {
+		tr.second(j, s)
+		j.Advance(epoch.Add(time.Duration(s+1) * time.Second))
+	}
+	at := epoch.Add(2 * time.Hour)
+	j.Advance(at)
+	j.Begin(at)
+	for s := 2 * 3600; s < 2*3600+5; s++ {
+		tr.second(j, s)
+	}
+	v := j.Verdict(at.Add(5 * time.Second))
+	if h := time.Duration(v.History); h < 5*time.Minute || h > 6*time.Minute+time.Second || j.Tuning.Rank < defaultBlock {
+		t.Errorf("it knows %s of the baseline, and ranks are compared in blocks of %d s", h, j.Tuning.Rank)
+	}
+}
+
+// A name that fits nothing, or a log that does not come, is said.
+func TestARunWithoutAnyRequestSaysSo(t *testing.T) {
+	j, err := New(DefaultPolicy(), epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for after, want := range map[time.Duration]string{
+		2 * time.Second: "has not begun to be judged yet", time.Minute: "no request of either track has come", time.Hour: "no request of either track has come",
+	} {
+		if v := j.Verdict(epoch.Add(after)); !strings.Contains(v.Reason, want) {
+			t.Errorf("after %s: %s", after, v.Reason)
+		}
+	}
+}

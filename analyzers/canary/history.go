@@ -15,6 +15,7 @@ const (
 	chunkSamples   = 200
 	chunkCount     = 30
 	maxHistory     = 3600 // seconds before the first instant that are looked at
+	longIdle       = 60   // seconds without traffic that say something; more of them, as of a guard that was away, don't
 	halfHistory    = maxHistory / 2
 	warmSeconds    = 30 // without a history the threshold comes from the run's first seconds
 
@@ -98,10 +99,11 @@ func (v *virtualCell) latency(arms [schemes]uint8, bin int, n uint64) {
 }
 
 // history is what is known of the baseline before the run: of its last half an hour to an
-// hour. It is cut where so much of it is full, whenever the run starts, so that a judge
+// hour with traffic. It is cut where so much of it is full, whenever the run starts, so that a judge
 // which waits for its start knows what one that had known it would.
 type history struct {
-	Seconds  int       `json:"seconds"` // from the first one with traffic on
+	Seconds  int       `json:"seconds"`        // from the first one with traffic on, without those that longIdle leaves out
+	Idle     int       `json:"idle,omitempty"` // seconds since the last one with traffic, up to longIdle
 	Samples  uint64    `json:"samples"`
 	Chunk    histogram `json:"chunk"`
 	ChunkAge int       `json:"chunk_age"`
@@ -121,10 +123,20 @@ type dispersion struct {
 	Events [len(dispersionSpans)]float64          `json:"events"` // sum over the spans of min(m, 8)
 }
 
+// idle reports whether the baseline took no requests in the second.
+func (c *cell) idle() bool {
+	return c == nil || c.Virtual == nil || c.Virtual.N[byTarget] == [virtualArms]uint64{}
+}
+
 // add takes one closed second, c being nil when nothing happened in it.
 func (h *history) add(c *cell) {
-	if c == nil && h.Seconds == 0 {
-		return // nothing yet
+	if c.idle() {
+		if h.Seconds == 0 || h.Idle == longIdle {
+			return // nothing yet, or nothing more
+		}
+		h.Idle++
+	} else {
+		h.Idle = 0
 	}
 	h.Seconds++
 	h.ChunkAge++

@@ -447,3 +447,31 @@ func BenchmarkVerdict(b *testing.B) {
 		j.Verdict(at)
 	}
 }
+
+// Hours of a split that is just as configured, on which the bet against it loses again and
+// again, leave a verdict and a state that can be written.
+func TestHoursOfAHealthyRunCanBeWritten(t *testing.T) {
+	t.Parallel()
+	p := prompt()
+	p.Deadline = 6 * time.Hour
+	j, err := New(p, epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.SetSplit(epoch, 0.5)
+	at := epoch
+	for range 5 * 3600 {
+		for i := range 10 {
+			j.Add(&gatewarden.Observation{At: at, Track: gatewarden.Track(i % 2), Latency: 20 * time.Millisecond})
+		}
+		at = at.Add(time.Second)
+		j.Advance(at)
+	}
+	v := j.Verdict(at)
+	if _, err := json.Marshal(v); err != nil || v.Split.Evidence > -300 {
+		t.Errorf("the evidence against the split is %v, %v", v.Split.Evidence, err)
+	}
+	if _, err := json.Marshal(j); err != nil {
+		t.Error(err)
+	}
+}

@@ -24,8 +24,10 @@ func (j *Judge) reason(v *gatewarden.CanaryVerdict) string {
 		return "the canary is shown to be within its own limits, with no baseline to compare with: " + j.aloneEffect(v)
 	case v.State == gatewarden.Healthy:
 		return "the canary is shown to be within its margins: " + j.effect(v)
-	case j.Next <= j.Start:
+	case v.At.Before(v.Start.Add(j.policy.Delay + time.Second)):
 		return "the run has not begun to be judged yet"
+	case v.Canary.Requests == 0 && v.Baseline.Requests == 0:
+		return "can't judge: no request of either track has come: do the selectors fit, does Kong's log arrive?"
 	case v.Canary.Requests == 0:
 		return "can't judge: the canary has taken no requests"
 	case v.Absolute && j.Next-1-j.Newest[Canary] < silence:

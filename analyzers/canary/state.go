@@ -136,7 +136,7 @@ func (c *counts) damaged() bool {
 }
 
 func (h *history) damaged() bool {
-	bad := h.Seconds < 0 || h.Seconds > maxSecond || h.ChunkAge < 0 || h.ChunkAge > maxSecond || !h.Chunk.valid() ||
+	bad := h.Seconds < 0 || h.Seconds > maxSecond || h.Idle < 0 || h.Idle > longIdle || h.ChunkAge < 0 || h.ChunkAge > maxSecond || !h.Chunk.valid() ||
 		len(h.Medians) > chunkCount || len(h.Tails) > chunkCount
 	for _, list := range [2][]int{h.Medians, h.Tails} {
 		for _, b := range list {
