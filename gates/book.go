@@ -154,15 +154,16 @@ func (b *Book) newest(canary string) *run {
 	return newest
 }
 
-// later reports whether a began after b. Of two of the same second the one that is not over
-// is later, or that was over later; ids decide at last.
+// later reports whether a is the later one of two runs of a canary: the one that is not
+// over, as clocks are set back, else the one that began later. Of two of the same second it
+// is the one that was over later; ids decide at last.
 func later(a, b *run) bool {
 	switch {
+	case (a.EndedAt == nil) != (b.EndedAt == nil):
+		return a.EndedAt == nil
 	case !a.StartedAt.Equal(b.StartedAt):
 		return a.StartedAt.After(b.StartedAt)
-	case a.EndedAt == nil || b.EndedAt == nil:
-		return a.EndedAt == nil && b.EndedAt != nil
-	case !a.EndedAt.Equal(*b.EndedAt):
+	case a.EndedAt != nil && !a.EndedAt.Equal(*b.EndedAt):
 		return a.EndedAt.After(*b.EndedAt)
 	default:
 		return a.ID > b.ID

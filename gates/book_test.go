@@ -2,6 +2,7 @@ package gates
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -84,7 +85,9 @@ func TestWithoutAnAnswerTheDeadlineDecides(t *testing.T) {
 }
 
 func TestABreakAfterThePassIsAnswered(t *testing.T) {
-	w := newWorld(t, canaryOf("orders"))
+	canary := canaryOf("orders")
+	canary.Steps = []int{50}
+	w := newWorld(t, canary)
 	run := w.start("orders", "")
 	w.pass(40*time.Second, "orders", 5, false)
 	w.pass(10*time.Second, "orders", 5, true)
@@ -92,12 +95,18 @@ func TestABreakAfterThePassIsAnswered(t *testing.T) {
 	if got.State != gatewarden.RunPass || got.Watched {
 		t.Errorf("it is %s, watched %v", got.State, got.Watched)
 	}
-	want := []string{"gate orders running", "gate orders pass", "canary orders breach"}
+	want := []string{"gate orders running", "canary orders step", "gate orders pass", "canary orders step", "canary orders breach", "canary orders step"}
 	if diff := cmp.Diff(want, w.states()); diff != "" {
 		t.Errorf("the journal (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"cheer orders pass", "drain orders pass"}, w.disk.answers); diff != "" {
 		t.Errorf("answers (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"orders 50", "orders 100", "orders 0"}, w.disk.moves); diff != "" {
+		t.Errorf("moves (-want +got):\n%s", diff)
+	}
+	if want := "after its pass: " + got.Verdict.Reason; w.disk.because != want {
+		t.Errorf("the weights are taken back because %q, want %q", w.disk.because, want)
 	}
 }
 
@@ -249,6 +258,33 @@ func TestWeightsThatAreHeldShowInTheReasonAndTheEvidenceDecides(t *testing.T) {
 	}
 }
 
+func TestStepsWaitForWhatPassesByItself(t *testing.T) {
+	canary := canaryOf("orders")
+	canary.Steps = []int{5, 25, 50}
+	w := newWorld(t, canary)
+	run := w.start("orders", "")
+	w.pass(8*time.Second, "orders", 5, false)
+	w.disk.held = gatewarden.Errorf(gatewarden.Unavailable, "Kong does not answer")
+	for range 100 { // until it is to make its second step
+		if w.pass(500*time.Millisecond, "orders", 50, false); w.run(run.ID).Step == 2 {
+			break
+		}
+	}
+	w.pass(30*time.Second, "orders", 50, false) // all that a pass needs
+	if got := w.run(run.ID); got.State != gatewarden.RunRunning || got.Step != 2 || !strings.HasSuffix(got.Reason, "Kong does not answer") {
+		t.Errorf("it is %s at step %d: %s", got.State, got.Step, got.Reason)
+	}
+	w.boot()
+	w.disk.held = nil
+	w.pass(30*time.Second, "orders", 50, false)
+	if got := w.run(run.ID); got.State != gatewarden.RunPass || got.Step != 4 {
+		t.Errorf("it is %s at step %d: %s", got.State, got.Step, got.Reason)
+	}
+	if diff := cmp.Diff([]string{"orders 5", "orders 25", "orders 50", "orders 100"}, w.disk.moves); diff != "" {
+		t.Errorf("moves (-want +got):\n%s", diff)
+	}
+}
+
 func TestWhatCouldNotBeMovedIsGivenUp(t *testing.T) {
 	canary := canaryOf("orders")
 	canary.Steps = []int{5, 50}
@@ -378,6 +414,22 @@ func TestTheBaselinesHistoryIsAtHand(t *testing.T) {
 	w.pass(10*time.Second, "orders", 1, false)
 	if got := time.Duration(w.run(run.ID).Verdict.History); got < 17*time.Minute || got > 40*time.Minute { // 2 requests a second count as seconds here
 		t.Errorf("the run knows %s of it", got)
+	}
+}
+
+func TestAStartCostsNoHistory(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	w.pass(25*time.Minute, "orders", 1, false)
+	for i := range 3 { // as a pipeline that tries again
+		run, _, err := w.book.Start(t.Context(), w.now, Request{Canary: "orders", Key: fmt.Sprint(i), Replace: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.pass(10*time.Second, "orders", 1, false)
+		// 2 requests a second count as seconds here
+		if got := time.Duration(w.run(run.ID).Verdict.History) / 2; got < 10*time.Minute {
+			t.Errorf("run %d knows %s of the baseline", i, got)
+		}
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 
 // call is a callback that is not yet delivered.
 type call struct {
+	Since time.Time `json:"since"` // when it was first to be made, in this life of the guard
 	Tries int       `json:"tries,omitempty"`
 	Next  time.Time `json:"next"`
 
@@ -43,10 +44,10 @@ func (b *Book) call(at time.Time, r *run) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := r.todo.Call
-	if c == nil || c.under || at.Before(c.Next) || b.life.Err() != nil {
+	if c == nil || c.under || waits(c.Next, at, callLater) || b.life.Err() != nil {
 		return
 	}
-	if at.Sub(*r.EndedAt) > callFor {
+	if at.Sub(c.Since) > callFor {
 		b.cfg.Logger.Error("nobody took the answer of a run; the callback is given up", "run", r.ID, "callback", origin(r.Callback.URL), "tries", c.Tries)
 		b.metrics.callbacks.WithLabelValues(callAbandoned).Inc()
 		r.todo.Call, r.dirty = nil, true

@@ -37,7 +37,8 @@ type Judge interface {
 type RunStore interface {
 	Put(ctx context.Context, name string, blob []byte) error
 	Delete(ctx context.Context, name string) error // one that is not there is no error
-	// All visits every blob in any order. An error of visit ends it and is returned.
+	// All visits every blob in any order, one that is damaged as nil. An error of visit ends
+	// it and is returned.
 	All(ctx context.Context, visit func(name string, blob []byte) error) error
 }
 
@@ -70,8 +71,9 @@ type Tracks interface {
 type Mover interface {
 	// Move is called at each tick until it is done, and must be idempotent and quick. While
 	// a mode, a pause or Kong keeps it from moving, its error says so in words that a person
-	// can read; they become part of the run's reason. What follows from the end of a run is
-	// given up after an hour.
+	// can read; they become part of the run's reason. With the code unavailable the run waits
+	// with its steps; with any other the weights are not for the guard to move, and the evidence
+	// alone decides. What follows from the end of a run is given up after an hour.
 	Move(ctx context.Context, at time.Time, run *gatewarden.Run, percent float64) (done bool, err error)
 }
 

@@ -2,8 +2,10 @@ package gates
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -330,5 +332,36 @@ func BenchmarkBatch(b *testing.B) {
 				batch.Commit(b.Context())
 			}
 		})
+	}
+}
+
+// odd is a judge whose evidence is no number.
+type odd struct{ *fakeJudge }
+
+func (o odd) MarshalJSON() ([]byte, error) { return json.Marshal(math.NaN()) }
+
+func (o odd) Verdict(at time.Time) gatewarden.CanaryVerdict {
+	v := o.fakeJudge.Verdict(at)
+	nan := math.NaN()
+	v.Evidence, v.Split.Evidence, v.Checks[0].Evidence, v.Checks[0].Pass = math.Inf(1), math.Inf(-1), nan, &nan
+	return v
+}
+
+func TestARunThatCannotBeWrittenDownKeepsNoOtherWaiting(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"), canaryOf("payments"))
+	bad, good := w.start("orders", ""), w.start("payments", "")
+	r := w.book.runs[bad.ID]
+	r.judge = odd{r.judge.(*fakeJudge)}
+	r.dirty = true
+	w.pass(20*time.Second, "payments", 5, true)
+	if _, err := json.Marshal(w.run(bad.ID)); err != nil {
+		t.Errorf("it can't be shown: %v", err)
+	}
+	if w.tickErr == nil {
+		t.Error("nobody is told that it can't be written down")
+	}
+	w.boot()
+	if got := w.run(good.ID); got.State != gatewarden.RunFail || len(w.disk.answers) != 1 {
+		t.Errorf("the other one is %s after a restart, answered by %v", got.State, w.disk.answers)
 	}
 }

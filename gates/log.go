@@ -143,7 +143,7 @@ func (b *Book) trim(ctx context.Context, at time.Time) error {
 		}
 	}
 	n := 0
-	for n < len(b.log.written) && b.log.written[n].last <= needed && at.Sub(b.log.written[n].at) >= keepLogged {
+	for n < len(b.log.written) && b.log.written[n].last <= needed && at.Sub(b.log.written[n].at).Abs() >= keepLogged {
 		n++
 	}
 	var upTo uint64

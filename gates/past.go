@@ -14,6 +14,9 @@ const (
 	// pastAdvance is how often such a judge closes its seconds. A judge keeps some minutes
 	// open, and nobody asks for a verdict of the past.
 	pastAdvance = 10 * time.Second
+	// setBack is by how much a clock must go back for what was judged by it before to be of
+	// another time. A judge's seconds never open again; for less than this it just waits.
+	setBack = time.Minute
 )
 
 // farFuture is the start of a judge that does not yet know it.
@@ -45,6 +48,9 @@ func (p *past) add(o *gatewarden.Observation) {
 
 // tick lets time pass: it closes seconds, and begins a new judge at each turn.
 func (p *past) tick(at time.Time, newJudge func() (Judge, error)) error {
+	if p.ahead(at) {
+		*p = past{}
+	}
 	if len(p.judges) > 0 && p.judges[0].since.IsZero() {
 		p.judges[0].since = at
 	}
@@ -69,18 +75,23 @@ func (p *past) tick(at time.Time, newJudge func() (Judge, error)) error {
 	return nil
 }
 
+// ahead reports whether the clock was set back since the judges advanced.
+func (p *past) ahead(at time.Time) bool { return p.advanced.Sub(at) > setBack }
+
 // oldest returns the judge that has seen most, nil when there is none.
-func (p *past) oldest() Judge {
-	if len(p.judges) == 0 {
+func (p *past) oldest(at time.Time) Judge {
+	if len(p.judges) == 0 || p.ahead(at) {
 		return nil
 	}
 	return p.judges[0].judge
 }
 
-// took removes the judge that oldest returned: it has become a run's.
-func (p *past) took() {
-	if len(p.judges) > 0 {
-		p.judges = p.judges[1:]
+// missed leaves out the time in which the guard was away: the judges have seen nothing of it.
+func (p *past) missed(away time.Duration) {
+	for i := range p.judges {
+		if since := &p.judges[i].since; !since.IsZero() && away > 0 {
+			*since = since.Add(away)
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ func (b *Book) Restore(ctx context.Context, at time.Time) error {
 	}
 	err := b.cfg.Runs.All(ctx, func(name string, blob []byte) error {
 		if canary, ok := strings.CutPrefix(name, pastPrefix); ok {
-			b.restorePast(name, canary, blob)
+			b.restorePast(name, canary, blob, at)
 		} else {
 			b.restoreRun(name, blob, at)
 		}
@@ -43,7 +43,7 @@ func (b *Book) Restore(ctx context.Context, at time.Time) error {
 	return nil
 }
 
-func (b *Book) restorePast(name, canary string, blob []byte) {
+func (b *Book) restorePast(name, canary string, blob []byte, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.slot(canary)
@@ -57,6 +57,7 @@ func (b *Book) restorePast(name, canary string, blob []byte) {
 		return
 	}
 	if p != nil && len(p.judges) > 0 {
+		p.missed(at.Sub(p.advanced))
 		s.past = *p
 	}
 }
@@ -70,6 +71,9 @@ func (b *Book) restoreRun(name string, blob []byte, at time.Time) {
 		return
 	}
 	r.lastSeen, r.savedAt = at, at
+	if c := r.todo.Call; c != nil {
+		c.Since = at // while the guard was away nobody tried
+	}
 	r.Version++ // whoever has seen the last life's may look again
 	b.enter(r)
 	if err == nil {
@@ -77,7 +81,7 @@ func (b *Book) restoreRun(name string, blob []byte, at time.Time) {
 	}
 	b.cfg.Logger.Error("the judge of a run is damaged; the run goes on without one", "run", r.ID, "error", err)
 	if r.State == gatewarden.RunRunning {
-		r.conclude(at, gatewarden.RunInconclusive, "the guard was restarted and could not read what it knew: "+err.Error(), "")
+		r.conclude(at, at, gatewarden.RunInconclusive, "the guard was restarted and could not read what it knew: "+err.Error(), "")
 		r.judge, r.Watched = nil, false
 		b.ended(r)
 	} else {

@@ -213,6 +213,105 @@ func TestAfterALongAbsenceItGoesOnAtOnce(t *testing.T) {
 	}
 }
 
+// What follows from an answer that a guard comes to when it is back has its time from then on.
+func TestAfterALongAbsenceWhatFollowsIsDone(t *testing.T) {
+	canary := canaryOf("orders")
+	canary.Steps, canary.OnInconclusive = []int{50}, gatewarden.HoldsAFail
+	w := newWorld(t, canary)
+	run, _, err := w.book.Start(t.Context(), w.now, Request{Canary: "orders", Callback: &gatewarden.Callback{URL: "http://jenkins/hook"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.pass(10*time.Second, "orders", 1, false)
+	w.now = w.now.Add(3 * time.Hour)
+	w.boot()
+	w.disk.answered = gatewarden.Errorf(gatewarden.Unavailable, "not now")
+	w.pass(500*time.Millisecond, "orders", 0, false)
+	w.disk.answered = nil
+	w.pass(500*time.Millisecond, "orders", 0, false)
+	w.book.calls.Wait()
+	if got := w.run(run.ID); got.State != gatewarden.RunFail || !got.EndedAt.Equal(run.Deadline) {
+		t.Errorf("it is %s at %s", got.State, got.EndedAt)
+	}
+	if diff := cmp.Diff([]string{"orders 50", "orders 0"}, w.disk.moves); diff != "" {
+		t.Errorf("moves (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"drain orders fail"}, w.disk.answers); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
+	}
+	if len(w.disk.notes) != 1 {
+		t.Errorf("who asked for it was called %d times", len(w.disk.notes))
+	}
+}
+
+func TestTheAbsenceIsNoPastOfTheBaseline(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	w.pass(5*time.Minute, "orders", 1, false)
+	w.now = w.now.Add(2 * time.Hour)
+	w.boot()
+	w.pass(time.Minute, "orders", 1, false)
+	view, err := w.book.Canary("orders")
+	if err != nil || view.History < 4*time.Minute || view.History > 7*time.Minute {
+		t.Errorf("%s of the baseline were seen, %v", view.History, err)
+	}
+}
+
+// Whoever set the clock back, and whether the guard was restarted since: what is judged from
+// then on is judged by the new time.
+func TestAClockThatIsSetBackStopsNothingForLong(t *testing.T) {
+	for sentence, restarts := range map[string]bool{"while it runs": false, "while it is away": true} {
+		t.Run(sentence, func(t *testing.T) {
+			w := newWorld(t, canaryOf("orders"), canaryOf("payments"))
+			before := w.start("payments", "")
+			w.pass(10*time.Minute, "orders", 5, false)
+			watched := w.start("orders", "")
+			w.pass(40*time.Second, "orders", 5, false)
+			w.now = w.now.Add(-time.Hour)
+			if restarts {
+				w.boot()
+			}
+			w.pass(time.Second, "orders", 5, false)
+			if got := w.run(watched.ID); got.State != gatewarden.RunPass || got.Watched {
+				t.Errorf("the one that had passed is %s, watched %v", got.State, got.Watched)
+			}
+			if got := w.run(before.ID); !got.Over() {
+				t.Errorf("the one before is %s", got.State)
+			}
+			w.disk.broken = errors.New("the disk is full for a moment")
+			w.pass(time.Second, "orders", 5, false)
+			w.disk.broken = nil
+			w.pass(3*time.Second, "orders", 5, false)
+			run := w.start("orders", "next")
+			if latest, err := w.book.Latest("orders"); err != nil || latest.ID != run.ID {
+				t.Errorf("the latest is %s, %v", latest.ID, err)
+			}
+			w.pass(40*time.Second, "orders", 5, true)
+			if got := w.run(run.ID); got.State != gatewarden.RunFail {
+				t.Errorf("40 s of failures leave it %s: %s", got.State, got.Reason)
+			}
+			w.boot()
+			if got := w.run(run.ID); got.State != gatewarden.RunFail {
+				t.Errorf("after a restart it is %s", got.State)
+			}
+		})
+	}
+}
+
+func TestAClockThatIsSetBackEndsARun(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	run := w.start("orders", "")
+	w.pass(10*time.Second, "orders", 1, false)
+	w.now = w.now.Add(-time.Hour)
+	w.pass(time.Second, "orders", 1, false)
+	if got := w.run(run.ID); got.State != gatewarden.RunInconclusive || !strings.HasPrefix(got.Reason, "the clock was set back by 1h") {
+		t.Errorf("it is %s: %s", got.State, got.Reason)
+	}
+	want := []string{"gate orders running", "gate orders inconclusive"}
+	if diff := cmp.Diff(want, w.states()); diff != "" {
+		t.Errorf("the journal (-want +got):\n%s", diff)
+	}
+}
+
 func TestAChangeOfTheSplitSurvives(t *testing.T) {
 	w := newWorld(t, canaryOf("orders"))
 	w.disk.share["orders"] = 0.1

@@ -1,7 +1,6 @@
 package gates
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -72,7 +71,7 @@ func (r *run) look(at time.Time) {
 	r.standing, r.evidence = r.judge.Standing(at)
 	r.advanced = at
 	if r.decision == nil && r.decides(at) {
-		r.decision = &decision{state: r.standing, at: at.Truncate(time.Second), verdict: r.judge.Verdict(at)}
+		r.decision = &decision{state: r.standing, at: at.Truncate(time.Second), verdict: r.verdict(at)}
 		r.decision.verdict.At = r.decision.at
 	}
 	r.point(at.Truncate(time.Second))
@@ -106,9 +105,9 @@ func (r *run) point(at time.Time) {
 	if d := r.decision; d != nil && d.state != gatewarden.Healthy && at.After(d.at) {
 		return // a guard that catches up is beyond the end of the run already
 	}
-	v := r.judge.Verdict(r.advanced)
+	v := r.verdict(r.advanced)
 	r.show(&v)
-	p := gatewarden.RunPoint{At: at, Fail: finite(v.Evidence), Pass: finite(v.PassEvidence())}
+	p := gatewarden.RunPoint{At: at, Fail: v.Evidence, Pass: finite(v.PassEvidence())}
 	if r.share >= 0 {
 		p.Share = r.share
 	}
@@ -121,6 +120,22 @@ func (r *run) point(at time.Time) {
 		kept = append(kept, r.Trail[i])
 	}
 	r.Trail, r.trailEvery = kept, 2*r.trailEvery
+}
+
+// verdict returns the judge's verdict, in numbers that JSON can hold: a run that can't be
+// written down can't be ended either.
+func (r *run) verdict(at time.Time) gatewarden.CanaryVerdict {
+	v := r.judge.Verdict(at)
+	v.Evidence, v.Split.Evidence = finite(v.Evidence), finite(v.Split.Evidence)
+	for i := range v.Checks {
+		c := &v.Checks[i]
+		c.Evidence = finite(c.Evidence)
+		if c.Pass != nil {
+			pass := finite(*c.Pass)
+			c.Pass = &pass
+		}
+	}
+	return v
 }
 
 // finite makes a number of evidence that JSON can hold.
@@ -144,7 +159,7 @@ func (r *run) refresh() {
 	if r.judge == nil || r.Verdict != nil && r.advanced.Sub(r.Verdict.At) < time.Second {
 		return
 	}
-	v := r.judge.Verdict(r.advanced)
+	v := r.verdict(r.advanced)
 	r.show(&v)
 }
 
@@ -169,8 +184,8 @@ func (r *run) view(trail bool) gatewarden.Run {
 	} else {
 		v.Trail = nil
 	}
-	if r.move.held != "" {
-		v.Reason += "; the weights are not moved: " + r.move.held
+	if r.move.Held != "" {
+		v.Reason += "; the weights are not moved: " + r.move.Held
 	}
 	if r.lacks != "" && r.judge != nil {
 		v.Reason += "; no answer until the log is whole: " + r.lacks
@@ -184,9 +199,10 @@ func (r *run) event(at time.Time, kind gatewarden.EventType, state, reason, by s
 	return gatewarden.Event{At: at, Type: kind, Name: r.Canary, State: state, Reason: reason, By: by, Run: &v}
 }
 
-// conclude gives the run its answer at an instant, with all that follows. Its verdict is
-// brought up to date by the caller.
-func (r *run) conclude(at time.Time, state gatewarden.RunState, reason, by string) {
+// conclude gives the run its answer at an instant, with all that follows from now on: a
+// guard that catches up decides as of a while ago. Its verdict is brought up to date by the
+// caller.
+func (r *run) conclude(at, now time.Time, state gatewarden.RunState, reason, by string) {
 	ended := at
 	if ended.Before(r.StartedAt) {
 		ended = r.StartedAt // a person was faster than the second in which it was to begin
@@ -197,21 +213,21 @@ func (r *run) conclude(at time.Time, state gatewarden.RunState, reason, by strin
 	} else {
 		r.judge = nil
 	}
-	r.todo = todo{Until: at.Add(followUp)}
+	r.todo = todo{Until: now.Add(followUp)}
 	switch state {
 	case gatewarden.RunPass:
 		r.todo.Answers = slices.Clone(r.canary.OnPass)
-		r.moveTo(100, len(r.Steps)+1, at)
+		r.moveTo(100, len(r.Steps)+1, now)
 	case gatewarden.RunFail:
 		r.todo.Answers = slices.Clone(r.canary.OnFail)
-		r.moveTo(0, r.Step, at)
+		r.moveTo(0, r.Step, now)
 	case gatewarden.RunCancelled:
-		r.moveTo(0, r.Step, at)
+		r.moveTo(0, r.Step, now)
 	default:
 		r.move = move{} // inconclusive: the weights stay as they are
 	}
 	if r.Callback != nil {
-		r.todo.Call = &call{Next: at}
+		r.todo.Call = &call{Since: now, Next: now}
 	}
 	r.todo.Events = append(r.todo.Events, r.event(at, gatewarden.EventGate, string(state), reason, by))
 	r.dirty = true
@@ -219,25 +235,25 @@ func (r *run) conclude(at time.Time, state gatewarden.RunState, reason, by strin
 }
 
 // decide acts upon the decision of a running run.
-func (r *run) decide() {
+func (r *run) decide(now time.Time) {
 	d := r.decision
 	r.Verdict = &d.verdict
+	state, reason := gatewarden.RunInconclusive, d.verdict.Reason
 	switch d.state {
 	case gatewarden.Breach:
-		r.conclude(d.at, gatewarden.RunFail, d.verdict.Reason, "")
+		state = gatewarden.RunFail
 	case gatewarden.Healthy:
-		r.conclude(d.at, gatewarden.RunPass, d.verdict.Reason, "")
+		state = gatewarden.RunPass
 	default:
-		reason := fmt.Sprintf("no answer by the deadline: %s", d.verdict.Reason)
+		reason = "no answer by the deadline: " + reason
 		switch r.canary.OnInconclusive {
 		case gatewarden.HoldsAPass:
-			r.conclude(d.at, gatewarden.RunPass, reason+" (on_inconclusive: pass)", "")
+			state, reason = gatewarden.RunPass, reason+" (on_inconclusive: pass)"
 		case gatewarden.HoldsAFail:
-			r.conclude(d.at, gatewarden.RunFail, reason+" (on_inconclusive: fail)", "")
-		default:
-			r.conclude(d.at, gatewarden.RunInconclusive, reason, "")
+			state, reason = gatewarden.RunFail, reason+" (on_inconclusive: fail)"
 		}
 	}
+	r.conclude(d.at, now, state, reason, "")
 }
 
 // quiet is after how long without a request a canary that is watched is taken to be gone.
@@ -247,9 +263,11 @@ const quiet = time.Minute
 func (r *run) watch(at time.Time) {
 	if d := r.decision; d != nil {
 		r.Verdict = &d.verdict
-		r.unwatch(d.at, gatewarden.Breach, "after its pass: "+d.verdict.Reason)
-		r.todo.Answers = slices.Clone(r.canary.OnFail)
-		r.moveTo(0, r.Step, d.at)
+		reason := "after its pass: " + d.verdict.Reason
+		r.unwatch(d.at, gatewarden.Breach, reason)
+		r.todo.Answers, r.todo.Until = slices.Clone(r.canary.OnFail), at.Add(followUp)
+		r.moveTo(0, r.Step, at)
+		r.move.Reason = reason
 		return
 	}
 	var reason string
@@ -272,7 +290,6 @@ func (r *run) watch(at time.Time) {
 // unwatch ends the judging after a pass.
 func (r *run) unwatch(at time.Time, state gatewarden.State, reason string) {
 	r.Watched, r.judge, r.decision = false, nil, nil
-	r.todo.Until = at.Add(followUp)
 	r.todo.Events = append(r.todo.Events, r.event(at, gatewarden.EventCanary, state.String(), reason, ""))
 	r.dirty = true
 	r.changed()

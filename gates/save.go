@@ -43,7 +43,6 @@ type savedRun struct {
 	TrailEvery time.Duration     `json:"trail_every"`
 	Todo       todo              `json:"todo"`
 	Move       move              `json:"move"`
-	Held       string            `json:"held,omitempty"`
 }
 
 // encode returns the run as it is written down, and the number of the newest section that
@@ -51,7 +50,7 @@ type savedRun struct {
 func (r *run) encode() (blob []byte, applied uint64, err error) {
 	s := savedRun{
 		Version: savedVersion, Run: r.Run, Canary: *r.canary, Advanced: r.advanced, Applied: r.applied, Share: r.share,
-		TrailEvery: r.trailEvery, Todo: r.todo, Move: r.move, Held: r.move.held,
+		TrailEvery: r.trailEvery, Todo: r.todo, Move: r.move,
 	}
 	if r.Callback != nil {
 		s.Secret = r.Callback.Authorization.Reveal()
@@ -82,7 +81,6 @@ func decodeRun(blob []byte, load func(*gatewarden.Canary, []byte) (Judge, error)
 		Run: s.Run, canary: &s.Canary, advanced: s.Advanced, applied: s.Applied, savedApplied: s.Applied, share: s.Share,
 		trailEvery: max(s.TrailEvery, trailStep), todo: s.Todo, move: s.Move,
 	}
-	r.move.held = s.Held
 	if r.Callback != nil {
 		r.Callback.Authorization = gatewarden.NewSecret(s.Secret)
 	} else {
@@ -133,7 +131,9 @@ func (b *Book) putNow(ctx context.Context, r *run) error {
 	b.mu.Lock()
 	blob, applied, err := r.encode()
 	b.mu.Unlock()
-	if err == nil {
+	if err != nil {
+		err = unwritable{err}
+	} else {
 		ctx, cancel := context.WithTimeout(ctx, writeWithin)
 		defer cancel()
 		err = b.cfg.Runs.Put(ctx, r.ID, blob)
@@ -148,21 +148,37 @@ func (b *Book) putNow(ctx context.Context, r *run) error {
 	return nil
 }
 
+// unwritable is why a run cannot be written down although the store may be well: the others
+// are not kept waiting by it.
+type unwritable struct{ error }
+
+// waits reports whether at is within a pause of the given length that ends at until. A clock
+// that was set back makes no pause longer.
+func waits(until, at time.Time, pause time.Duration) bool {
+	left := until.Sub(at)
+	return left > 0 && left <= pause
+}
+
 // saveChanged writes down the runs that have changed, before what follows from it is done.
 // After a failure it waits a little.
 func (b *Book) saveChanged(ctx context.Context, at time.Time) error {
-	if b.cfg.Runs == nil || at.Before(b.saveAfter) {
+	if b.cfg.Runs == nil || waits(b.saveAfter, at, saveLater) {
 		return nil
 	}
+	var errs []error
 	for _, r := range b.all(func(r *run) bool { return r.dirty && r.decision == nil }) {
 		if err := b.save(ctx, r); err != nil {
+			errs = append(errs, err)
+			if _, alone := errors.AsType[unwritable](err); alone {
+				continue
+			}
 			b.saveAfter = at.Add(saveLater)
-			return err
+			return errors.Join(errs...)
 		}
 		b.saved(&r.savedAt, at)
 	}
 	b.retryLog(at)
-	return nil
+	return errors.Join(errs...)
 }
 
 // Keep writes down what changes all the time, the judges of runs and the histories of
@@ -172,7 +188,7 @@ func (b *Book) saveChanged(ctx context.Context, at time.Time) error {
 func (b *Book) Keep(ctx context.Context, at time.Time) error {
 	b.keep.Lock()
 	defer b.keep.Unlock()
-	if b.cfg.Runs == nil || at.Before(b.keepAfter) || b.over() != nil {
+	if b.cfg.Runs == nil || waits(b.keepAfter, at, saveLater) || b.over() != nil {
 		return nil
 	}
 	b.mu.Lock()
@@ -194,7 +210,10 @@ func (b *Book) saveJudges(ctx context.Context, at time.Time, n int) error {
 		return !r.dirty && r.judge != nil && at.Sub(r.savedAt) >= saveEvery && r.decision == nil
 	})
 	for _, r := range due[:min(len(due), n)] {
-		if err := b.put(ctx, r); err != nil {
+		err := b.put(ctx, r)
+		if _, alone := errors.AsType[unwritable](err); alone {
+			b.cfg.Logger.Error("a run is not written down; a crash now would lose it", "run", r.ID, "error", err)
+		} else if err != nil {
 			return err
 		}
 		b.saved(&r.savedAt, at)
@@ -233,7 +252,7 @@ func (b *Book) saved(when *time.Time, at time.Time) {
 func (b *Book) retryLog(at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.log.down || at.Before(b.log.retry) {
+	if !b.log.down || waits(b.log.retry, at, mostPause) {
 		return
 	}
 	b.log.down = false

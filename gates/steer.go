@@ -84,7 +84,7 @@ func (b *Book) replace(ctx context.Context, at time.Time, old *run, req Request)
 	if req.By != "" {
 		reason += ", which " + req.By + " asked for"
 	}
-	return b.finish(ctx, at, old, func(r *run) { r.conclude(at, gatewarden.RunCancelled, reason, req.By) })
+	return b.finish(ctx, at, old, func(r *run) { r.conclude(at, at, gatewarden.RunCancelled, reason, req.By) })
 }
 
 // Cancel ends a run without an answer: nothing follows, except that steps are taken back.
@@ -96,7 +96,7 @@ func (b *Book) Cancel(ctx context.Context, at time.Time, id, by, reason string) 
 		text += ": " + reason
 	}
 	return b.steerRun(ctx, at, id, by, gatewarden.RunCancelled, func(r *run) {
-		r.conclude(at, gatewarden.RunCancelled, text, by)
+		r.conclude(at, at, gatewarden.RunCancelled, text, by)
 	})
 }
 
@@ -112,7 +112,7 @@ func (b *Book) Override(ctx context.Context, at time.Time, id string, state gate
 	}
 	return b.steerRun(ctx, at, id, by, "", func(r *run) {
 		r.Override = &gatewarden.Override{State: state, By: by, Reason: reason, At: at}
-		r.conclude(at, state, text, by)
+		r.conclude(at, at, state, text, by)
 	})
 }
 
@@ -184,7 +184,7 @@ func (b *Book) putEnd(ctx context.Context, r *run, apply func(*run)) error {
 func (b *Book) begin(at time.Time, s *slot, req Request) (*run, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	judge, err := b.nextJudge(s)
+	judge, err := b.nextJudge(at, s)
 	if err != nil {
 		return nil, fmt.Errorf("the canary %s: %w", s.name, err)
 	}
@@ -217,8 +217,8 @@ func (b *Book) begin(at time.Time, s *slot, req Request) (*run, error) {
 
 // nextJudge returns a copy of the judge that has gathered the most of the baseline's
 // history; mu is held.
-func (b *Book) nextJudge(s *slot) (Judge, error) {
-	oldest := s.past.oldest()
+func (b *Book) nextJudge(at time.Time, s *slot) (Judge, error) {
+	oldest := s.past.oldest(at)
 	if oldest == nil {
 		return b.cfg.NewJudge(s.canary, farFuture())
 	}
@@ -258,7 +258,6 @@ func (b *Book) launch(ctx context.Context, at time.Time, s *slot, r *run) error 
 	}
 	b.mu.Lock()
 	b.enter(r)
-	s.past.took()
 	for _, before := range b.runs {
 		if before != r && before.Canary == r.Canary && before.move.Wanted && !before.move.Done {
 			before.move, before.dirty = move{}, true // the weights are this run's now

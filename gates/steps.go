@@ -17,8 +17,10 @@ type move struct {
 	Until   time.Time `json:"until,omitzero"` // then it is given up; zero: as long as the run lasts
 	Done    bool      `json:"done,omitempty"`
 	DoneAt  time.Time `json:"done_at,omitzero"`
+	Reason  string    `json:"reason,omitempty"` // where it is not the run's
 
-	held string // why it is not done yet, in words
+	Held  string `json:"held,omitempty"`  // why it is not done yet, in words
+	Never bool   `json:"never,omitempty"` // and that does not pass: nothing the guard does moves them
 }
 
 // moveTo makes the guard give the canary so many per cent of the requests, if it is the
@@ -34,11 +36,11 @@ func (r *run) moveTo(percent float64, step int, at time.Time) {
 	}
 }
 
-// climbing reports whether the canary has steps before it. While something keeps the
-// weights from moving it has none: somebody else moves them, or nobody, and the evidence
-// alone decides.
+// climbing reports whether the canary has steps before it. When the guard will not move the
+// weights it has none: somebody else moves them, or nobody, and the evidence alone decides.
+// What passes, as a pause or a Kong that does not answer, does not take its steps away.
 func (r *run) climbing() bool {
-	return len(r.Steps) > 0 && r.move.held == "" && (r.Step < len(r.Steps) || !r.move.Done)
+	return len(r.Steps) > 0 && !r.move.Never && (r.Step < len(r.Steps) || !r.move.Done)
 }
 
 // step takes a running run to its next step, when the canary has shown its part.
@@ -80,26 +82,29 @@ func (b *Book) moveOn(ctx context.Context, at time.Time, r *run) {
 	if !want.Wanted || want.Done {
 		return
 	}
+	if want.Reason != "" {
+		view.Reason = want.Reason
+	}
 	if !want.Until.IsZero() && at.After(want.Until) {
 		b.mu.Lock()
 		r.move.Wanted, r.dirty = false, true
 		b.mu.Unlock()
-		b.cfg.Logger.Error("the weights of a canary were not moved in time; it is given up", "run", r.ID, "percent", want.Percent, "error", want.held)
+		b.cfg.Logger.Error("the weights of a canary were not moved in time; it is given up", "run", r.ID, "percent", want.Percent, "error", want.Held)
 		return
 	}
-	done, held := false, "this guard moves no weights"
+	done, held, never := false, "this guard moves no weights", true
 	if b.cfg.Mover != nil {
 		var err error
 		if done, err = b.cfg.Mover.Move(ctx, at, &view, want.Percent); err != nil {
-			done, held = false, err.Error()
+			done, held, never = false, err.Error(), gatewarden.ErrorCode(err) != gatewarden.Unavailable
 		} else {
-			held = ""
+			held, never = "", false
 		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if held != r.move.held {
-		r.move.held = held
+	if held != r.move.Held || never != r.move.Never {
+		r.move.Held, r.move.Never, r.dirty = held, never, true
 		r.changed()
 	}
 	if !done {

@@ -3,6 +3,7 @@ package gates
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
@@ -66,6 +67,10 @@ func (b *Book) judge(at time.Time) error {
 		if r == nil {
 			continue
 		}
+		if back := r.advanced.Sub(at); back > setBack {
+			b.stop(s, at, fmt.Sprintf("the clock was set back by %s, and what was seen before it says nothing now", gatewarden.Duration(back.Round(time.Second))))
+			continue
+		}
 		if b.held(r, at) {
 			if r.decision != nil { // the last life was about to act upon it
 				b.act(s, at)
@@ -89,6 +94,18 @@ func (b *Book) judge(at time.Time) error {
 	b.metrics.running.Set(float64(running))
 	b.metrics.watched.Set(float64(watched))
 	return errors.Join(errs...)
+}
+
+// stop ends the canary's run where it can be judged no further; mu is held.
+func (b *Book) stop(s *slot, at time.Time, why string) {
+	r := s.active
+	if r.State == gatewarden.RunRunning {
+		r.conclude(at, at, gatewarden.RunInconclusive, why, "")
+		b.ended(r)
+	} else {
+		r.unwatch(at, gatewarden.Inconclusive, why)
+	}
+	b.retire(s)
 }
 
 // held reports whether the run waits for what Kong sends again; mu is held.
@@ -131,7 +148,7 @@ func (b *Book) act(s *slot, at time.Time) {
 	case r.State != gatewarden.RunRunning:
 		r.watch(at)
 	case r.decision != nil:
-		r.decide()
+		r.decide(at)
 		b.ended(r)
 	default:
 		r.step(at)
