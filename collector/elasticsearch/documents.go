@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/olivere/elastic/v7"
 
@@ -96,12 +97,20 @@ func (s *Source) body(r reading, from, to int64) *elastic.SearchSource {
 // together.
 const mostAtOnce = 200_000
 
+// clearWithin bounds how long it takes to give back the place of a scroll: nobody waits for
+// an Elasticsearch that hangs.
+const clearWithin = 5 * time.Second
+
 // scroll returns all documents of one millisecond. There is no order among them that a
 // later search could go on from, so Elasticsearch keeps the place.
 func (s *Source) scroll(ctx context.Context, r reading, at int64) ([]hit, error) {
 	scroll := s.index.client.Scroll(s.index.names...).SearchSource(s.body(r, at, at+1)).
 		KeepAlive("1m").IgnoreUnavailable(true).AllowNoIndices(true)
-	defer func() { _ = scroll.Clear(context.WithoutCancel(ctx)) }() // it ends by itself in a minute
+	defer func() { // without it, it ends by itself in a minute
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearWithin)
+		defer cancel()
+		_ = scroll.Clear(ctx)
+	}()
 	var all []hit
 	for {
 		answer, err := s.index.scrolled(ctx, scroll)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/olivere/elastic/v7"
 
@@ -22,6 +23,7 @@ type layout struct {
 	prefix   string // where Kong's object is, "" for the top
 	time     field
 	ingested field // its name is "" when documents do not say when they were indexed
+	stamps   stamps
 
 	// What buckets are made by; the names are "" where the index has no such field.
 	status    field
@@ -113,6 +115,40 @@ func (x *index) look(ctx context.Context, s *Settings) (*layout, error) {
 	}
 	l.problem = l.find(caps)
 	return l, nil
+}
+
+// stamps are how many of the newest documents say when they were indexed. That a field is
+// mapped says nothing: Filebeat's template maps event.ingested, and only an ingest pipeline
+// fills it in.
+type stamps struct {
+	with, without int64
+	field         string // that all of them lack, "" for none
+}
+
+// stampsOver is of how much event time the newest documents are.
+const stampsOver = time.Hour
+
+// stamped counts which of the newest documents have the field of l.ingested, and takes it
+// from l when there are some and none has it.
+func (x *index) stamped(ctx context.Context, l *layout, now time.Time) error {
+	name := l.ingested.name
+	answer, err := x.search(ctx, elastic.NewSearchSource().
+		Query(x.where(between(l.time, now.Add(-stampsOver).UnixMilli(), now.UnixMilli()))).Size(0).TrackTotalHits(false).
+		Aggregation("with", elastic.NewFilterAggregation().Filter(elastic.NewExistsQuery(name))).
+		Aggregation("without", elastic.NewMissingAggregation().Field(name)))
+	if err != nil {
+		return err
+	}
+	if found, ok := answer.Aggregations.Filter("with"); ok {
+		l.stamps.with = found.DocCount
+	}
+	if found, ok := answer.Aggregations.Missing("without"); ok {
+		l.stamps.without = found.DocCount
+	}
+	if l.stamps.with == 0 && l.stamps.without > 0 {
+		l.stamps.field, l.ingested = name, field{}
+	}
+	return nil
 }
 
 // in returns the name of a field of Kong's object.

@@ -1,6 +1,7 @@
 package elasticsearch
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"time"
@@ -13,6 +14,9 @@ type follower struct {
 	mark   followMark
 	seen   map[int64]map[uint32]struct{} // documents that were counted, by slot
 	looked time.Time                     // when the layout was found out
+	from   int64                         // slots before were looked at until they were older than lateness
+	readTo int64                         // up to where the index was read last, in Unix milliseconds
+	full   bool                          // a mark was too long to be kept as a whole
 }
 
 // until returns the end of what may be read now, in Unix milliseconds.
@@ -31,7 +35,7 @@ func (f *follower) follow(ctx context.Context) {
 			pause = max(pause, wait.next())
 			f.failed("following the index", err)
 		}
-		f.metrics.lag.Set(f.now().Sub(time.UnixMilli(f.reached())).Seconds())
+		f.metrics.lag.Set(f.now().Sub(time.UnixMilli(cmp.Or(f.readTo, f.reached()))).Seconds())
 		if !sleep(ctx, pause) {
 			return
 		}
@@ -43,19 +47,50 @@ func (f *follower) step(ctx context.Context) error {
 	if err := f.relook(ctx); err != nil {
 		return err
 	}
+	until := f.until()
+	f.comeBack(until)
+	how := f.followIngested
 	if f.bySlots() {
-		return f.followSlots(ctx)
+		how = f.followSlots
 	}
-	return f.read(ctx, reading{layout: f.layout, by: f.layout.ingested}, f.mark.Until, f.until(), func(hits []hit, upTo int64) error {
+	if err := how(ctx, until); err != nil {
+		return err
+	}
+	f.readTo = until
+	return nil
+}
+
+// mostAhead is how far the mark may be ahead of the clock.
+const mostAhead = time.Minute
+
+// comeBack sets the mark back when it is in the future: the clock was ahead when it was made.
+// Until the clock has caught up with it nothing would be counted.
+func (f *follower) comeBack(until int64) {
+	ahead := time.Duration(f.mark.Until-until) * time.Millisecond
+	if ahead <= mostAhead {
+		return
+	}
+	f.mark.Until = floor(until, f.slotWidth())
+	if len(f.mark.Shapes) > 0 {
+		f.mark.Shapes[0].From = min(f.mark.Shapes[0].From, f.mark.Until)
+	}
+	f.log.Warn("the index was read up to a time that is yet to come: the clock was ahead. What came in since may be missing, or be counted twice", "ahead", ahead)
+}
+
+// followIngested counts what was indexed since. The mark is never later than what there was:
+// should the clock be ahead, what is indexed meanwhile is not passed over.
+func (f *follower) followIngested(ctx context.Context, until int64) error {
+	return f.read(ctx, reading{layout: f.layout, by: f.layout.ingested}, f.mark.Until, until, func(hits []hit, _ int64) error {
+		if len(hits) == 0 {
+			return nil
+		}
 		d := f.decoders.Get()
 		defer f.decoders.Put(d)
-		next := followMark{Of: f.mark.Of, Until: upTo}
-		if len(hits) > 0 {
-			if err := f.count(ctx, f.decode(d, f.layout, hits).Records, followed, &next); err != nil {
-				return err
-			}
+		next := followMark{Of: f.mark.Of, Until: hits[len(hits)-1].at + 1}
+		if err := f.count(ctx, f.decode(d, f.layout, hits).Records, followed, &next); err != nil {
+			return err
 		}
-		f.mark = next // of an empty stretch it need not be kept: nothing of it is counted again
+		f.mark = next
 		return nil
 	})
 }
@@ -76,10 +111,14 @@ func (f *follower) reached() int64 {
 
 // relook finds out anew, now and then, how documents are made.
 func (f *follower) relook(ctx context.Context) error {
-	if f.now().Sub(f.looked) < lookEvery {
+	every := lookEvery
+	if l := f.layout; l.ingested.name != "" && l.stamps == (stamps{}) && f.settings.Read == readDocuments {
+		every = lookAgain
+	}
+	if f.now().Sub(f.looked) < every {
 		return nil
 	}
-	l, err := f.index.look(ctx, &f.settings)
+	l, err := f.look(ctx)
 	if err != nil {
 		f.metrics.usable.Set(0)
 		return err
@@ -90,6 +129,7 @@ func (f *follower) relook(ctx context.Context) error {
 
 // adopt makes l the layout. A mark of another way of following says only up to when.
 func (f *follower) adopt(l *layout) {
+	f.heed(l)
 	f.layout, f.looked = l, f.now()
 	f.metrics.usable.Set(1)
 	of := f.identity(l)
@@ -100,7 +140,26 @@ func (f *follower) adopt(l *layout) {
 		f.log.Warn("the index is followed in another way from now on; of the last minutes something may be missing or counted twice", "how", l.String())
 		f.mark = followMark{Until: floor(f.reached(), f.slotWidth())}
 	}
-	f.mark.Of, f.seen = of, map[int64]map[uint32]struct{}{}
+	f.mark.Of, f.seen, f.from = of, map[int64]map[uint32]struct{}{}, 0
+}
+
+// heed says when documents are followed otherwise than their mapping has it, or are missed.
+// While there are none, what was found out before holds.
+func (f *follower) heed(l *layout) {
+	known := ""
+	if f.layout != nil {
+		known = f.layout.stamps.field
+	}
+	switch st := l.stamps; {
+	case st.field != "" && known == "":
+		f.log.Warn("no document says when it was indexed, though the field is mapped: the index is followed by event time. An ingest pipeline would fill it in",
+			"field", st.field, "documents", st.without)
+	case st.with > 0 && st.without > 0:
+		f.log.Warn("some documents do not say when they were indexed: they are not counted. Fill the field in for all, or set ingested to \"\" to follow by event time",
+			"field", l.ingested.name, "with", st.with, "without", st.without)
+	case st == stamps{} && known != "" && l.ingested.name == known:
+		l.ingested, l.stamps.field = field{}, known
+	}
 }
 
 // shape returns what buckets are to tell apart.

@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/gatewarden/gatewarden"
 )
@@ -22,6 +26,61 @@ type followMark struct {
 	Until  int64    `json:"until"` // what is before was counted, but for what Slots say; Unix milliseconds
 	Slots  slots    `json:"slots,omitempty"`
 	Shapes []shaped `json:"shapes,omitempty"` // of the rows in Slots, in order
+}
+
+// settle forgets the slots before an instant.
+func (m *followMark) settle(before int64) {
+	if before <= m.Until {
+		return
+	}
+	m.Until = before
+	kept := slots{}
+	for at, s := range m.Slots {
+		if at >= before {
+			kept[at] = s
+		}
+	}
+	m.Slots = kept
+	for len(m.Shapes) > 1 && m.Shapes[1].From <= before {
+		m.Shapes = m.Shapes[1:]
+	}
+}
+
+// mostKept bounds how long a mark may be, in bytes. It is in each message of the counts,
+// and of these a NATS server takes 1 MiB.
+const mostKept = 256 << 10
+
+// keep returns the mark as it is kept: with the slots, the newest first, that mostKept has
+// room for. Those before are settled for whoever takes it up. Here they are known for as
+// long as the process lives.
+func (f *follower) keep(m *followMark) *followMark {
+	kept := *m
+	kept.Slots = nil
+	room := mostKept - sizeOf(&kept) - len(`,"slots":{}`)
+	for _, at := range slices.Backward(slices.Sorted(maps.Keys(m.Slots))) {
+		s := m.Slots[at]
+		if room -= len(`"":,`) + len(strconv.FormatInt(at, 10)) + sizeOf(&s); room < 0 {
+			kept.Slots = m.Slots
+			kept.settle(at + f.slotWidth())
+			break
+		}
+	}
+	f.metrics.unkept.Set(float64(kept.Until-m.Until) / 1000)
+	if kept.Until == m.Until {
+		return m
+	}
+	if !f.full { // from here on the metric tells
+		f.full = true
+		f.log.Warn("there are too many rows to keep all of lateness over a restart: late documents that come in while the guard restarts are missed",
+			"kept", time.Duration(f.reached()-kept.Until)*time.Millisecond)
+	}
+	return &kept
+}
+
+// sizeOf returns how long what is kept is as JSON. None of it cannot be written.
+func sizeOf(v any) int {
+	b, _ := json.Marshal(v)
+	return len(b)
 }
 
 // fillMark is what of the past is still to be filled in.

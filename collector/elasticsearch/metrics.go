@@ -14,6 +14,7 @@ type metrics struct {
 	lag       prometheus.Gauge
 	past      prometheus.Gauge
 	usable    prometheus.Gauge
+	unkept    prometheus.Gauge
 }
 
 // The outcomes of requests, and the fates of documents.
@@ -54,6 +55,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		usable: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gatewarden_elasticsearch_usable", Help: "1 when the index has the fields that are needed, 0 when not, or not known yet.",
 		}),
+		unkept: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gatewarden_elasticsearch_unkept_seconds",
+			Help: "Of the time within lateness, how much is not kept over a restart because it has too many rows: what comes late for it meanwhile is missed.",
+		}),
 	}
 	for _, outcome := range []string{outcomeOK, outcomeFailed, outcomePartial} {
 		m.requests.WithLabelValues(outcome)
@@ -62,7 +67,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		m.documents.WithLabelValues(fate)
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.documents, m.buckets, m.lag, m.past, m.usable} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.documents, m.buckets, m.lag, m.past, m.usable, m.unkept} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)

@@ -61,47 +61,44 @@ const piece = 10 * time.Minute
 
 // followSlots counts what slots have grown by since they were looked at last. What is older
 // than lateness is settled.
-func (f *follower) followSlots(ctx context.Context) error {
+func (f *follower) followSlots(ctx context.Context, until int64) error {
 	width, lateness := f.slotWidth(), time.Duration(f.settings.Lateness).Milliseconds()
-	end := floor(f.until(), width)
-	for {
-		to := min(end, f.mark.Until+lateness+piece.Milliseconds())
-		if to <= f.mark.Until {
+	end, late := floor(until, width), floor(until-lateness, width)
+	for from := max(f.mark.Until, min(f.from, late)); ; from = f.from {
+		to := min(end, from+lateness+piece.Milliseconds())
+		if to <= from {
 			return nil
 		}
 		var err error
 		if f.settings.Read == readBuckets {
-			err = f.growRows(ctx, f.mark.Until, to)
+			err = f.growRows(ctx, from, to)
 		} else {
-			err = f.growDocuments(ctx, f.mark.Until, to)
+			err = f.growDocuments(ctx, from, to)
 		}
 		if err != nil {
 			return err
 		}
-		f.settle(min(floor(f.until()-lateness, width), to))
+		f.from = min(late, to)
+		f.settle(min(f.from, f.newest()-lateness))
 		if to == end {
 			return nil
 		}
 	}
 }
 
+// newest returns where the newest slot begins that has something. The mark follows that and
+// not the clock, which may be ahead.
+func (f *follower) newest() (at int64) {
+	for begin := range f.mark.Slots {
+		at = max(at, begin)
+	}
+	return at
+}
+
 // settle forgets the slots before an instant.
 func (f *follower) settle(before int64) {
-	if before <= f.mark.Until {
-		return
-	}
-	f.mark.Until = before
-	kept := slots{}
-	for at, s := range f.mark.Slots {
-		if at >= before {
-			kept[at] = s
-		}
-	}
-	f.mark.Slots = kept
-	maps.DeleteFunc(f.seen, func(at int64, _ map[uint32]struct{}) bool { return at < before })
-	for len(f.mark.Shapes) > 1 && f.mark.Shapes[1].From <= before {
-		f.mark.Shapes = f.mark.Shapes[1:]
-	}
+	f.mark.settle(before)
+	maps.DeleteFunc(f.seen, func(at int64, _ map[uint32]struct{}) bool { return at < f.mark.Until })
 }
 
 // growDocuments reads the slots of [from, to) that have more documents than were counted.
@@ -213,7 +210,7 @@ func (f *follower) countHits(ctx context.Context, hits, before []hit) error {
 		next.Slots[at] = next.Slots[at].with(hits[i].key())
 	}
 	next.Slots.bound()
-	if err := f.count(ctx, f.decode(d, f.layout, hits).Records, followed, &next); err != nil {
+	if err := f.count(ctx, f.decode(d, f.layout, hits).Records, followed, f.keep(&next)); err != nil {
 		return err
 	}
 	f.mark = next
@@ -354,7 +351,7 @@ func (f *follower) growRowsOf(ctx context.Context, sh *shape, from, to int64) er
 	if len(records) == 0 {
 		return nil
 	}
-	if err := f.count(ctx, records, followed, &next); err != nil {
+	if err := f.count(ctx, records, followed, f.keep(&next)); err != nil {
 		return err
 	}
 	f.mark = next

@@ -49,6 +49,10 @@ func New(env collector.Env, settings Settings) (collector.Source, error) {
 // be made otherwise.
 const lookEvery = 10 * time.Minute
 
+// lookAgain is lookEvery while there are no documents that show whether they say when they
+// were indexed.
+const lookAgain = 30 * time.Second
+
 // Run reads until ctx is done.
 func (s *Source) Run(ctx context.Context) error {
 	l, ok := s.layout(ctx)
@@ -69,10 +73,19 @@ func (s *Source) Run(ctx context.Context) error {
 	return nil
 }
 
+// look finds out how the documents of the index are made.
+func (s *Source) look(ctx context.Context) (*layout, error) {
+	l, err := s.index.look(ctx, &s.settings)
+	if err == nil && s.settings.Read == readDocuments && l.ingested.name != "" {
+		err = s.index.stamped(ctx, l, s.now())
+	}
+	return l, err
+}
+
 // layout waits until the index can be read, and returns false when ctx is done before.
 func (s *Source) layout(ctx context.Context) (*layout, bool) {
 	for wait := backoff(0); ; {
-		l, err := s.index.look(ctx, &s.settings)
+		l, err := s.look(ctx)
 		if err == nil && s.settings.Read == readBuckets {
 			err = l.problem
 		}

@@ -3,14 +3,17 @@ package elasticsearch
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/olivere/elastic/v7"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/collector"
@@ -31,6 +35,7 @@ type guard struct {
 	seconds map[int64]int
 	kept    map[string][]byte
 	refuse  int // so many counts to come
+	longest int // of the values that were kept, in bytes
 	slos    []gatewarden.SLO
 	since   time.Time
 	watched time.Duration
@@ -63,6 +68,9 @@ func (g *guard) Accept(_ context.Context, _ string, records []gatewarden.Record,
 		}
 	}
 	maps.Copy(g.kept, values)
+	for _, value := range values {
+		g.longest = max(g.longest, len(value))
+	}
 	return nil
 }
 
@@ -223,6 +231,118 @@ func TestSlotsForgetTheOldestKeysOnly(t *testing.T) {
 	}
 }
 
+// A mark is in each message of the counts: beyond what a message may be nothing would be
+// kept any more. What a process knows by itself is not bound by that.
+func TestMarksOfManyRoutesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, g := time.Now(), newGuard()
+		b := &busy{began: began.UnixMilli(), late: map[int64]int{}}
+		s := &standin{caps: flatCaps, trouble: b.answer}
+		change := func(s *Settings) {
+			s.Read, s.PastReach, s.Bucket, s.Poll = readBuckets, 0, gatewarden.Duration(busySlot*time.Millisecond), gatewarden.Duration(time.Minute)
+		}
+		source := newSource(t, g, s, change)
+		stop := run(t, source)
+		time.Sleep(6 * time.Minute)
+		b.addLate(began.Add(3*time.Minute).UnixMilli(), 7)
+		time.Sleep(70 * time.Second)
+		stop()
+		if want := b.requests(source.until()) + 7; g.n < want-100*busyRoutes || g.n > want || g.n%busyRoutes != 7 {
+			t.Errorf("%d counted of %d\n%.2000s", g.n, want, g.log.String())
+		}
+		if g.longest > mostKept || g.longest < mostKept/2 {
+			t.Errorf("a mark of %d bytes, at most %d are kept", g.longest, mostKept)
+		}
+		if testutil.ToFloat64(source.metrics.unkept) == 0 || strings.Count(g.log.String(), "too many rows") != 1 {
+			t.Errorf("what is not kept was not told\n%.2000s", g.log.String())
+		}
+		source = newSource(t, g, s, change)
+		stop = run(t, source)
+		time.Sleep(time.Minute)
+		stop()
+		if want := b.requests(source.until()) + 7; g.n < want-100*busyRoutes || g.n > want || g.n%busyRoutes != 7 {
+			t.Errorf("after a restart %d counted of %d\n%.2000s", g.n, want, g.log.String())
+		}
+	})
+}
+
+// busy answers as Elasticsearch does of a gateway with a request a second on each of many
+// routes, which would be too many documents for the stand-in.
+type busy struct {
+	mu    sync.Mutex
+	began int64
+	late  map[int64]int // requests to the first route that came in late, by the slot
+}
+
+const (
+	busyRoutes = 1000
+	busySlot   = 15_000 // in milliseconds
+)
+
+func (b *busy) addLate(at int64, n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.late[floor(at, busySlot)] += n
+}
+
+// requests returns how many there were before an instant, but for late ones.
+func (b *busy) requests(until int64) int { return int(until-b.began) / 1000 * busyRoutes }
+
+func (b *busy) answer(r *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(r.URL.Path, "/_search") {
+		return nil, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var q struct {
+		Query struct {
+			Bool struct {
+				Filter struct {
+					Range map[string]struct{ GTE, LT int64 }
+				}
+			}
+		}
+		Aggregations struct {
+			Rows struct {
+				Composite struct {
+					Size  int
+					After *struct {
+						At    int64  `json:"t"`
+						Route string `json:"r0"`
+					}
+				}
+			}
+		}
+	}
+	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+		return nil, err
+	}
+	of, c := q.Query.Bool.Filter.Range["@timestamp"], q.Aggregations.Rows.Composite
+	at, route := max(of.GTE, floor(b.began, busySlot)+busySlot), 0
+	if c.After != nil {
+		at = c.After.At
+		route, _ = strconv.Atoi(c.After.Route)
+		route++
+	}
+	var rows []string
+	after := ""
+	for ; at < of.LT && len(rows) < c.Size; at, route = at+busySlot, 0 {
+		for ; route < busyRoutes && len(rows) < c.Size; route++ {
+			n := busySlot / 1000
+			if route == 0 {
+				n += b.late[at]
+			}
+			key := fmt.Sprintf(`{"t":%d,"r0":"%04d","st":200}`, at, route)
+			rows, after = append(rows, fmt.Sprintf(`{"key":%s,"doc_count":%d}`, key, n)), `"after_key":`+key+`,`
+		}
+		if route < busyRoutes {
+			break
+		}
+	}
+	return answer(200, fmt.Sprintf(`{"timed_out":false,"_shards":{"total":1,"successful":1,"failed":0},"aggregations":{"rows":{%s"buckets":[%s]}}}`,
+		after, strings.Join(rows, ","))), nil
+}
+
 func TestTheBucketsAreThoseOfTheSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g := &standin{caps: flatCaps}, newGuard()
@@ -377,6 +497,157 @@ func TestAMarkOfAnotherIndexSaysOnlyWhen(t *testing.T) {
 		stop()
 		if g.n != 6 || !strings.Contains(g.log.String(), "another way") {
 			t.Errorf("%d counted, want 6\n%s", g.n, g.log.String())
+		}
+	})
+}
+
+// Filebeat's template maps event.ingested, and without an ingest pipeline nobody fills it in.
+func TestAFieldThatIsMappedAndNotFilledInIsNotFollowed(t *testing.T) {
+	for name, c := range map[string]struct {
+		past    int
+		stamped func(i int) bool
+		counted int
+		says    string
+	}{
+		"none has it":                 {20, func(int) bool { return false }, 80, "no document says when it was indexed"},
+		"none has it, an empty index": {0, func(int) bool { return false }, 60, "no document says when it was indexed"},
+		"some have it":                {20, func(i int) bool { return i%2 == 0 }, 50, "some documents do not say"},
+		"all have it":                 {20, func(int) bool { return true }, 80, "followed by event.ingested"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, g := &standin{caps: flatCaps}, newGuard()
+				add := func(i int, at time.Time) {
+					s.add(at, at, func(d map[string]any) {
+						if !c.stamped(i) {
+							delete(d, "event")
+						}
+					})
+				}
+				for i := range c.past {
+					add(i, time.Now().Add(-time.Duration(i+1)*time.Minute))
+				}
+				stop := run(t, newSource(t, g, s, nil))
+				for i := range 60 {
+					time.Sleep(time.Second)
+					add(i, time.Now())
+				}
+				time.Sleep(time.Minute)
+				if n := g.counted(); n != c.counted {
+					t.Errorf("%d of %d counted, want %d\n%.2000s", n, len(s.docs), c.counted, g.log.String())
+				}
+				time.Sleep(70 * time.Minute) // nothing comes
+				for i := range 60 {
+					time.Sleep(time.Second)
+					add(i, time.Now())
+				}
+				time.Sleep(time.Minute)
+				stop()
+				if want := c.counted + (c.counted - c.past); g.n != want {
+					t.Errorf("after a silence %d of %d counted, want %d\n%.2000s", g.n, len(s.docs), want, g.log.String())
+				}
+				if !strings.Contains(g.log.String(), c.says) {
+					t.Errorf("it does not say %q:\n%.2000s", c.says, g.log.String())
+				}
+			})
+		})
+	}
+}
+
+// A clock that was ahead and is set right again: what came meanwhile, and what comes then,
+// is counted once and soon.
+func TestAClockThatWasAheadIsForgotten(t *testing.T) {
+	for _, way := range []string{"documents by ingest time", "documents by event time", "buckets"} {
+		how := ways[way]
+		for name, restart := range map[string]bool{"": false, ", restarted meanwhile": true} {
+			t.Run(way+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s, g := &standin{caps: how.caps}, newGuard()
+					var ahead atomic.Int64
+					begin := func() (stop func()) {
+						source := newSource(t, g, s, how.change)
+						source.settings.Poll = gatewarden.Duration(5 * time.Second)
+						source.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+						return run(t, source)
+					}
+					come := func(seconds int) {
+						for range seconds {
+							time.Sleep(time.Second)
+							s.add(time.Now(), time.Now(), nil)
+						}
+					}
+					stop := begin()
+					come(60)
+					ahead.Store(int64(time.Hour))
+					come(30)
+					if restart {
+						stop()
+						stop = begin()
+						come(10)
+					}
+					ahead.Store(0)
+					come(30)
+					time.Sleep(time.Minute)
+					stop()
+					if g.n != len(s.docs) {
+						t.Errorf("%d of %d counted\n%.3000s", g.n, len(s.docs), g.log.String())
+					}
+				})
+			})
+		}
+	}
+}
+
+// Marks of before may be in the future.
+func TestAMarkInTheFutureIsSetBack(t *testing.T) {
+	for _, way := range []string{"documents by ingest time", "documents by event time", "buckets"} {
+		how := ways[way]
+		t.Run(way, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, g := &standin{caps: how.caps}, newGuard()
+				source := newSource(t, g, s, how.change)
+				source.now = func() time.Time { return time.Now().Add(time.Hour) }
+				stop := run(t, source)
+				time.Sleep(time.Minute)
+				stop()
+				stop = run(t, newSource(t, g, s, how.change))
+				time.Sleep(20 * time.Second)
+				for range 30 {
+					time.Sleep(time.Second)
+					s.add(time.Now(), time.Now(), nil)
+				}
+				time.Sleep(time.Minute)
+				stop()
+				if g.n != 30 || !strings.Contains(g.log.String(), "the clock was ahead") {
+					t.Errorf("%d of 30 counted\n%.3000s", g.n, g.log.String())
+				}
+			})
+		})
+	}
+}
+
+// Nobody waits for an Elasticsearch that hangs: least of all who wants to end.
+func TestTheEndOfAScrollIsNotWaitedForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := &standin{caps: flatCaps}, newGuard()
+		s.trouble = func(r *http.Request) (*http.Response, error) {
+			if r.Method != http.MethodDelete {
+				return nil, nil
+			}
+			s.mu.Unlock()
+			defer s.mu.Lock()
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}
+		stop := run(t, newSource(t, g, s, func(s *Settings) { s.Page = 10 }))
+		at := time.Now().Add(time.Minute)
+		for range 35 {
+			s.add(at, at, nil)
+		}
+		time.Sleep(2*time.Minute + 30*time.Second)
+		stop()
+		if g.n != 35 {
+			t.Errorf("%d of 35 counted\n%s", g.n, g.log.String())
 		}
 	})
 }

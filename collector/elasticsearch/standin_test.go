@@ -122,6 +122,10 @@ type searchBody struct {
 			Field    string `json:"field"`
 			Interval string `json:"fixed_interval"`
 		} `json:"date_histogram"`
+		Filter *struct {
+			Exists struct{ Field string }
+		} `json:"filter"`
+		Missing   *struct{ Field string } `json:"missing"`
 		Composite *struct {
 			Size    int              `json:"size"`
 			Sources []map[string]any `json:"sources"`
@@ -156,6 +160,10 @@ func (s *standin) search(body []byte, scroll bool) string {
 		switch {
 		case a.DateHistogram != nil:
 			aggregations[name] = histogram(found, a.DateHistogram.Field, a.DateHistogram.Interval)
+		case a.Filter != nil:
+			aggregations[name] = map[string]any{"doc_count": len(found) - without(found, a.Filter.Exists.Field)}
+		case a.Missing != nil:
+			aggregations[name] = map[string]any{"doc_count": without(found, a.Missing.Field)}
 		case a.Composite != nil:
 			parts := map[string]func([]document) any{}
 			for part, sub := range a.Aggs {
@@ -285,6 +293,16 @@ func histogram(docs []document, name, interval string) any {
 		buckets = append(buckets, map[string]any{"key": at, "doc_count": counts[at]})
 	}
 	return map[string]any{"buckets": buckets}
+}
+
+// without returns how many documents lack a field.
+func without(docs []document, name string) (n int) {
+	for _, d := range docs {
+		if fieldOf(d.source, name) == nil {
+			n++
+		}
+	}
+	return n
 }
 
 func inRanges(docs []document, name string, ranges []struct{ From, To *float64 }) any {
