@@ -10,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -299,6 +301,37 @@ func TestAFullAnswerIsAskedForInHalves(t *testing.T) {
 		}
 		if n := len(j.searches()); n > 20 {
 			t.Errorf("%d searches for ten seconds", n)
+		}
+	})
+}
+
+func TestAClockThatWasAheadIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &jaeger{answers: old(func(url.Values) answer { return answer{body: emptyV1} })}
+		s, _, _ := source(t, j, nil)
+		var ahead atomic.Int64
+		s.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- s.Run(ctx) }()
+		time.Sleep(time.Minute)
+		ahead.Store(int64(time.Hour))
+		time.Sleep(35 * time.Second)
+		ahead.Store(0)
+		synctest.Wait()
+		before := len(j.searches())
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		searches := j.searches()[before:]
+		if len(searches) == 0 {
+			t.Fatal("nothing was asked in the minute after")
+		}
+		last := searches[len(searches)-1].Get("end")
+		if end := time.Now().Add(-30 * time.Second); last < strconv.FormatInt(end.Add(-10*time.Second).UnixMicro(), 10) || last > strconv.FormatInt(end.UnixMicro(), 10) {
+			t.Errorf("a minute after, it is asked up to %s, which is not about %d", last, end.UnixMicro())
 		}
 	})
 }

@@ -83,6 +83,9 @@ func (s *Source) Lag() time.Duration {
 // is older is too late to act on, and more of it might be more than Jaeger can bear.
 const farthest = 10 * time.Minute
 
+// mostAhead is how far what was asked for last may be ahead of the clock.
+const mostAhead = time.Minute
+
 // shortest is the shortest window that is asked for.
 const shortest = time.Second
 
@@ -117,6 +120,10 @@ func (s *Source) follow(ctx context.Context, service string, from, end time.Time
 		s.metrics.skipped.Add(skipped.Seconds())
 		s.log.Warn("Jaeger gave no answer for so long that traces are left out", "service", service, "left_out", skipped)
 		from = end.Add(-farthest)
+	}
+	if ahead := from.Sub(end); ahead > mostAhead {
+		s.log.Warn("Jaeger was asked for traces that are yet to come: the clock was ahead. It is asked anew from now on", "service", service, "ahead", ahead)
+		from = end.Add(-s.Lag())
 	}
 	for length := max(time.Duration(s.settings.Interval), shortest); from.Before(end) && ctx.Err() == nil; {
 		to := from.Add(length)

@@ -152,8 +152,31 @@ func (f *follower) plan(now time.Time) span {
 	return s
 }
 
+// mostAhead is how far the mark may be ahead of the clock.
+const mostAhead = time.Minute
+
+// comeBack sets the mark back when it is in the future: the clock was ahead, and steps were
+// passed over before there was anything in them. Those that were counted meanwhile are not
+// counted again.
+func (f *follower) comeBack(now time.Time) {
+	end := f.frontier(now)
+	ahead := f.mark.Until.Sub(end)
+	if ahead <= mostAhead {
+		return
+	}
+	if f.mark.Seen.After(end) {
+		end = f.mark.Seen
+	}
+	if present := now.Truncate(time.Duration(f.source.settings.Step)); end.After(present) {
+		end = present
+	}
+	f.mark.Until, f.mark.Seen, f.mark.Total, f.mark.Other = end, end, nil, nil
+	f.log.Warn("a query was counted up to a time that is yet to come: the clock was ahead. It is counted anew from now on", "ahead", ahead)
+}
+
 // advance counts the next steps, and reports whether there are more to count at once.
 func (f *follower) advance(ctx context.Context, now time.Time) (more bool, err error) {
+	f.comeBack(now)
 	steps := f.plan(now)
 	if steps.n == 0 {
 		return false, nil

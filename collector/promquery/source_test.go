@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,7 +34,8 @@ type shop struct {
 	value     func(expr string, at time.Time) (float64, bool) // instead, unless nil
 	answer    func(*http.Request) (*http.Response, error)     // instead of any, unless nil
 	bare      bool
-	series    int // how many it answers with, instead of one
+	present   bool // it knows nothing of the future
+	series    int  // how many it answers with, instead of one
 	questions int
 	widest    time.Duration // step that was asked for
 }
@@ -50,6 +52,9 @@ func (s *shop) grown(at time.Time) float64 { return s.perSecond * float64(at.Uni
 func (s *shop) numbers(expr string, at time.Time) (float64, bool) {
 	if s.value != nil {
 		return s.value(expr, at)
+	}
+	if s.present && at.After(time.Now()) {
+		return 0, false
 	}
 	n := s.grown(at)
 	if strings.Contains(expr, "[") {
@@ -374,6 +379,33 @@ func TestARestartGoesOnWhereItWas(t *testing.T) {
 		stop()
 		b.check(t, began)
 	})
+}
+
+// A clock that was ahead, and steps that were passed over because they had nothing yet.
+func TestAClockThatWasAheadIsForgotten(t *testing.T) {
+	for name, q := range map[string]gatewarden.Query{"rates": usual, "counters": {Total: `sum(events_total)`, Error: `sum(bad_total)`}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, &shop{perSecond: 10, present: true}, newLedger(), q, func(s *Settings) {
+					s.Step, s.Window = gatewarden.Duration(15*time.Second), gatewarden.Duration(15*time.Second)
+				})
+				var ahead atomic.Int64
+				b.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+				began := time.Now().Truncate(time.Minute)
+				stop := b.begin(t)
+				pass(5 * time.Minute)
+				ahead.Store(int64(time.Hour))
+				pass(30 * time.Second)
+				ahead.Store(0)
+				pass(2 * time.Minute)
+				stop()
+				b.check(t, began)
+				if _, _, _, upTo := b.ledger.look(); time.Since(upTo) > 90*time.Second {
+					t.Errorf("two minutes after, it is counted up to %s ago", time.Since(upTo))
+				}
+			})
+		})
+	}
 }
 
 func TestANewQueryIsFilledInFromHistory(t *testing.T) {
