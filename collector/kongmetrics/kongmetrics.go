@@ -5,9 +5,10 @@
 //	                                                                    └→ Sink: records of weight, without a log
 //
 // A node's counters are compared with those of the look before at the same node, known
-// by Kong's own id for it; a node that restarted counts from 0 again. What was counted
-// before the first look is not ours, nor is what a guard slept through: at the instant
-// of a start nobody can tell when it happened.
+// by Kong's own id for it, at whatever address that was; a node that restarted counts from
+// 0 again. What was counted before the first look is not ours, nor is what a guard slept
+// through, nor, without a log, what came while a node could not be reached: nobody can tell
+// when it happened.
 //
 // Where a log comes in too, the counters are the measure of its completeness, and count
 // nothing by themselves: a request would count twice. Without a log they are records:

@@ -24,9 +24,9 @@ type node struct {
 	client  *http.Client
 	source  *Source
 
-	// states are the counters of each node that has answered here, by its id: behind
-	// one address may be a balancer of several.
-	states  map[string]*counters
+	// seen is when each node has answered here last, by its key: behind one address may be
+	// a balancer of several.
+	seen    map[string]time.Time
 	last    gatewarden.Node // as it was at its last answer
 	failing bool
 }
@@ -54,7 +54,7 @@ func (n *node) look(ctx context.Context) {
 	}
 	s.metrics.seconds.Observe(s.now().Sub(began).Seconds())
 	if err == nil {
-		err = n.take(ctx, e, at)
+		err = n.take(ctx, e, began, at)
 	}
 	n.note(at, err)
 	if err != nil {
@@ -141,23 +141,37 @@ func refusal(resp *http.Response) error {
 }
 
 // take makes of an exposition what it says since the look before at the same node. When
-// the records cannot be counted nothing is remembered: the next look has them too.
-func (n *node) take(ctx context.Context, e *exposition, at time.Time) error {
+// the records cannot be counted nothing is remembered: the next look has them too. began is
+// when the exposition was asked for.
+func (n *node) take(ctx context.Context, e *exposition, began, at time.Time) error {
 	s := n.source
-	before := n.states[e.id]
+	key := cmp.Or(e.id, n.address.url+" "+n.address.host)
+	known := s.state(key)
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	before := known.counters
 	look := collector.Look{Node: n.describe(e, at), Counts: len(e.requests) > 0}
 	var g growth
-	if before != nil {
+	switch {
+	case before == nil:
+	case began.Before(before.at):
+		// Another address of the node has answered meanwhile, and which answer is newer
+		// nobody knows: the next look has what is in this one.
+		look.Since = n.seen[key]
+	default:
 		var err error
 		if g, err = e.since(before, at); err != nil {
-			delete(n.states, e.id)
+			known.counters = nil
 			return err
 		}
 		if g.reset {
 			s.metrics.resets.Inc()
 			s.log.Info("a node's counters began anew", "node", n.name)
 		}
-		look.Since, look.Requests = g.since, g.byService()
+		look.Since, look.Requests = n.seen[key], g.byService()
+		if look.Since.IsZero() {
+			look.Since = g.since
+		}
 	}
 	if s.counts {
 		// A node that has nothing new to say has said so: it is not silent.
@@ -165,25 +179,27 @@ func (n *node) take(ctx context.Context, e *exposition, at time.Time) error {
 			return fmt.Errorf("the requests that it counted could not be counted: %w", err)
 		}
 	}
-	n.remember(e.id, e.keep(at, before, g.reset))
-	if len(n.states[e.id].requests) > s.settings.MaxSeries {
-		delete(n.states, e.id) // series that came and went, without end: begin anew
+	if before == nil || !began.Before(before.at) {
+		known.counters = e.keep(at, before, g.reset)
 	}
+	if len(known.counters.requests) > s.settings.MaxSeries {
+		known.counters = nil // series that came and went, without end: begin anew
+	}
+	n.remember(key, at)
 	n.last = look.Node
 	s.gateway.Saw(s.name, look)
 	return nil
 }
 
-// remember keeps the counters of a node.
-func (n *node) remember(id string, now *counters) {
-	n.states[id] = now
-	if len(n.states) <= maxBehind {
+// remember notes that a node has answered here.
+func (n *node) remember(key string, at time.Time) {
+	n.seen[key] = at
+	if len(n.seen) <= maxBehind {
 		return
 	}
-	oldest := slices.MinFunc(slices.Collect(maps.Keys(n.states)), func(a, b string) int {
-		return n.states[a].at.Compare(n.states[b].at)
-	})
-	delete(n.states, oldest)
+	oldest := slices.MinFunc(slices.Collect(maps.Keys(n.seen)), func(a, b string) int { return n.seen[a].Compare(n.seen[b]) })
+	delete(n.seen, oldest)
+	n.source.forget(oldest)
 }
 
 // describe returns what the exposition says of the node itself.

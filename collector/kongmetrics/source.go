@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -30,6 +31,17 @@ type Source struct {
 	reader    reader
 	client    func(address) *http.Client
 	now       func() time.Time
+
+	mu     sync.Mutex
+	states map[string]*state
+}
+
+// state is what a node had counted at the last look at it, known by its own id: one that
+// can be reached by two addresses, as with IPv4 and IPv6, counts once. One that does not say
+// who it is is known by its address.
+type state struct {
+	mu       sync.Mutex
+	counters *counters // nil for one that was not looked at
 }
 
 // New makes a source.
@@ -44,7 +56,7 @@ func New(env collector.Env, settings Settings) (collector.Source, error) {
 	}
 	s := &Source{
 		settings: settings, name: env.Name, sink: env.Sink, gateway: env.Gateway, counts: !env.Logged,
-		log: env.Log.With("source", env.Name), metrics: m, now: time.Now,
+		log: env.Log.With("source", env.Name), metrics: m, now: time.Now, states: map[string]*state{},
 	}
 	if s.gateway == nil {
 		s.gateway = nobody{}
@@ -148,11 +160,46 @@ func (s *Source) follow(ctx context.Context, looking *sync.WaitGroup, stops map[
 			delete(stops, a)
 		}
 	}
+	s.forgetGone()
+}
+
+// state returns that of a node.
+func (s *Source) state(key string) *state {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.states[key] == nil {
+		s.states[key] = &state{}
+	}
+	return s.states[key]
+}
+
+// forget begins a node anew.
+func (s *Source) forget(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.states, key)
+}
+
+// forgetAfter is how long the counters of a node that gives no answer are remembered.
+const forgetAfter = time.Hour
+
+// forgetGone begins nodes anew that have not answered for long, so that those that come and
+// go take no room.
+func (s *Source) forgetGone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.states, func(_ string, of *state) bool {
+		if !of.mu.TryLock() {
+			return false // it is looked at
+		}
+		defer of.mu.Unlock()
+		return of.counters != nil && s.now().Sub(of.counters.at) > forgetAfter
+	})
 }
 
 // look looks at one node until ctx is done.
 func (s *Source) look(ctx context.Context, a address) {
-	n := &node{address: a, name: cmp.Or(nameOf(a), a.url), client: s.client(a), source: s, states: map[string]*counters{}}
+	n := &node{address: a, name: cmp.Or(nameOf(a), a.url), client: s.client(a), source: s, seen: map[string]time.Time{}}
 	defer func() {
 		n.client.CloseIdleConnections()
 		s.gateway.Gone(s.name, n.name)

@@ -34,6 +34,7 @@ type ledger struct {
 	looks   map[string]collector.Look
 	grown   map[string]uint64 // by service
 	gone    []string
+	saw     func(collector.Look) // nil when nobody asks; of looks that had an answer
 }
 
 func newLedger() *ledger {
@@ -57,6 +58,9 @@ func (l *ledger) Saw(_ string, look collector.Look) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.looks[look.Node.Address] = look
+	if l.saw != nil && look.Node.Problem == "" {
+		l.saw(look)
+	}
 	for service, n := range look.Requests {
 		l.grown[service] += n
 	}
@@ -274,6 +278,91 @@ func TestSeveralNodesBehindOneAddress(t *testing.T) {
 	})
 }
 
+// With IPv4 and IPv6, or named twice, a node has two addresses and counts once.
+func TestANodeWithTwoAddressesCountsOnce(t *testing.T) {
+	for _, logged := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLedger()
+			s := newSource(t, l, logged, func(s *Settings) {
+				s.Targets = []string{"http://10.0.0.1:8100/metrics", "http://[fd00::1]:8100/metrics"}
+			})
+			a := &kong{id: "a", counts: map[int]int{200: 100}}
+			gatewayOf(s, map[string]*kong{"10.0.0.1:8100": a, "[fd00::1]:8100": {answer: func() (*http.Response, error) {
+				resp, err := a.say()
+				time.Sleep(300 * time.Millisecond) // it is overtaken
+				return resp, err
+			}}})
+			begun, last := map[string]int{}, map[string]time.Time{}
+			l.saw = func(look collector.Look) { // as the check of the log sees it
+				if at := last[look.Node.Address]; at.IsZero() || !at.Equal(look.Since) {
+					begun[look.Node.Address]++
+				}
+				last[look.Node.Address] = look.Node.At
+			}
+			stop := begin(t, s)
+			pass(3)
+			for range 5 {
+				a.serve(200, 1)
+				pass(1)
+			}
+			pass(3)
+			a.suffer(func() (*http.Response, error) { return nil, errors.New("connection refused") })
+			pass(3)
+			stop()
+			counted := l.records["orders 200"]
+			if logged {
+				counted = l.grown["orders"]
+			}
+			if counted != 5 {
+				t.Errorf("logged %v: 5 requests count as %d", logged, counted)
+			}
+			if diff := cmp.Diff(map[string]int{"10.0.0.1:8100": 1, "[fd00::1]:8100": 1}, begun); diff != "" {
+				t.Errorf("logged %v: looks that are not joined to those before (-want +got)\n%s", logged, diff)
+			}
+		})
+	}
+}
+
+// What was counted while a node could not be reached happened at any time since: counted at
+// once it would look like an outage that is over.
+func TestWhatWasCountedInALongGapIsNotCountedAtItsEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		logged bool
+		gap    int
+		want   uint64
+	}{
+		"a long gap, no log":  {false, 600, 1},
+		"a short gap, no log": {false, 5, 401},
+		"a long gap, a log":   {true, 600, 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLedger()
+				s := newSource(t, l, c.logged, func(s *Settings) { s.Targets = []string{"http://a:8100/metrics"} })
+				a := &kong{id: "a", counts: map[int]int{200: 5}}
+				gatewayOf(s, map[string]*kong{"a:8100": a})
+				stop := begin(t, s)
+				pass(2)
+				a.suffer(func() (*http.Response, error) { return nil, errors.New("no route to host") })
+				a.serve(500, 400)
+				pass(c.gap)
+				a.suffer(nil)
+				pass(2)
+				a.serve(200, 1)
+				pass(2)
+				stop()
+				got := l.records["orders 200"] + l.records["orders 500"]
+				if c.logged {
+					got = l.grown["orders"]
+				}
+				if got != c.want {
+					t.Errorf("%d counted, want %d", got, c.want)
+				}
+			})
+		})
+	}
+}
+
 // What cannot be counted is offered again with what came since.
 func TestWhatIsNotAcceptedComesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -414,7 +503,7 @@ func TestAPeerThatIsNotWell(t *testing.T) {
 		_, _ = io.Copy(w, resp.Body)
 	}))
 	defer server.Close()
-	n := &node{address: address{url: server.URL + "/metrics"}, name: "kong", client: newClient(address{}, nil), source: s, states: map[string]*counters{}}
+	n := &node{address: address{url: server.URL + "/metrics"}, name: "kong", client: newClient(address{}, nil), source: s, seen: map[string]time.Time{}}
 	head, body, _ := strings.Cut(captured(t, "metrics-db-down.txt"), "\r\n\r\n")
 	if !strings.HasPrefix(head, "HTTP/1.1 500") {
 		t.Fatalf("the captured answer is %q", head)
