@@ -174,8 +174,13 @@ func (n *node) take(ctx context.Context, e *exposition, began, at time.Time) err
 		}
 	}
 	if s.counts {
+		records := g.records()
+		if gap := at.Sub(g.since); len(records) > 0 && gap > n.longestGap() {
+			s.log.Warn("a node could not be looked at for so long that what it counted meanwhile is left out: nobody knows when it happened", "node", n.name, "gap", gap)
+			records = nil
+		}
 		// A node that has nothing new to say has said so: it is not silent.
-		if err := s.sink.Accept(context.WithoutCancel(ctx), s.name, g.records()); err != nil {
+		if err := s.sink.Accept(context.WithoutCancel(ctx), s.name, records); err != nil {
 			return fmt.Errorf("the requests that it counted could not be counted: %w", err)
 		}
 	}
@@ -189,6 +194,12 @@ func (n *node) take(ctx context.Context, e *exposition, began, at time.Time) err
 	n.last = look.Node
 	s.gateway.Saw(s.name, look)
 	return nil
+}
+
+// longestGap returns how much time between two looks at a node is taken for now. Nodes
+// behind a balancer take turns.
+func (n *node) longestGap() time.Duration {
+	return max(5*time.Duration(n.source.settings.Interval)*time.Duration(max(len(n.seen), 1)), 10*time.Second)
 }
 
 // remember notes that a node has answered here.
