@@ -56,7 +56,7 @@ func (d *doctor) kong(ctx context.Context) {
 		d.doubt("admin-api", "kong: {admin_url: \"http://kong:8001\"}   # in "+d.set.config.File, "no Admin API is configured: the guard judges, and can neither act at the gateway nor look whether it is set up for it")
 		return
 	}
-	e, err := kongExecutor(cfg, slog.New(slog.DiscardHandler), nil)
+	e, err := kongExecutor(cfg, mark{}, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		d.failed("admin-api", err)
 		return
@@ -316,7 +316,7 @@ func (d *doctor) kongNodes(ctx context.Context) {
 	for _, node := range d.set.config.Kong.Nodes {
 		one := d.set.config.Kong
 		one.AdminURL = node
-		e, err := kongExecutor(one, slog.New(slog.DiscardHandler), nil)
+		e, err := kongExecutor(one, mark{}, slog.New(slog.DiscardHandler), nil)
 		if err == nil {
 			var n gatewarden.Node
 			if n, err = e.Node(ctx); err == nil {

@@ -22,7 +22,7 @@ func (t *term) watchDrift(ctx context.Context, set settings) error {
 	for _, node := range set.config.Kong.Nodes {
 		one := set.config.Kong
 		one.AdminURL = node
-		e, err := kongExecutor(one, slog.New(slog.DiscardHandler), nil)
+		e, err := kongExecutor(one, mark{}, slog.New(slog.DiscardHandler), nil)
 		if err != nil {
 			return fmt.Errorf("setting up the way to the node %s: %w", hostOf(node), err)
 		}

@@ -20,7 +20,7 @@ import (
 )
 
 // kongExecutor returns the way to Kong's Admin API.
-func kongExecutor(cfg rules.Kong, logger *slog.Logger, reg prometheus.Registerer) (*kong.Executor, error) {
+func kongExecutor(cfg rules.Kong, m mark, logger *slog.Logger, reg prometheus.Registerer) (*kong.Executor, error) {
 	token, err := secret(cfg.Token, cfg.TokenFile)
 	if err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func kongExecutor(cfg rules.Kong, logger *slog.Logger, reg prometheus.Registerer
 		return nil, err
 	}
 	return kong.New(kong.Config{
-		AdminURL: cfg.AdminURL, Token: token, Timeout: cfg.Timeout, Workspace: cfg.Workspace, DBLess: cfg.DBLess,
+		AdminURL: cfg.AdminURL, Token: token, Timeout: cfg.Timeout, Workspace: cfg.Workspace, DBLess: cfg.DBLess, Guard: m.guard, Observes: m.observes,
 		Transport: traced{next: headers{cfg.Headers, t}}, Logger: logger, Registerer: reg,
 	})
 }

@@ -113,7 +113,7 @@ func TestAnAdminAPIThatAsksForACertificate(t *testing.T) {
 			if c.cert != "" {
 				cfg.CertFile, cfg.KeyFile = a.path(c.cert), a.path(c.key)
 			}
-			e, err := kongExecutor(cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+			e, err := kongExecutor(cfg, mark{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 			if gatewarden.ErrorCode(err) != c.built {
 				t.Fatalf("building it: %v", err)
 			}

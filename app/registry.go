@@ -61,10 +61,10 @@ type preflighter interface {
 
 // executors builds what carries out each kind of step that the configuration has a
 // peer for. rules.Config.CheckRules has refused steps without one.
-func executors(cfg *rules.Config, now func() time.Time, logger *slog.Logger, reg prometheus.Registerer) (map[gatewarden.StepKind]actions.Executor, error) {
+func executors(cfg *rules.Config, m mark, now func() time.Time, logger *slog.Logger, reg prometheus.Registerer) (map[gatewarden.StepKind]actions.Executor, error) {
 	byKind := map[gatewarden.StepKind]actions.Executor{}
 	if cfg.Kong.AdminURL != "" {
-		e, err := kongExecutor(cfg.Kong, logger.With("component", "kong"), reg)
+		e, err := kongExecutor(cfg.Kong, m, logger.With("component", "kong"), reg)
 		if err != nil {
 			return nil, fmt.Errorf("setting up the way to Kong's Admin API: %w", err)
 		}

@@ -109,7 +109,11 @@ func (t *term) announce(ctx context.Context, _ settings) error {
 }
 
 func (t *term) openEngine(ctx context.Context, set settings) (err error) {
-	if t.executors, err = executors(set.config, t.now, t.logger, t.registry); err != nil {
+	m, err := t.mark(ctx, set.rules.Policies)
+	if err != nil {
+		return err
+	}
+	if t.executors, err = executors(set.config, m, t.now, t.logger, t.registry); err != nil {
 		return err
 	}
 	t.tracks.ask(ctx) // before the first record: runs that go on must see it
@@ -262,7 +266,7 @@ func targets(set settings) (func(context.Context, string) ([]kong.Target, error)
 	if set.config.Kong.AdminURL == "" {
 		return nil, nil
 	}
-	e, err := kongExecutor(set.config.Kong, nil, nil)
+	e, err := kongExecutor(set.config.Kong, mark{}, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,36 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// mark is how a guard knows what it has put in place at Kong.
+type mark struct {
+	guard    string // the name of its state
+	observes bool   // no action of it does anything
+}
+
+// stateName is the blob in which a state has its name.
+const stateName = "name"
+
+// mark returns what plugins at Kong are marked with. It is the state's: guards that share one
+// know what any of them has put in place, and one with another state, such as a trial, does not.
+func (t *term) mark(ctx context.Context, policies []gatewarden.ActionPolicy) (mark, error) {
+	m := mark{observes: !slices.ContainsFunc(policies, func(p gatewarden.ActionPolicy) bool { return p.Mode != gatewarden.ModeObserve })}
+	name, err := t.snapshots.Get(ctx, stateName)
+	if code := gatewarden.ErrorCode(err); code == gatewarden.NotFound || code == gatewarden.Internal { // a damaged one is as good as none
+		name = []byte(strings.ToLower(rand.Text()[:10]))
+		err = t.snapshots.Put(ctx, stateName, name)
+	}
+	if err != nil {
+		return m, fmt.Errorf("finding the name of the state: %w", err)
+	}
+	m.guard = string(name)
+	return m, nil
+}

@@ -1,0 +1,47 @@
+package app
+
+import (
+	"testing"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/state"
+)
+
+// TestAStateKeepsItsName: what guards of one state have put in place has one mark, over their
+// restarts, and a guard with a state of its own has another.
+func TestAStateKeepsItsName(t *testing.T) {
+	enforce := []gatewarden.ActionPolicy{{Mode: gatewarden.ModeObserve}, {Mode: gatewarden.ModeEnforce}}
+	marked := func(dir string, policies []gatewarden.ActionPolicy) mark {
+		t.Helper()
+		s, err := state.Open(t.Context(), state.Config{Dir: dir}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		snapshots, err := s.Snapshots(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var last mark
+		for i := range 2 {
+			m, err := (&term{App: &App{snapshots: snapshots}}).mark(t.Context(), policies)
+			if err != nil || i > 0 && m != last {
+				t.Errorf("%v is %v later: %v", last, m, err)
+			}
+			last = m
+		}
+		return last
+	}
+	one, two := t.TempDir(), t.TempDir()
+	first, again, other := marked(one, enforce), marked(one, enforce[:1]), marked(two, nil)
+	if first.guard == "" || again.guard != first.guard || other.guard == first.guard {
+		t.Errorf("names %q, %q, %q", first.guard, again.guard, other.guard)
+	}
+	if first.observes || !again.observes || !other.observes {
+		t.Errorf("%+v, %+v, %+v", first, again, other)
+	}
+}
