@@ -100,7 +100,7 @@ func TestAlertmanagerAcceptsItsConfiguration(t *testing.T) {
 // ports are where services listen, as far as their own images say.
 func ports() map[string][]string {
 	return map[string][]string{
-		"alertmanager": {"9093"}, "chat": {"8080"}, "elasticsearch": {"9200"}, "gatewarden": {"8080", "8081"}, "inventory": {"8080"},
+		"alertmanager": {"9093"}, "chat": {"8080"}, "elasticsearch": {"9200"}, "gatewarden": {"8080", "8081"}, "grafana": {"3000"}, "inventory": {"8080"},
 		"jaeger": {"16686", "4317", "4318", "8888"}, "jenkins": {"8080"}, "kong": {"8000", "8001", "8100"}, "logstash": {"5170"}, "orders-v1": {"8080"},
 		"orders-v2": {"8080"}, "payments": {"8080"}, "prometheus": {"9090"}, "recommendations": {"8080"},
 	}
