@@ -121,7 +121,7 @@ func (l *ladder) move(m *MoveRequest) *action {
 }
 
 // moved says whether a move is done, and if not, what keeps it; no error while its call
-// is under way.
+// is under way. The code is unavailable as long as it may come about.
 func (a *action) moved() (bool, error) {
 	switch {
 	case a.observed, a.Status == gatewarden.ActionApplied, a.Status == gatewarden.ActionReplaced && a.AppliedAt != nil:
@@ -129,11 +129,13 @@ func (a *action) moved() (bool, error) {
 	case a.Status == gatewarden.ActionReplaced:
 		return false, gatewarden.Errorf(gatewarden.Conflict, "a newer move of the run took the place of %s", a.id)
 	case a.Status == gatewarden.ActionWaiting && !a.busy:
-		return false, gatewarden.Errorf(gatewarden.Conflict, "%s waits for approval", a.id).WithHint("gatewarden actions approve %s", a.id)
+		return false, gatewarden.Errorf(gatewarden.Unavailable, "%s waits for approval", a.id).WithHint("gatewarden actions approve %s", a.id)
 	case a.ladder.rungs[a.Step-1].settled:
 		return false, gatewarden.Errorf(gatewarden.Conflict, "%s was rejected or taken back", a.id)
 	case a.trouble == nil && a.ended():
 		return false, gatewarden.Errorf(gatewarden.Conflict, "%s is %s", a.id, a.Status).WithHint("gatewarden actions %s says why", a.id)
+	case a.trouble != nil && !a.ended():
+		return false, gatewarden.Errorf(gatewarden.Unavailable, "%w", a.trouble) // a pause, or Kong: it is tried again
 	default:
 		return false, a.trouble
 	}

@@ -2,6 +2,7 @@ package actions
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -31,6 +32,9 @@ func drive(t *testing.T, w *world, m MoveRequest, ticks int) (doneAt int, errs [
 		if err != nil && (len(errs) == 0 || errs[len(errs)-1] != err.Error()) {
 			errs = append(errs, err.Error())
 		}
+		if code := gatewarden.ErrorCode(err); err != nil && (code == gatewarden.Unavailable) == isOver(err) {
+			t.Errorf("whether a run is to wait for it is told by %s: %v", code, err)
+		}
 		if done && doneAt < 0 {
 			doneAt = i
 		}
@@ -40,6 +44,12 @@ func drive(t *testing.T, w *world, m MoveRequest, ticks int) (doneAt int, errs [
 		tick(t, w, nil)
 	}
 	return doneAt, errs
+}
+
+// isOver reports whether an error says that a move will never be made.
+func isOver(err error) bool {
+	return slices.ContainsFunc([]string{"taken back", "put back", "rejected", "took the place", "is failed", "somebody else"},
+		func(words string) bool { return strings.Contains(err.Error(), words) })
 }
 
 func TestMoves(t *testing.T) {
