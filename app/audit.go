@@ -95,6 +95,17 @@ func auditGrafana(cfg *rules.AuditGrafana) (export.Target, error) {
 	if cmp.Or(cfg.TokenFile, cfg.Token.Reveal()) != "" {
 		g.Token = func() (string, error) { return secret(cfg.Token, cfg.TokenFile) }
 	}
+	if cfg.User != "" {
+		u, err := url.Parse(cfg.URL)
+		if err != nil {
+			return nil, gatewarden.Errorf(gatewarden.Invalid, "the URL is none").WithHint("write http://grafana:3000")
+		}
+		g.Transport = authorized{next: t, host: u.Host, authorize: func(r *http.Request) error {
+			password, err := secret(cfg.Password, cfg.PasswordFile)
+			r.SetBasicAuth(cfg.User, password)
+			return err
+		}}
+	}
 	return export.NewGrafana(g), nil
 }
 

@@ -82,7 +82,10 @@ func TestATargetOfAuditIsGivenTheSecretOfNow(t *testing.T) {
 			return rules.Audit{Grafana: &rules.AuditGrafana{URL: server.URL, Token: secretNow}}
 		}, "Bearer plain"},
 		"a token of Grafana, in a file": {func() rules.Audit { return rules.Audit{Grafana: &rules.AuditGrafana{URL: server.URL, TokenFile: file}} }, "Bearer new"},
-		"no token of Grafana":           {func() rules.Audit { return rules.Audit{Grafana: &rules.AuditGrafana{URL: server.URL}} }, ""},
+		"a user of Grafana, with a password in a file": {func() rules.Audit {
+			return rules.Audit{Grafana: &rules.AuditGrafana{URL: server.URL, User: "ada", PasswordFile: file}}
+		}, "Basic YWRhOm5ldw=="},
+		"no token of Grafana": {func() rules.Audit { return rules.Audit{Grafana: &rules.AuditGrafana{URL: server.URL}} }, ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			a := c.audit()

@@ -15,7 +15,7 @@ func canaryRun() Dashboard {
 
 func canaryGlance(g *grid) {
 	const legend = "{{canary}} ({{instance}})"
-	link := api("The canary and its newest run", "/api/v1/canaries/${__field.labels.canary}")
+	link := page("The canary and its newest run", "canaries/${__field.labels.canary}")
 	g.add(6, 4, stat("Newest run", "What came of the canary's newest run.", "none", at(), query{`gatewarden_app_canary_state{CANARY}`, legend}).
 		mapped(MappingTo{Text: "None yet", Color: "text"}, MappingTo{Text: "Running", Color: "blue"}, MappingTo{Text: "Pass", Color: "green"},
 			MappingTo{Text: "Fail", Color: "red"}, MappingTo{Text: "Inconclusive", Color: "orange"}, MappingTo{Text: "Cancelled", Color: "text"}).linked(link))

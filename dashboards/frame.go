@@ -13,11 +13,21 @@ func dashboard(uid, title, description string, g *grid, own ...Variable) Dashboa
 	}
 }
 
+// withTraces adds a link to the gateway's traces, and a box for where Jaeger is: Grafana
+// knows the addresses of its data sources, and tells no link.
+func (d Dashboard) withTraces() Dashboard {
+	const address = "http://127.0.0.1:16686"
+	chosen := Choice{Selected: true, Text: address, Value: address}
+	d.Templating.List = append(d.Templating.List, Variable{Type: "textbox", Name: "jaeger", Label: "Jaeger", Query: address, Current: chosen, Options: []Choice{chosen}})
+	d.Links = append(d.Links, Link{Title: "Traces", Type: "link", URL: "${jaeger}/search?service=kong", Tags: []string{}, TargetBlank: true, KeepTime: false})
+	return d
+}
+
 // variables let the reader choose a data source, jobs and instances among those that
 // have a metric.
 func variables(metric string) []Variable {
 	return []Variable{
-		{Type: "datasource", Name: "datasource", Label: "Data source", Query: "prometheus", Refresh: 1, Options: []string{}},
+		{Type: "datasource", Name: "datasource", Label: "Data source", Query: "prometheus", Refresh: 1, Options: []Choice{}},
 		choice("job", "Job", "label_values("+metric+", job)"),
 		choice("instance", "Instance", "label_values("+metric+`{job=~"$job"}, instance)`),
 	}
@@ -29,7 +39,7 @@ func choice(name, label, query string) Variable {
 	return Variable{
 		Type: "query", Name: name, Label: label, Datasource: &s, Definition: query,
 		Query:   VariableQuery{Query: query, RefID: "PrometheusVariableQueryEditor-VariableQuery", QueryType: 1},
-		Refresh: 2, Sort: 1, Multi: true, IncludeAll: true, AllValue: ".+", Options: []string{},
+		Refresh: 2, Sort: 1, Multi: true, IncludeAll: true, AllValue: ".+", Options: []Choice{},
 	}
 }
 

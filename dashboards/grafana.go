@@ -43,12 +43,12 @@ type Templating struct {
 
 // Variable is a choice at the top of the dashboard.
 type Variable struct {
-	Type       string  `json:"type"` // datasource or query
+	Type       string  `json:"type"` // datasource, query or textbox
 	Name       string  `json:"name"`
 	Label      string  `json:"label"`
 	Datasource *Source `json:"datasource,omitempty"`
 	Definition string  `json:"definition,omitempty"`
-	// Query is the kind of data source, or a VariableQuery.
+	// Query is the kind of data source, a VariableQuery, or what a textbox begins with.
 	Query      any      `json:"query"`
 	Refresh    int      `json:"refresh"` // 1: on load, 2: when the time range changes
 	Sort       int      `json:"sort"`    // 1: by name
@@ -57,8 +57,15 @@ type Variable struct {
 	Multi      bool     `json:"multi"`
 	IncludeAll bool     `json:"includeAll"`
 	AllValue   string   `json:"allValue,omitempty"`
-	Current    struct{} `json:"current"`
-	Options    []string `json:"options"`
+	Current    Choice   `json:"current"`
+	Options    []Choice `json:"options"`
+}
+
+// Choice is what a variable can be; none is written as {}.
+type Choice struct {
+	Selected bool   `json:"selected,omitempty"`
+	Text     string `json:"text,omitempty"`
+	Value    string `json:"value,omitempty"`
 }
 
 // VariableQuery asks Prometheus for the values of a variable.
@@ -95,8 +102,8 @@ type Link struct {
 	Title       string `json:"title"`
 	URL         string `json:"url"`
 	TargetBlank bool   `json:"targetBlank"`
-	// Of a dashboard's link to others, by their tags.
-	Type        string   `json:"type,omitempty"` // dashboards
+	// Of a dashboard's link: to others by their tags, or to elsewhere.
+	Type        string   `json:"type,omitempty"` // dashboards or link
 	Tags        []string `json:"tags,omitempty"`
 	AsDropdown  bool     `json:"asDropdown,omitempty"`
 	IncludeVars bool     `json:"includeVars,omitempty"`

@@ -14,7 +14,7 @@ func kongService() Dashboard {
 	kongNodes(g)
 	return dashboard("gatewarden-kong", "Kong service", "What the gateway does for a service: the guard's figures beside Kong's own.", g,
 		choice("service", "Service", `label_values(gatewarden_app_requests_total{job=~"$job"}, service)`),
-		choice("kong", "Kong job", `label_values(kong_node_info, job)`))
+		choice("kong", "Kong job", `label_values(kong_node_info, job)`)).withTraces()
 }
 
 func kongRequests(g *grid) {
@@ -35,19 +35,19 @@ func kongRequests(g *grid) {
 func relied(g *grid) {
 	g.add(8, 8, graph("Completeness, as the guard judges", "Share of the requests that Kong counted which the log brought, by the guard's own look at Kong's counters. Below the limit (95 % unless set) a service is not judged.", "percentunit",
 		query{`gatewarden_app_completeness_ratio{SERVICE}`, "{{service}} ({{instance}})"}).lines(Thresholds{Mode: "absolute", Steps: []Step{{Color: "red"}, from(0.95, "green")}}).
-		linked(api("Completeness", "/api/v1/status")).whenEmpty("Nothing checks the log"))
+		linked(page("Completeness", "sources")).whenEmpty("Nothing checks the log"))
 	g.add(8, 8, graph("Drift", "Differences between Kong's nodes, and what actions rely on and is gone, that have lasted and are not ignored. Should be 0.", "none",
-		query{`gatewarden_app_drift_findings{SCOPE}`, "{{kind}} ({{instance}})"}).steps().linked(api("What differs", "/api/v1/status")).whenEmpty("No node was asked"))
+		query{`gatewarden_app_drift_findings{SCOPE}`, "{{kind}} ({{instance}})"}).steps().linked(page("What differs", "sources")).whenEmpty("No node was asked"))
 	g.add(8, 8, graph("Adaptive limits", "Where the limits in place for a service are, in requests a second of the whole gateway, beside what the guard counted of it.", "reqps",
 		query{`gatewarden_actions_limit_requests_per_second{SERVICE}`, "limit: {{service}} {{route}} ({{instance}})"},
 		query{`sum by (instance, service) (rate(gatewarden_app_requests_total{SERVICE, class!="shed"}[$__rate_interval])) and on (instance, service) gatewarden_actions_limit_requests_per_second{SERVICE}`, "let through: {{service}} ({{instance}})"}).
-		linked(api("Actions", "/api/v1/actions")).whenEmpty("No limit is in place"))
+		linked(page("Actions", "actions")).whenEmpty("No limit is in place"))
 	g.add(12, 8, graph("Nodes, as the guard sees them", "Kong's nodes by how they are: asked every few seconds by the guard itself.", "none",
 		query{`sum by (instance, state) (gatewarden_app_kong_nodes{SCOPE})`, "{{state}} ({{instance}})"}).steps().stacked().
-		linked(api("Nodes", "/api/v1/status")).whenEmpty("No node was asked"))
+		linked(page("Nodes", "sources")).whenEmpty("No node was asked"))
 	g.add(12, 8, graph("Targets, as the guard sees them", "Targets of upstreams by the worst that a node says of them.", "none",
 		query{`sum by (instance, state) (gatewarden_app_kong_targets{SCOPE})`, "{{state}} ({{instance}})"}).steps().stacked().
-		linked(api("Nodes", "/api/v1/status")).whenEmpty("No target is known"))
+		linked(page("Nodes", "sources")).whenEmpty("No target is known"))
 }
 
 func kongLatency(g *grid) {

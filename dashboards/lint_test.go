@@ -66,6 +66,10 @@ func lintVariables(d Dashboard, report reporter) {
 			sources = append(sources, v)
 		case "query":
 			queries = append(queries, v)
+		case "textbox":
+			if address, ok := v.Query.(string); !ok || v.Current.Value != address || len(v.Options) != 1 || v.Options[0] != v.Current {
+				report("textboxes", "%s begins with %v, and says %+v", v.Name, v.Query, v.Current)
+			}
 		default:
 			report("variables", "%s is of type %s", v.Name, v.Type)
 		}
@@ -212,12 +216,16 @@ func TestLintCanFail(t *testing.T) {
 		"variables":                           func(d *Dashboard) { panel(d, "stat").Targets[0].Expr = `up{job=~"$jop"}` },
 		"targets":                             func(d *Dashboard) { panel(d, "stat").Targets[0].Instant = false },
 		"links":                               func(d *Dashboard) { panel(d, "stat").FieldConfig.Defaults.Links[0].URL = "http://guard:8080/" },
-		"types":                               func(d *Dashboard) { panel(d, "stat").Type = "singlestat" },
-		"rows":                                func(d *Dashboard) { panel(d, "row").Panels = []Panel{{}} },
-		"ids":                                 func(d *Dashboard) { d.Panels[3].ID = d.Panels[4].ID },
-		"titles":                              func(d *Dashboard) { d.Panels[3].Title = d.Panels[4].Title },
-		"grid":                                func(d *Dashboard) { d.Panels[3].GridPos.X++ },
-		"refs":                                func(d *Dashboard) { p := panel(d, "stat"); p.Targets = append(p.Targets, p.Targets[0]) },
+		"textboxes": func(d *Dashboard) {
+			*d = d.withTraces()
+			d.Templating.List[len(d.Templating.List)-1].Current.Value = ""
+		},
+		"types":  func(d *Dashboard) { panel(d, "stat").Type = "singlestat" },
+		"rows":   func(d *Dashboard) { panel(d, "row").Panels = []Panel{{}} },
+		"ids":    func(d *Dashboard) { d.Panels[3].ID = d.Panels[4].ID },
+		"titles": func(d *Dashboard) { d.Panels[3].Title = d.Panels[4].Title },
+		"grid":   func(d *Dashboard) { d.Panels[3].GridPos.X++ },
+		"refs":   func(d *Dashboard) { p := panel(d, "stat"); p.Targets = append(p.Targets, p.Targets[0]) },
 	} {
 		d := guardHealth()
 		spoil(&d)

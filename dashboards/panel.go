@@ -83,10 +83,10 @@ func at(steps ...Step) Thresholds {
 // from is the begin of a color.
 func from(value float64, color string) Step { return Step{Color: color, Value: &value} }
 
-// api is a link from a series to what its guard says. Its instance is where Prometheus
-// scrapes the guard, which is the API unless listen.metrics is set.
-func api(title, path string) []Link {
-	return []Link{{Title: title, URL: "http://${__field.labels.instance}" + path, TargetBlank: true}}
+// page is a link from a series to the live page of its guard. Its instance is where
+// Prometheus scrapes the guard, which is the API unless listen.metrics is set.
+func page(title, view string) []Link {
+	return []Link{{Title: title, URL: "http://${__field.labels.instance}/#/" + view, TargetBlank: true}}
 }
 
 // config returns how values of a unit are shown.

@@ -36,13 +36,13 @@ func sloOverview() Dashboard {
 
 func overviewGlance(g *grid) {
 	g.add(6, 4, stat("In breach", "SLOs whose outage, page or ticket line is crossed now.", "none", at(from(1, "red")),
-		query{`sum by (instance) (gatewarden_app_slo_state{SERVICE} >= bool 2)`, "{{instance}}"}).linked(api("Which", "/api/v1/slos")))
+		query{`sum by (instance) (gatewarden_app_slo_state{SERVICE} >= bool 2)`, "{{instance}}"}).linked(page("Which", "")))
 	g.add(6, 4, stat("Not judged now", "SLOs without enough input to judge. That is neither good nor bad.", "none", at(from(1, "orange")),
-		query{`sum by (instance) (gatewarden_app_slo_state{SERVICE} == bool 0)`, "{{instance}}"}).linked(api("Which, and why", "/api/v1/slos")))
+		query{`sum by (instance) (gatewarden_app_slo_state{SERVICE} == bool 0)`, "{{instance}}"}).linked(page("Which, and why", "")))
 	g.add(6, 4, stat("Budgets spent", "SLOs with nothing left of their error budget.", "none", at(from(1, "red")),
 		query{`sum by (instance) (slo:period_error_budget_remaining:ratio{STHSVC} <= bool 0)`, "{{instance}}"}))
 	g.add(6, 4, stat("Breaches being answered", "Breaches and runs that the guard is answering with actions.", "none", at(from(1, "orange")),
-		query{`gatewarden_actions_ladders_active{SCOPE}`, "{{instance}}"}).linked(api("How", "/api/v1/actions")))
+		query{`gatewarden_actions_ladders_active{SCOPE}`, "{{instance}}"}).linked(page("How", "actions")))
 }
 
 func overviewList(g *grid) {
@@ -79,12 +79,12 @@ func sloDetail() Dashboard {
 	g.row("The budget")
 	detailBudget(g)
 	return dashboard("gatewarden-slo", "SLO detail", "How one promise stands, why, and what became of its budget.", g,
-		choice("slo", "SLO", `label_values(gatewarden_app_slo_state{job=~"$job"}, slo)`))
+		choice("slo", "SLO", `label_values(gatewarden_app_slo_state{job=~"$job"}, slo)`)).withTraces()
 }
 
 func detailGlance(g *grid) {
 	const legend, ours = "{{sloth_slo}} ({{instance}})", "{{slo}} ({{instance}})"
-	link := api("All evidence", "/api/v1/slos/${__field.labels.slo}")
+	link := page("All evidence", "slos/${__field.labels.slo}")
 	g.add(4, 4, stat("State", "What was judged at the last look.", "none", at(), query{`gatewarden_app_slo_state{SLO}`, ours}).mapped(stateWords()...).linked(link))
 	g.add(4, 4, stat("Objective", "Share of events that are to be good.", "percentunit", at(), query{`slo:objective:ratio{STHSLO}`, legend}).digits(3))
 	g.add(4, 4, stat("Good", "Share of events that were good, over the SLO's window.", "percentunit", at(),
@@ -122,5 +122,5 @@ func detailBudget(g *grid) {
 	g.add(12, 8, graph("Events in the window", "Good and bad events of the SLO's window.", "short",
 		query{`gatewarden_app_slo_events{SLO}`, "{{slo}} {{result}} ({{instance}})"}).stacked())
 	g.add(12, 8, graph("Bad events in the window", "They alone spend the budget.", "short",
-		query{`gatewarden_app_slo_events{SLO, result="bad"}`, "{{slo}} ({{instance}})"}).linked(api("Who consumed it", "/api/v1/slos/${__field.labels.slo}/breakdown")))
+		query{`gatewarden_app_slo_events{SLO, result="bad"}`, "{{slo}} ({{instance}})"}).linked(page("Who consumed it", "slos/${__field.labels.slo}")))
 }

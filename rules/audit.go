@@ -37,11 +37,14 @@ type AuditElasticsearch struct {
 
 // AuditGrafana is a Grafana that gets what was seen and done as annotations.
 type AuditGrafana struct {
-	URL       string            `yaml:"url"`
-	Token     gatewarden.Secret `yaml:"token"`      // of a service account
-	TokenFile string            `yaml:"token_file"` // the same from a file, read for each request
-	CAFile    string            `yaml:"ca_file"`    // PEM; the system's roots when ""
-	Guard     string            `yaml:"guard"`      // which of the guards that share the Grafana, as one more tag; default none
+	URL          string            `yaml:"url"`
+	Token        gatewarden.Secret `yaml:"token"`      // of a service account
+	TokenFile    string            `yaml:"token_file"` // the same from a file, read for each request
+	User         string            `yaml:"user"`       // instead of a token
+	Password     gatewarden.Secret `yaml:"password"`
+	PasswordFile string            `yaml:"password_file"` // the same from a file, read for each request
+	CAFile       string            `yaml:"ca_file"`       // PEM; the system's roots when ""
+	Guard        string            `yaml:"guard"`         // which of the guards that share the Grafana, as one more tag; default none
 }
 
 // Kind is the key that is set, "" when none is.
@@ -92,7 +95,9 @@ func checkAudit(d *document, list []Audit) {
 		default:
 			g := a.Grafana
 			checkURL(d, d.find(&g.URL, g), "url", g.URL, "http", "https")
-			checkEither(d, "grafana", secretKeyed{"token", d.find(&g.Token)}, secretKeyed{"token_file", d.find(&g.TokenFile)})
+			checkWay(d, "grafana", d.find(g), userKeyed{g.User, d.find(&g.User)},
+				secretKeyed{"password", d.find(&g.Password)}, secretKeyed{"password_file", d.find(&g.PasswordFile)},
+				secretKeyed{"token", d.find(&g.Token)}, secretKeyed{"token_file", d.find(&g.TokenFile)})
 		}
 	}
 }
@@ -133,15 +138,29 @@ func checkAuditElasticsearch(d *document, e *AuditElasticsearch) {
 	if e.Guard == "" {
 		d.errorf(d.find(&e.Guard), "leave it out, or name this guard", "guard is empty")
 	}
-	password := []secretKeyed{{"password", d.find(&e.Password)}, {"password_file", d.find(&e.PasswordFile)}}
-	way := checkEither(d, "elasticsearch", append(password, secretKeyed{"api_key", d.find(&e.APIKey)}, secretKeyed{"api_key_file", d.find(&e.APIKeyFile)})...)
+	checkWay(d, "elasticsearch", d.find(e), userKeyed{e.User, d.find(&e.User)},
+		secretKeyed{"password", d.find(&e.Password)}, secretKeyed{"password_file", d.find(&e.PasswordFile)},
+		secretKeyed{"api_key", d.find(&e.APIKey)}, secretKeyed{"api_key_file", d.find(&e.APIKeyFile)})
+}
+
+// userKeyed is a user, and where it stands, nil for nowhere.
+type userKeyed struct {
+	name string
+	at   *yaml.Node
+}
+
+// checkWay reports what does not fit together in the way that an entry gives itself to be
+// known: a user with a password, or something that says itself whose it is.
+func checkWay(d *document, name string, at *yaml.Node, user userKeyed, keys ...secretKeyed) {
+	way := checkEither(d, name, keys...)
+	withPassword := strings.HasPrefix(way, "password")
 	switch {
-	case strings.HasPrefix(way, "password") && e.User == "":
-		d.errorf(d.find(e), "add user: NAME, the one that the password belongs to", "elasticsearch has a %s, but no user", way)
-	case strings.HasPrefix(way, "api_key") && e.User != "":
-		d.errorf(d.find(&e.User), "remove it: the key says whose it is", "elasticsearch has both user and %s", way)
-	case way == "" && e.User != "":
-		d.errorf(d.find(&e.User), "add password_file: PATH", "elasticsearch has a user, but no password")
+	case withPassword && user.name == "":
+		d.errorf(at, "add user: NAME, the one that the password belongs to", "%s has a %s, but no user", name, way)
+	case way != "" && !withPassword && user.name != "":
+		d.errorf(user.at, "remove it: "+way+" says whose it is", "%s has both user and %s", name, way)
+	case way == "" && user.name != "":
+		d.errorf(user.at, "add password_file: PATH", "%s has a user, but no password", name)
 	}
 }
 
@@ -176,7 +195,7 @@ func (a *Audit) absolve(file string) {
 	case a.Elasticsearch != nil:
 		paths = append(paths, &a.Elasticsearch.PasswordFile, &a.Elasticsearch.APIKeyFile, &a.Elasticsearch.CAFile)
 	case a.Grafana != nil:
-		paths = append(paths, &a.Grafana.TokenFile, &a.Grafana.CAFile)
+		paths = append(paths, &a.Grafana.TokenFile, &a.Grafana.PasswordFile, &a.Grafana.CAFile)
 	}
 	for _, p := range paths {
 		*p = siblingPath(file, *p)

@@ -42,9 +42,9 @@ or a change of a file brings new rules into force; a bad file changes nothing.`,
 }
 
 // gcPercent is how much garbage may pile up on what is alive before it is collected.
-// A guard holds its history and makes little garbage, so Go's 100 would double its
-// size for hardly any processor time. `make bench` prints what it weighs.
-const gcPercent = 25
+// A guard holds its history and makes little garbage: Go's 100 would double its
+// size to save one or two per cent of its processor time. `make bench` prints what it weighs.
+const gcPercent = 12
 
 // trimMemory sets gcPercent, unless the environment says what it wants, and keeps no
 // profile of allocations, which nobody could ask for and which takes 1.5 MB.

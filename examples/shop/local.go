@@ -59,7 +59,7 @@ func newLocal(logger *slog.Logger) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&l.Guard, "gatewarden", "bin/gatewarden", "the guard's `PROGRAM`")
-	cmd.Flags().StringVar(&l.Config, "config", "deploy/compose/gatewarden/gatewarden.yaml", "the guard's configuration `FILE`")
+	cmd.Flags().StringVar(&l.Config, "config", "examples/shop/local.yaml", "the guard's configuration `FILE`")
 	cmd.Flags().StringVar(&l.API, "api", "127.0.0.1:8080", "the `ADDRESS` of the guard's API")
 	cmd.Flags().Float64Var(&l.Rate, "rate", 60, "`REQUESTS` a second")
 	cmd.Flags().BoolVar(&l.Story, "story", false, "break v2, follow what happens, and end with 0 if all of it did")

@@ -34,7 +34,7 @@ func (w *transcript) String() string {
 }
 
 // TestTheStoryHappens is `make shop ARGS=--story`: the guard's real binary, with the
-// configuration and the rules of the containers, in front of a bad canary and of an
+// rules of the containers, in front of a bad canary and of an
 // outage. It takes as long as these take, some 45 s.
 func TestTheStoryHappens(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "gatewarden")
@@ -45,7 +45,7 @@ func TestTheStoryHappens(t *testing.T) {
 	defer cancel()
 	var said transcript
 	l := &local{
-		Guard: binary, Config: "../../deploy/compose/gatewarden/gatewarden.yaml", API: "127.0.0.1:0", Rate: 60, Story: true, Out: &said, Logger: quiet(),
+		Guard: binary, Config: "local.yaml", API: "127.0.0.1:0", Rate: 60, Story: true, Out: &said, Logger: quiet(),
 	}
 	if err := l.run(ctx); err != nil {
 		t.Fatalf("%v\n%s", err, said.String())

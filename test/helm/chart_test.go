@@ -133,6 +133,8 @@ networkPolicy: {api: [{podSelector: {matchLabels: {app: prometheus}}}]}
 serviceMonitor: {enabled: true, labels: {release: prometheus}}
 serviceAccount: {annotations: {a: b}}
 service: {annotations: {a: b}}
+ports: [{name: tcplog, port: 9514}, {name: syslog, port: 5514, protocol: UDP}]
+probes: {scheme: HTTPS, httpHeaders: [{name: Authorization, value: Basic cHJvYmU6cHJvYmU=}]}
 podAnnotations: {a: b}
 podLabels: {team: sre}
 nodeSelector: {disk: ssd}
@@ -258,7 +260,7 @@ func TestOnlyKongReachesTheIngestPort(t *testing.T) {
 		}
 		seen := 0
 		for _, rule := range find[*networking.NetworkPolicy](t, objects, "NetworkPolicy", "shop-gatewarden").Spec.Ingress {
-			if len(rule.From) == 0 || len(rule.Ports) != 1 {
+			if len(rule.From) == 0 || len(rule.Ports) == 0 {
 				t.Errorf("%v lets everybody in", rule)
 			}
 			if *rule.Ports[0].Port != intstr.FromString("ingest") {
@@ -301,6 +303,9 @@ func TestValuesThatMakeNoSenseAreRefused(t *testing.T) {
 		"a file that is no rules":  {"rules: {shop.txt: {}}", "shop.txt"},
 		"rules that are a string":  {"rules: {shop.yaml: 'slos: []'}", "rules"},
 		"an ingest port for all":   {"networkPolicy: {kong: []}", "kong"},
+		"a port twice":             {"ports: [{name: again, port: 8081}]", "ports"},
+		"a port without a name":    {"ports: [{port: 9514}]", "name"},
+		"a probe by mail":          {"probes: {scheme: SMTP}", "scheme"},
 		"no time to stop in":       {"terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds"},
 		"a size without a meaning": {"persistence: {size: much}", "size"},
 	} {

@@ -41,3 +41,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $chart := dict "listen" (dict "api" ":8080" "ingest" ":8081") "state" $state "rules" (list "/etc/gatewarden/rules") }}
 {{- mergeOverwrite (dict) $chart .Values.config | toYaml }}
 {{- end }}
+
+{{/* A probe asks as whoever asks the API: with its scheme, and with what authentication wants. */}}
+{{- define "gatewarden.probe" -}}
+{{- $root := index . 0 -}}
+path: {{ index . 1 }}
+port: api
+scheme: {{ $root.Values.probes.scheme }}
+{{- with $root.Values.probes.httpHeaders }}
+httpHeaders: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
