@@ -206,7 +206,7 @@ func (a *App) openState(ctx context.Context, set settings) error {
 }
 
 func (a *App) openStore(ctx context.Context, set settings) error {
-	a.store = store.New(store.Config{KeepDeltas: true}, a.registry)
+	a.store = store.New(store.Config{KeepDeltas: true, Logger: a.logger.With("component", "store")}, a.registry)
 	a.store.Configure(meters(set.rules)) // before the restore, which keeps only what has a meter
 	k, err := newKeeper(ctx, a)
 	if err != nil {
@@ -215,7 +215,7 @@ func (a *App) openStore(ctx context.Context, set settings) error {
 	a.keeper = k
 	a.closers.add("the keeper", func(ctx context.Context) error { k.finish(ctx); return nil })
 	a.intake = newIntake(a.store, a.now, set.config.BlindAfter, a.registry)
-	a.intake.tracing = a.tracing
+	a.intake.tracing, a.intake.log = a.tracing, a.logger.With("component", "intake")
 	k.checkpoints.sink = a.intake
 	a.reloader = newReloader(a, set)
 	return nil

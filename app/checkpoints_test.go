@@ -142,7 +142,7 @@ func TestCheckpointsAndCountsAreCutTogether(t *testing.T) {
 		if message == nil {
 			return
 		}
-		if err := again.checkpoints.open(message, slog.New(slog.DiscardHandler), again.store.Apply); err != nil {
+		if err := again.checkpoints.open(message, slog.New(slog.DiscardHandler), again.apply); err != nil {
 			t.Fatal(err)
 		}
 		if n := int(counted(again)); read(again) != n {
@@ -159,7 +159,7 @@ func TestCheckpointsAndCountsAreCutTogether(t *testing.T) {
 			t.Fatal(err)
 		}
 		other, _ := keepMarks(t, t.TempDir(), &bytes.Buffer{})
-		if err := other.checkpoints.open(blob, slog.New(slog.DiscardHandler), other.store.Restore); err != nil {
+		if err := other.checkpoints.open(blob, slog.New(slog.DiscardHandler), other.replace); err != nil {
 			t.Fatal(err)
 		}
 		if n := int(counted(other)); read(other) != n {
@@ -218,7 +218,7 @@ func TestCheckpointsOfSeveralGuards(t *testing.T) {
 		}
 		message := from.checkpoints.drain(from.store.Drain)
 		for _, k := range []*keeper{one, two} { // who wrote it reads it too
-			if err := k.checkpoints.open(message, slog.New(slog.DiscardHandler), k.store.Apply); err != nil {
+			if err := k.checkpoints.open(message, slog.New(slog.DiscardHandler), k.apply); err != nil {
 				t.Fatal(err)
 			}
 		}

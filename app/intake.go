@@ -2,6 +2,9 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +28,8 @@ type intake struct {
 	store      *store.Store
 	now        func() time.Time
 	blindAfter time.Duration
+	log        *slog.Logger
+	quiet      collector.Quiet
 	runs       atomic.Pointer[gates.Book] // of canaries; nil until there is one
 	failed     exemplars
 	bad        badTraces
@@ -55,7 +60,9 @@ type sourceHealth struct {
 	blind     bool          // as of the last event
 	records   uint64
 	elsewhere map[string]*elsewhere // what other guards took of it, by their names
-	arrived   time.Time             // when the last batch came
+	arrived   time.Time             // when the last batch came that told of the present
+	astray    string                // what is wrong with the last batch, if it did not
+	strayed   time.Time             // when that came
 	lag       time.Duration         // from the newest record's completion to its arrival
 	came      *deliveries           // nil when nothing checks the log
 	brings    map[string]bool       // services that it brought requests of
@@ -66,7 +73,7 @@ type sourceHealth struct {
 
 func newIntake(s *store.Store, now func() time.Time, blindAfter time.Duration, reg prometheus.Registerer) *intake {
 	in := &intake{
-		store: s, now: now, blindAfter: blindAfter,
+		store: s, now: now, blindAfter: blindAfter, log: slog.New(slog.DiscardHandler),
 		sources: map[string]*sourceHealth{}, gateway: newGateway(s),
 		records: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatewarden_app_records_total",
@@ -153,12 +160,20 @@ func (h *sourceHealth) expose(in *intake) {
 	}
 }
 
+// staleAfter is how long ago the newest record of a batch may have completed, if blind_after
+// is not longer: what is late by more says nothing of the seconds that are judged now.
+const staleAfter = time.Minute
+
 // note remembers that the source is alive, and what became of its records. A record from
 // the future says nothing about how late the source is.
 func (in *intake) note(source string, records []gatewarden.Record, now time.Time, added store.Added) {
 	var newest time.Time
+	ahead := 0
 	for i := range records {
-		if at := records[i].At; at.After(newest) && !at.After(now) {
+		switch at := records[i].At; {
+		case at.After(now):
+			ahead++
+		case at.After(newest):
 			newest = at
 		}
 	}
@@ -176,7 +191,12 @@ func (in *intake) note(source string, records []gatewarden.Record, now time.Time
 		}
 	}
 	h.records += uint64(len(records))
-	h.arrived = now
+	switch stale := now.Sub(newest) > max(in.blindAfter, staleAfter)+h.lags; {
+	case len(records) == 0, !stale, ahead > added.Future: // an empty batch is a word, too
+		h.arrived, h.astray = now, ""
+	default:
+		in.stray(h, records, now, added.Future)
+	}
 	if h.signal == "" {
 		h.bring(records, now)
 	}
@@ -191,6 +211,27 @@ func (in *intake) note(source string, records []gatewarden.Record, now time.Time
 			h.metrics.lag = in.lag.WithLabelValues(source)
 		}
 		h.metrics.lag.Set(h.lag.Seconds())
+	}
+}
+
+// stray notes what is wrong with a batch that tells nothing of the present. in.mu is held.
+func (in *intake) stray(h *sourceHealth, records []gatewarden.Record, now time.Time, future int) {
+	nearest := time.Duration(math.MaxInt64)
+	for i := range records {
+		if d := records[i].At.Sub(now); (d > 0) == (future > 0) {
+			nearest = min(nearest, d.Abs())
+		}
+	}
+	off := gatewarden.Duration(nearest.Truncate(time.Second))
+	h.strayed = now
+	if future == 0 {
+		h.astray = fmt.Sprintf("its newest records are %s old: either it is catching up, or the clocks differ (gatewarden doctor compares them)", off)
+		return
+	}
+	h.astray = fmt.Sprintf("its records lie %s ahead of this guard's clock and are dropped: compare the clocks, gatewarden doctor does", off)
+	if due, held := in.quiet.Due(now); due {
+		in.log.Warn("records lie ahead of this guard's clock and are dropped", "source", h.name, "ahead", off, "records", future,
+			"times_before_unlogged", held, "hint", "compare the clocks: gatewarden doctor")
 	}
 }
 

@@ -38,6 +38,7 @@ type keeper struct {
 	cells     *state.Log
 	snapshots *state.Blobs
 	logger    *slog.Logger
+	now       func() time.Time
 	// checkpoints are written with the counts; nil for none.
 	checkpoints *checkpoints
 	reports     *reports // for the guard that leads; nil for a guard that is alone
@@ -52,7 +53,7 @@ type keeper struct {
 
 func newKeeper(ctx context.Context, a *App) (*keeper, error) {
 	k := &keeper{
-		store: a.store, snapshots: a.snapshots, logger: a.logger.With("component", "keeper"), checkpoints: newCheckpoints(),
+		store: a.store, snapshots: a.snapshots, logger: a.logger.With("component", "keeper"), now: a.now, checkpoints: newCheckpoints(),
 		kick: make(chan struct{}, 1),
 	}
 	var err error
@@ -92,7 +93,7 @@ func (k *keeper) restore(ctx context.Context) error {
 
 // take brings a message of the log into the store.
 func (k *keeper) take(seq uint64, data []byte) error {
-	if err := k.checkpoints.open(data, k.logger, k.store.Apply); err != nil {
+	if err := k.checkpoints.open(data, k.logger, k.apply); err != nil {
 		// One damaged second must not keep the guard from starting, nor from going on.
 		k.logger.Error("a message of the log of cells is damaged; its second is lost", "seq", seq, "error", err)
 	}
@@ -101,6 +102,10 @@ func (k *keeper) take(seq uint64, data []byte) error {
 	}
 	return nil
 }
+
+// apply and replace are the store's Apply and Restore, by the guard's clock.
+func (k *keeper) apply(counts []byte) error   { return k.store.Apply(counts, k.now()) }
+func (k *keeper) replace(counts []byte) error { return k.store.Restore(counts, k.now()) }
 
 // follow brings the store what the other guards count, until ctx ends.
 func (k *keeper) follow(ctx context.Context) error {
@@ -130,7 +135,7 @@ func (k *keeper) restoreSnapshot(ctx context.Context) (size int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("reading the snapshot of the counts: %w", err)
 	}
-	damage := k.checkpoints.open(blob, k.logger, k.store.Restore)
+	damage := k.checkpoints.open(blob, k.logger, k.replace)
 	if damage == nil {
 		return len(blob), nil
 	}

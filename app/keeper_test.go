@@ -33,7 +33,7 @@ func keep(t *testing.T, dir string, log *bytes.Buffer) (*keeper, *state.State) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &keeper{store: store.New(store.Config{KeepDeltas: true}, prometheus.NewRegistry()), cells: cells, snapshots: snapshots, logger: logger}, s
+	return &keeper{store: store.New(store.Config{KeepDeltas: true}, prometheus.NewRegistry()), cells: cells, snapshots: snapshots, logger: logger, now: func() time.Time { return noon.Add(time.Hour) }}, s
 }
 
 var noon = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)

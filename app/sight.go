@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -160,21 +161,43 @@ func (in *intake) blindTo(signal, service string, at time.Time) (bool, string) {
 			}
 		}
 	}
+	blind := at.Sub(last) > in.blindAfter || len(of) > 0 && at.Sub(lastOf) > in.blindAfter
+	if !blind {
+		return false, ""
+	}
 	what := "record"
 	if signal == gatewarden.SignalTraces {
 		what = "span"
 	}
+	why, astray := in.strays(signal, service, at)
 	switch {
+	case astray:
+		return true, why
 	case last.IsZero():
 		return true, "no source has delivered a " + what + " yet"
 	case at.Sub(last) > in.blindAfter:
 		return true, fmt.Sprintf("no source has delivered a %s for %s", what, in.silence(at.Sub(last)))
-	case len(of) > 0 && at.Sub(lastOf) > in.blindAfter:
+	default:
 		slices.Sort(of)
 		return true, fmt.Sprintf("%s, which brings the %ss of %s, has delivered nothing for %s", strings.Join(of, " and "), what, service, in.silence(at.Sub(lastOf)))
-	default:
-		return false, ""
 	}
+}
+
+// strays returns what is wrong with what comes from a source of a signal, or of a service,
+// when it tells nothing of the present. in.mu is held.
+func (in *intake) strays(signal, service string, at time.Time) (why string, is bool) {
+	for _, name := range slices.Sorted(maps.Keys(in.sources)) {
+		h := in.sources[name]
+		if h.signal == signal && (service == "" || len(h.brings) == 0 || h.brings[service]) && h.straying(at, in.blindAfter) {
+			return name + ": " + h.astray, true
+		}
+	}
+	return "", false
+}
+
+// straying reports whether what a source brings of late tells nothing of the present.
+func (h *sourceHealth) straying(at time.Time, limit time.Duration) bool {
+	return h.astray != "" && at.Sub(h.strayed) <= limit
 }
 
 func (in *intake) silence(d time.Duration) string {
@@ -192,6 +215,8 @@ func (in *intake) silent(name string, h *sourceHealth, at time.Time) (bool, stri
 		return in.allSilent(h, at)
 	case heard.IsZero() && at.Sub(in.started) <= in.blindAfter:
 		return false, "" // there was no time yet to be silent
+	case at.Sub(heard) > in.blindAfter && h.straying(at, in.blindAfter):
+		return true, h.astray
 	case heard.IsZero():
 		return true, "it has delivered nothing yet"
 	case at.Sub(heard) > in.blindAfter:

@@ -13,7 +13,7 @@ import (
 // machines differ.
 type sourceSight struct {
 	Records uint64           `json:"records"`
-	Age     time.Duration    `json:"age"` // nanoseconds since the last batch
+	Age     time.Duration    `json:"age"` // nanoseconds since the last batch that told of the present
 	Lag     time.Duration    `json:"lag"` // nanoseconds
 	Brings  []string         `json:"brings,omitempty"`
 	Came    map[int64]uint64 `json:"came,omitempty"` // of late, by the second since 1970 of their completion
@@ -43,7 +43,7 @@ func (in *intake) sights(now time.Time) map[string]sourceSight {
 	defer in.mu.Unlock()
 	sights := map[string]sourceSight{}
 	for name, h := range in.sources {
-		if h.records == 0 {
+		if h.records == 0 || h.arrived.IsZero() {
 			continue
 		}
 		s := sourceSight{Records: h.records, Age: now.Sub(h.arrived), Lag: h.lag, Brings: slices.Sorted(maps.Keys(h.brings))}

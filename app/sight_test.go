@@ -1,6 +1,8 @@
 package app
 
 import (
+	"bytes"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +33,13 @@ func newSights(t *testing.T, kinds ...string) *sights {
 
 func (s *sights) bring(t *testing.T, source string, r gatewarden.Record) {
 	t.Helper()
-	r.At, r.Weight, r.Status = s.now, 1, 200
+	r.At = s.now
+	s.come(t, source, r)
+}
+
+func (s *sights) come(t *testing.T, source string, r gatewarden.Record) {
+	t.Helper()
+	r.Weight, r.Status = 1, 200
 	if err := s.Accept(t.Context(), source, []gatewarden.Record{r}); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +100,59 @@ func TestBlindnessIsOfWhatAnSLOLivesOn(t *testing.T) {
 	s.now = s.now.Add(time.Second)
 	s.bring(t, "httplog", gatewarden.Record{Service: "payments"})
 	check("another brings it now", map[*gatewarden.SLO]string{payments: ""})
+}
+
+// A Kong whose clock is off: its records come without a pause, and none of them says
+// anything of the seconds that are judged.
+func TestRecordsOfAnotherTimeAreNoSight(t *testing.T) {
+	orders := sloOn(gatewarden.Series{Service: "orders"})
+	for name, c := range map[string]struct {
+		off  time.Duration
+		why  string
+		warn bool
+	}{
+		"ahead by more than the store takes": {11 * time.Second, "httplog: its records lie 11s ahead of this guard's clock and are dropped: compare the clocks", true},
+		"ahead by what the store takes":      {9 * time.Second, "", false},
+		"two hours behind":                   {-2 * time.Hour, "httplog: its newest records are 2h old", false},
+		"half a minute behind":               {-30 * time.Second, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			s := newSights(t, "httplog")
+			s.log = slog.New(slog.NewTextHandler(&log, nil))
+			s.bring(t, "httplog", gatewarden.Record{Service: "orders"})
+			for range 70 {
+				s.now = s.now.Add(time.Second)
+				s.come(t, "httplog", gatewarden.Record{Service: "orders", At: s.now.Add(c.off)})
+			}
+			if blind, why := s.BlindTo(orders, s.now); blind != (c.why != "") || !strings.HasPrefix(why, c.why) {
+				t.Errorf("blind: %v, %q; want %q", blind, why, c.why)
+			}
+			if v := s.views(s.now)[0]; v.Silent != (c.why != "") || v.Records != 71 {
+				t.Errorf("it is shown as %+v", v)
+			}
+			if events := s.events(s.now); len(events) > 0 != (c.why != "") || len(events) > 0 && !strings.Contains(c.why, events[0].Reason[:20]) {
+				t.Errorf("events: %+v", events)
+			}
+			if warned := strings.Count(log.String(), "level=WARN"); warned > 0 != c.warn || warned > 7 {
+				t.Errorf("%d warnings:\n%s", warned, &log)
+			}
+			s.come(t, "httplog", gatewarden.Record{Service: "orders", At: s.now})
+			if blind, why := s.BlindTo(orders, s.now); blind {
+				t.Errorf("the clocks agree again, and it is blind: %s", why)
+			}
+		})
+	}
+}
+
+// Another guard that was sent nothing but such records says nothing of the source.
+func TestRecordsOfAnotherTimeAreNoSightElsewhere(t *testing.T) {
+	there, here := newSights(t, "httplog"), newSights(t, "httplog")
+	there.come(t, "httplog", gatewarden.Record{At: noon.Add(time.Hour)})
+	here.heed("there", there.sights(noon), noon)
+	if blind, why := here.Blind(noon); !blind || why != "no source has delivered a record yet" {
+		t.Errorf("blind: %v, %q", blind, why)
+	}
 }
 
 func TestEachSourceHasEventsOfItsOwn(t *testing.T) {

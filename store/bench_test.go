@@ -225,7 +225,7 @@ func BenchmarkHistory(b *testing.B) {
 		}
 		b.ResetTimer()
 		for range b.N {
-			if err := s.Restore(snapshot); err != nil {
+			if err := s.Restore(snapshot, ever); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -228,7 +228,7 @@ func (b *book) reshape() {
 	b.era++
 }
 
-// since returns from which second on a series that does not exist would have counted
+// sinceOf returns from which second on a series that does not exist would have counted
 // its records, had there been any, and false when it would not have existed.
 func (b *book) sinceOf(name gatewarden.Series) (since int64, ok bool) {
 	return b.overflowed + 1, byItself(name)

@@ -63,14 +63,14 @@ func TestADamagedSnapshotIsRefusedAndChangesNothing(t *testing.T) {
 		damage[fmt.Sprintf("byte %d flipped", at)] = flipped
 	}
 	for name, b := range damage {
-		if err := s.Restore(b); gatewarden.ErrorCode(err) != gatewarden.Invalid {
+		if err := s.Restore(b, ever); gatewarden.ErrorCode(err) != gatewarden.Invalid {
 			t.Errorf("%s: %v, want an error of code invalid", name, err)
 		}
 	}
 	if diff := cmp.Diff(want, answers(s)); diff != "" {
 		t.Errorf("the store has changed, -want +got:\n%s", diff)
 	}
-	if err := s.Restore(snapshot); err != nil {
+	if err := s.Restore(snapshot, ever); err != nil {
 		t.Errorf("the snapshot itself: %v", err)
 	}
 }
@@ -87,17 +87,17 @@ func TestADamagedMessageIsRefusedAndChangesNothing(t *testing.T) {
 		"a frame of another version":  append([]byte{frameVersion + 1}, message[1:]...),
 		"a good frame and some bytes": append(bytes.Clone(message), 1, 2, 3),
 	} {
-		if err := s.Apply(b); gatewarden.ErrorCode(err) != gatewarden.Invalid {
+		if err := s.Apply(b, ever); gatewarden.ErrorCode(err) != gatewarden.Invalid {
 			t.Errorf("%s: %v, want an error of code invalid", name, err)
 		}
 	}
 	if got := s.Window(gatewarden.Series{}, noon.Add(-80*24*time.Hour), noon); got.Requests() != 0 {
 		t.Errorf("%d requests were counted from damaged messages", got.Requests())
 	}
-	if err := s.Apply(append(bytes.Clone(message), second...)); err != nil {
+	if err := s.Apply(append(bytes.Clone(message), second...), ever); err != nil {
 		t.Errorf("two messages in one: %v", err)
 	}
-	if err := s.Apply(nil); err != nil {
+	if err := s.Apply(nil, ever); err != nil {
 		t.Errorf("an empty message: %v", err)
 	}
 }
@@ -105,7 +105,7 @@ func TestADamagedMessageIsRefusedAndChangesNothing(t *testing.T) {
 func TestAStoreIgnoresItsOwnMessages(t *testing.T) {
 	s, message := filled()
 	want := answers(s)
-	if err := s.Apply(message); err != nil {
+	if err := s.Apply(message, ever); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, answers(s)); diff != "" {
@@ -123,7 +123,7 @@ func TestAFollowerJudgesLatenciesThatTheSenderDidNot(t *testing.T) {
 	upstream := gatewarden.SLI{Kind: gatewarden.SLILatency, Of: gatewarden.OfUpstream, Threshold: time.Second}
 	follower.Configure([]Meter{{Series: orders, SLI: sli}, {Series: orders, SLI: upstream}})
 	follower.Watched(noon.Add(-time.Minute), noon.Add(time.Minute))
-	if err := follower.Apply(sender.Drain()); err != nil {
+	if err := follower.Apply(sender.Drain(), ever); err != nil {
 		t.Fatal(err)
 	}
 	want := gatewarden.Count{Good: 1, Bad: 3, Coverage: 1}
@@ -182,13 +182,13 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte{1, 0, 0, 0, 1, 0, 1, 'a', 0, 0, 0, 0, 0, 1, 0, 1, 5, 0, 0})
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		s := newModelStore()
-		if err := s.Apply(payload); err == nil && len(payload) > 0 {
+		if err := s.Apply(payload, ever); err == nil && len(payload) > 0 {
 			t.Fatal("a payload without its frame was taken")
 		}
 		framed := binary.LittleEndian.AppendUint32(append([]byte{frameVersion}, "eight by"...), uint32(len(payload)))
 		e := encoder{b: append(framed, payload...)}
 		e.seal(0)
-		if err := s.Apply(e.b); err != nil {
+		if err := s.Apply(e.b, ever); err != nil {
 			return
 		}
 		answers(s)
@@ -197,7 +197,7 @@ func FuzzApply(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Restore(snapshot); err != nil {
+		if err := s.Restore(snapshot, ever); err != nil {
 			t.Fatalf("what was applied cannot be restored: %v", err)
 		}
 	})
@@ -216,14 +216,14 @@ func FuzzRestore(f *testing.F) {
 	f.Add(content)
 	f.Fuzz(func(t *testing.T, content []byte) {
 		s := newModelStore()
-		if err := s.Restore(content); err == nil {
+		if err := s.Restore(content, ever); err == nil {
 			t.Fatal("content without its mark was taken")
 		}
 		packed, err := pack(slices.Clone(content))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Restore(packed); err != nil {
+		if err := s.Restore(packed, ever); err != nil {
 			return
 		}
 		answers(s)

@@ -144,8 +144,21 @@ func newChunk(no int32, base uint64) chunk {
 	return chunk{no: no, base: base, totals: make([]byte, lanesPerChunk)}
 }
 
-// before returns how many events the column counted before second sec, where a slot
-// of the level that holds it must begin.
+// end returns the second with which the last slot of level l ends that has events, 0 when
+// none has.
+func (c *column) end(l int) int64 {
+	n := len(c.levels[l])
+	if n == 0 {
+		return 0
+	}
+	last, slot := &c.levels[l][n-1], slotsPerChunk-1
+	for sum := last.sum(); slot > 0 && last.upTo(slot-1) == sum; slot-- {
+	}
+	return int64(last.no)*chunkWidth(l) + int64(slot+1)*slotWidth(l)
+}
+
+// before returns how many events the column counted before second sec, rounded down to
+// where a slot of the level begins that holds it.
 func (c *column) before(s *shelves, sec int64) uint64 {
 	l := min(s.level(sec), coarsest)
 	no, slot := place(l, sec)

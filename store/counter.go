@@ -110,7 +110,7 @@ func (c *Counter) Late() uint32 {
 func (c *Counter) seconds(first int64, counts []gatewarden.Count) {
 	switch {
 	case c.in == nil:
-	case first < c.store.cal.horizon(0):
+	case first < max(c.store.cal.horizon(0), c.in.shelves[0]):
 		c.coarse(first, counts)
 	case c.columns != nil:
 		c.columns.good.seconds(first, counts, false)

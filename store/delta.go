@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatewarden/gatewarden"
 )
@@ -255,9 +256,10 @@ func (d *decoder) amount() uint64 {
 }
 
 // Apply folds a message of Drain in, from this store's past life or from another
-// one. A message that was applied before, or is this store's own, changes nothing.
-// A damaged message is an error of code invalid and changes nothing.
-func (s *Store) Apply(message []byte) error {
+// one; now is the time of this one's clock. A message that was applied before, or is this
+// store's own, changes nothing. A damaged message is an error of code invalid and changes
+// nothing.
+func (s *Store) Apply(message []byte, now time.Time) error {
 	deltas, err := decodeMessage(message)
 	if err != nil {
 		return err
@@ -266,15 +268,20 @@ func (s *Store) Apply(message []byte) error {
 	defer s.mu.Unlock()
 	for _, d := range deltas {
 		if d.origin != s.origin && s.applied.note(d.origin, d.number, d.head) {
-			s.fold(d)
+			s.fold(d, min(now.Unix(), lastSecond))
 		}
 	}
 	return nil
 }
 
-// fold counts a delta. The caller holds mu.
-func (s *Store) fold(d *delta) {
-	s.cal.head = max(s.cal.head, d.head)
+// fold counts a delta. The clock of a store that was further ahead of this one's than any
+// record may be says nothing about what is how old here. The caller holds mu.
+func (s *Store) fold(d *delta, now int64) {
+	head := d.head
+	if head > now+int64(s.cfg.MaxFuture/time.Second) {
+		head = now
+	}
+	s.cal.head = max(s.cal.head, head)
 	s.book.overflowed = max(s.book.overflowed, d.overflowed)
 	for _, w := range d.watched.spans {
 		s.watched.add(w.from, w.to)
@@ -290,6 +297,11 @@ func (s *Store) fold(d *delta) {
 	for i := range d.series {
 		part := &d.series[i]
 		to := s.book.target(part.name, part.since)
+		if bounded(part.name) && (to == nil || to.name != part.name) {
+			for j := range part.cells { // here there is no room, whatever the sender has
+				s.book.overflowed = max(s.book.overflowed, part.cells[j].second)
+			}
+		}
 		if to == nil {
 			continue
 		}

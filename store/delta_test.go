@@ -21,7 +21,7 @@ func TestManyPendingSecondsAreWrittenDown(t *testing.T) {
 			t.Fatalf("%d cells wait after %d seconds", s.waiting, i)
 		}
 	}
-	if err := follower.Apply(s.Drain()); err != nil {
+	if err := follower.Apply(s.Drain(), ever); err != nil {
 		t.Fatal(err)
 	}
 	sli := gatewarden.SLI{}

@@ -313,7 +313,7 @@ func (p *play) restart() {
 	p.store.SetSheds(p.model.sheds)
 	log := p.log
 	if p.snapshot != nil {
-		if err := p.store.Restore(p.snapshot); err != nil {
+		if err := p.store.Restore(p.snapshot, p.now); err != nil {
 			p.t.Fatal(err)
 		}
 		log = p.log[rapid.IntRange(0, p.from).Draw(p.t, "log from"):]
@@ -329,7 +329,7 @@ func (p *play) feed(s *Store, log [][]byte) {
 		order = rapid.Permutation(order).Draw(p.t, "order")
 	}
 	for _, message := range order {
-		if err := s.Apply(message); err != nil {
+		if err := s.Apply(message, p.now); err != nil {
 			p.t.Fatal(err)
 		}
 	}

@@ -27,6 +27,7 @@ type series struct {
 	latency latencies
 	settled int64   // the minute that things were last put in their places
 	shelves shelves // those places
+	borne   int64   // the minute until which bear keeps some of them from where they belong
 
 	pending []cell // what Drain has not taken yet
 }
@@ -145,7 +146,11 @@ func (s *series) settle(cal *calendar) {
 	if now == s.settled {
 		return
 	}
+	back := now < s.settled
 	s.settled, s.shelves = now, cal.shelves()
+	if back || now <= s.borne {
+		s.bear(cal)
+	}
 	s.latency.roll(cal.head)
 	for _, c := range s.counts {
 		if c != nil {
@@ -155,6 +160,27 @@ func (s *series) settle(cal *calendar) {
 	for i := range s.slis {
 		s.slis[i].good.settle(&s.shelves)
 		s.slis[i].bad.settle(&s.shelves)
+	}
+}
+
+// bear moves the shelves on to where nothing is kept more coarsely already, as it is after a
+// clock was ahead: each event is in one level, and the finer levels are the later ones.
+func (s *series) bear(cal *calendar) {
+	s.borne = 0
+	for l := coarsest - 1; l >= 0; l-- {
+		from := s.shelves[l+1]
+		for _, c := range s.counts {
+			if c != nil {
+				from = max(from, c.end(l+1))
+			}
+		}
+		for i := range s.slis {
+			from = max(from, s.slis[i].good.end(l+1), s.slis[i].bad.end(l+1))
+		}
+		if from > s.shelves[l] {
+			s.shelves[l] = from
+			s.borne = max(s.borne, (from+cal.keep[l]+chunkWidth(l))/minute+1)
+		}
 	}
 }
 

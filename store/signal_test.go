@@ -51,7 +51,7 @@ func TestSignalsCountApart(t *testing.T) {
 	}
 	again := New(Config{}, prometheus.NewRegistry())
 	again.Configure(meters)
-	if err := again.Restore(snapshot); err != nil {
+	if err := again.Restore(snapshot, ever); err != nil {
 		t.Fatal(err)
 	}
 	check(again)

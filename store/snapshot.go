@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 )
 
 // A snapshot is a mark with the version, the CRC-32C of the rest, the length of the
@@ -130,8 +131,9 @@ func unpack(b []byte) ([]byte, error) {
 }
 
 // Restore replaces the state by that of a snapshot; call it before anything is
-// added. A damaged snapshot is an error of code invalid and changes nothing.
-func (s *Store) Restore(snapshot []byte) error {
+// added. now is the time of the clock, which may have been ahead when the snapshot was
+// taken. A damaged snapshot is an error of code invalid and changes nothing.
+func (s *Store) Restore(snapshot []byte, now time.Time) error {
 	content, err := unpack(snapshot)
 	if err != nil {
 		return err
@@ -154,7 +156,7 @@ func (s *Store) Restore(snapshot []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fresh.era = s.book.era + 1
-	s.cal.head, s.watched, s.applied = head, spans, applied
+	s.cal.head, s.watched, s.applied = min(head, max(now.Unix(), 0)), spans, applied
 	if s.book.meters != nil {
 		fresh.configure(s.meters, &s.cal)
 	}
@@ -214,6 +216,7 @@ func (d *decoder) state(b *book, cal calendar) {
 		}
 	}
 	s.latency = d.latencies()
+	s.bear(&cal)
 }
 
 func (e *encoder) latencies(l *latencies) {

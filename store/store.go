@@ -44,6 +44,7 @@ package store
 
 import (
 	"cmp"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -65,6 +66,7 @@ type Config struct {
 	// KeepDeltas makes the store remember what was added until Drain takes it. Leave
 	// it false when nobody drains, as in a replay.
 	KeepDeltas bool
+	Logger     *slog.Logger // nil for none
 }
 
 // Meter is what an SLO counts: the events of an SLI in a series.
@@ -143,6 +145,7 @@ func (c Config) withDefaults() Config {
 	c.Retention = cmp.Or(c.Retention, 92*24*time.Hour)
 	c.DedupWindow = cmp.Or(c.DedupWindow, 3*time.Minute)
 	c.DedupLimit = cmp.Or(c.DedupLimit, 2_000_000)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

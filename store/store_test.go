@@ -85,6 +85,22 @@ func TestASeriesThatOverflowedSaysWhatItDidNotCount(t *testing.T) {
 	}
 }
 
+// What has room where it was counted may have none here.
+func TestASeriesThatOverflowsOnlyHereSaysWhatItDidNotCount(t *testing.T) {
+	there := New(Config{MaxSeries: 1, KeepDeltas: true}, prometheus.NewRegistry())
+	here := New(Config{MaxSeries: 1}, prometheus.NewRegistry())
+	here.Watched(noon.Add(-time.Minute), noon.Add(time.Minute))
+	here.Add([]gatewarden.Record{request("", "a", "", noon)}, noon, nil)
+	there.Add([]gatewarden.Record{request("", "b", "", noon)}, noon, nil)
+	if err := here.Apply(there.Drain(), noon); err != nil {
+		t.Fatal(err)
+	}
+	w := here.Window(gatewarden.Series{Service: "b"}, noon.Add(-time.Minute), noon.Add(time.Minute))
+	if w.Requests() != 0 || math.Abs(w.Coverage-59.0/120) > 1e-9 {
+		t.Errorf("a series without room counts %d, with a coverage of %v, want the 59 s after the overflow: %v", w.Requests(), w.Coverage, 59.0/120)
+	}
+}
+
 func TestTenThousandServiceNamesAreBoundedInMemoryAndAllCounted(t *testing.T) {
 	s := New(Config{MaxSeries: 100, KeepDeltas: true}, prometheus.NewRegistry())
 	const names = 10_000
@@ -104,7 +120,7 @@ func TestTenThousandServiceNamesAreBoundedInMemoryAndAllCounted(t *testing.T) {
 		t.Errorf("the overflow series counts %d, want %d", got, names-50)
 	}
 	follower := New(Config{MaxSeries: 10}, prometheus.NewRegistry())
-	if err := follower.Apply(s.Drain()); err != nil {
+	if err := follower.Apply(s.Drain(), ever); err != nil {
 		t.Fatal(err)
 	}
 	if got := follower.seriesCount(); got != 12 {
@@ -216,7 +232,7 @@ func TestOneBatchIsSeenAsAWhole(t *testing.T) {
 				t.Error(err)
 			}
 			copied := New(Config{}, prometheus.NewRegistry())
-			if err := copied.Restore(snapshot); err != nil {
+			if err := copied.Restore(snapshot, ever); err != nil {
 				t.Error(err)
 			}
 			if got := counts(copied, series); got%size != 0 {
@@ -309,10 +325,10 @@ func TestStrangeTimesDoNoHarm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := New(Config{}, prometheus.NewRegistry()).Restore(snapshot); err != nil {
+	if err := New(Config{}, prometheus.NewRegistry()).Restore(snapshot, ever); err != nil {
 		t.Error(err)
 	}
-	if err := New(Config{}, prometheus.NewRegistry()).Apply(s.Drain()); err != nil {
+	if err := New(Config{}, prometheus.NewRegistry()).Apply(s.Drain(), ever); err != nil {
 		t.Error(err)
 	}
 }

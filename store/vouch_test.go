@@ -56,7 +56,7 @@ func TestWhatIsVouchedForCovers(t *testing.T) {
 		again := New(Config{}, prometheus.NewRegistry())
 		again.Configure(meters)
 		for range 2 { // once more changes nothing
-			if err := again.Apply(message); err != nil {
+			if err := again.Apply(message, ever); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -65,7 +65,7 @@ func TestWhatIsVouchedForCovers(t *testing.T) {
 	t.Run("after a restart from a snapshot", func(t *testing.T) {
 		again := New(Config{}, prometheus.NewRegistry())
 		again.Configure(meters)
-		if err := again.Restore(snapshot); err != nil {
+		if err := again.Restore(snapshot, ever); err != nil {
 			t.Fatal(err)
 		}
 		check(t, again)

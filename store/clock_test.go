@@ -1,0 +1,199 @@
+package store
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"pgregory.net/rapid"
+
+	"github.com/gatewarden/gatewarden"
+)
+
+// ever is a time of the clock to which nothing that a test counts is of the future.
+var ever = noon.AddDate(100, 0, 0)
+
+var orders = gatewarden.Series{Service: "orders"}
+
+// each returns how many requests of orders there were in each of the seconds from one on.
+func each(s *Store, from time.Time, seconds int) []uint64 {
+	counts, good := make([]gatewarden.Count, seconds), make([]uint64, seconds)
+	s.Counter(orders, &gatewarden.SLI{}).Revise(from, counts)
+	for i, n := range counts {
+		good[i] = n.Good
+	}
+	return good
+}
+
+// A clock that was hours ahead, here or at another guard, leaves nothing behind: seconds are
+// counted as seconds as soon as it is right again.
+func TestAClockThatWasAheadDoesNotSpoilTheSeconds(t *testing.T) {
+	ahead := noon.Add(8 * time.Hour)
+	begin := func() *Store { return New(Config{KeepDeltas: true}, prometheus.NewRegistry()) }
+	second := func(s *Store, i int) {
+		at := noon.Add(time.Duration(i) * time.Second)
+		for range i%7 + 1 {
+			s.Add([]gatewarden.Record{request("", "orders", "", at)}, at, nil)
+		}
+	}
+	for name, c := range map[string]func(s *Store) *Store{
+		"nothing was counted before": func(s *Store) *Store { s.Add(nil, ahead, nil); return s },
+		"ten minutes were counted before": func(s *Store) *Store {
+			for i := range 600 {
+				at := noon.Add(time.Duration(i-600) * time.Second)
+				s.Add([]gatewarden.Record{request("", "orders", "", at)}, at, nil)
+			}
+			for range 3 { // each looks after another series
+				s.Add(nil, ahead, nil)
+			}
+			return s
+		},
+		"it was restarted when the clock was right": func(s *Store) *Store {
+			s.Add([]gatewarden.Record{request("", "orders", "", noon.Add(-time.Minute))}, ahead, nil)
+			snapshot, err := s.Snapshot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s = begin()
+			if err := s.Restore(snapshot, noon); err != nil {
+				t.Fatal(err)
+			}
+			return s
+		},
+		"another guard's was": func(s *Store) *Store {
+			other := begin()
+			other.Add([]gatewarden.Record{request("", "orders", "", noon.Add(-time.Minute))}, ahead, nil)
+			if err := s.Apply(other.Drain(), noon); err != nil {
+				t.Fatal(err)
+			}
+			return s
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := c(begin())
+			for i := range 6 {
+				second(s, i)
+			}
+			check := func(s *Store) {
+				t.Helper()
+				if diff := cmp.Diff([]uint64{1, 2, 3, 4, 5, 6}, each(s, noon, 6)); diff != "" {
+					t.Errorf("requests of the seconds from noon on (-want +got):\n%s", diff)
+				}
+			}
+			check(s)
+			now := noon.Add(6 * time.Second)
+			snapshot, err := s.Snapshot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := begin()
+			if err := again.Restore(snapshot, now); err != nil {
+				t.Fatal(err)
+			}
+			again.Add(nil, now, nil)
+			check(again)
+		})
+	}
+}
+
+// However the clock is set, every request that is counted stays counted once, in order, and
+// where seconds are kept each is in its own.
+func TestClocksThatAreSet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := New(Config{KeepDeltas: true}, prometheus.NewRegistry())
+		now, off := noon, time.Duration(0)
+		seconds, total := map[int64]uint64{}, uint64(0)
+		t.Repeat(map[string]func(*rapid.T){
+			"pass": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.SampledFrom([]int{1, 7, 60, 4000, 40_000}).Draw(t, "seconds")) * time.Second)
+			},
+			"set the clock": func(t *rapid.T) {
+				off = time.Duration(rapid.SampledFrom([]int{0, 0, 20, 7200, 8 * hour, 40 * hour, 10 * day, -20, -hour, -day}).Draw(t, "ahead")) * time.Second
+			},
+			"add": func(t *rapid.T) {
+				var batch []gatewarden.Record
+				for range rapid.IntRange(0, 5).Draw(t, "records") {
+					batch = append(batch, request("", "orders", "", now.Add(-time.Duration(rapid.IntRange(0, 200).Draw(t, "ago"))*time.Second)))
+				}
+				if off < 0 { // they are dropped, and nobody knows which
+					batch = nil
+				}
+				if a := s.Add(batch, now.Add(off), nil); a.Counted != len(batch) {
+					t.Fatalf("of %d records at %s, by a clock that is off by %s: %+v", len(batch), now, off, a)
+				}
+				for i := range batch {
+					seconds[batch[i].At.Unix()]++
+					total++
+				}
+			},
+			"restart": func(t *rapid.T) {
+				snapshot, err := s.Snapshot()
+				if err != nil {
+					t.Fatal(err)
+				}
+				s = New(Config{KeepDeltas: true}, prometheus.NewRegistry())
+				if err := s.Restore(snapshot, now.Add(off)); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"": func(t *rapid.T) {
+				in := s.book.series[orders]
+				if in == nil {
+					return
+				}
+				if err := inOrder(in); err != nil {
+					t.Fatal(err)
+				}
+				if n := s.Count(orders, &gatewarden.SLI{}, noon.AddDate(0, 0, -80), noon.AddDate(1, 0, 0)); n.Good != total {
+					t.Fatalf("%d requests are counted of %d", n.Good, total)
+				}
+				from := max(in.shelves[0], s.cal.horizon(0), now.Unix()-300)
+				for i, n := range each(s, time.Unix(from, 0), int(max(now.Unix()-from+1, 0))) {
+					if want := seconds[from+int64(i)]; n != want {
+						t.Fatalf("%d requests in second %d before %s, want %d", n, now.Unix()-from-int64(i), now, want)
+					}
+				}
+			},
+		})
+	})
+}
+
+// inOrder reports what is wrong with the columns of a series: the chunks of all levels, from
+// the coarsest on, must follow each other in time and in what they have counted.
+func inOrder(s *series) error {
+	for k, c := range s.counts {
+		if c == nil {
+			continue
+		}
+		last, sum := int64(0), uint64(0)
+		for l := coarsest; l >= 0; l-- {
+			for i := range c.levels[l] {
+				ch := &c.levels[l][i]
+				begin := int64(ch.no) * chunkWidth(l)
+				for slot := range slotsPerChunk {
+					at := begin + int64(slot)*slotWidth(l)
+					n := ch.upTo(slot)
+					if slot > 0 {
+						n -= ch.upTo(slot - 1)
+					}
+					if n > 0 && at < last {
+						return fmt.Errorf("class %d, level %d: events at %d, behind those before %d", k, l, at, last)
+					}
+					if n > 0 {
+						last = at + slotWidth(l)
+					}
+				}
+				if ch.base != sum {
+					return fmt.Errorf("class %d, level %d, chunk %d: %d events before it, it says %d", k, l, ch.no, sum, ch.base)
+				}
+				sum += ch.sum()
+			}
+		}
+		if sum != c.total {
+			return fmt.Errorf("class %d: %d events in the chunks, %d in all", k, sum, c.total)
+		}
+	}
+	return nil
+}
