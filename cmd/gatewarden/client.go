@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -130,32 +129,6 @@ func (c *client) post(ctx context.Context, path, by, reason string) error {
 		return err
 	}
 	return resp.Body.Close()
-}
-
-// follow calls each with every event as it happens, until ctx ends or the guard
-// ends the stream.
-func (c *client) follow(ctx context.Context, query url.Values, each func(gatewarden.Event) error) error {
-	query.Set("follow", "true")
-	resp, err := c.do(ctx, http.MethodGet, "/api/v1/events?"+query.Encode(), nil)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, 4<<20)
-	for lines.Scan() {
-		var e gatewarden.Event
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			return fmt.Errorf("reading an event: %w", err)
-		}
-		if err := each(e); err != nil {
-			return err
-		}
-	}
-	if ctx.Err() != nil {
-		return nil // asked to stop
-	}
-	return lines.Err()
 }
 
 // do sends a request and turns an error answer into an error.

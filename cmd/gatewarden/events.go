@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/url"
 	"strconv"
 
@@ -29,7 +30,7 @@ func newEvents() *cobra.Command {
 	connect := addServer(cmd)
 	addOutput(cmd, &output)
 	flags := cmd.Flags()
-	flags.BoolVarP(&follow, "follow", "f", false, "go on with events as they happen")
+	flags.BoolVarP(&follow, "follow", "f", false, "go on with events as they happen, also when another guard leads")
 	flags.StringVar(&kind, "type", "", "only events of this `TYPE`: slo, canary, gate, action, source, alert, drift, suspect, guard")
 	flags.StringVar(&name, "name", "", "only events of this `NAME`, of an slo or an action")
 	flags.Uint64Var(&since, "since", 0, "only events after the one with this `SEQ`, its position in the journal")
@@ -50,7 +51,9 @@ func newEvents() *cobra.Command {
 		}
 		printer := newEventPrinter(cmd.OutOrStdout(), output)
 		if follow {
-			return c.follow(cmd.Context(), query, printer.print)
+			return c.follow(cmd.Context(), query, printer.print, func(format string, args ...any) {
+				fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...)
+			})
 		}
 		var list api.EventList
 		if err := c.get(cmd.Context(), "/api/v1/events?"+query.Encode(), &list); err != nil {
