@@ -12,6 +12,7 @@ import (
 type metrics struct {
 	changes   *prometheus.CounterVec
 	inPlace   *prometheus.GaugeVec
+	waiting   *prometheus.GaugeVec
 	ladders   prometheus.Gauge
 	lease     *prometheus.GaugeVec
 	calls     *prometheus.HistogramVec
@@ -35,6 +36,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "gatewarden_actions_in_place",
 			Help: "Actions that are in place or under way, by kind of step and status.",
 		}, []string{"kind", "status"}),
+		waiting: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gatewarden_actions_waiting",
+			Help: "Actions that wait for a person to approve them.",
+		}, []string{"policy"}),
 		ladders: f.NewGauge(prometheus.GaugeOpts{
 			Name: "gatewarden_actions_ladders_active",
 			Help: "Breaches and runs that are being answered.",
@@ -90,11 +95,15 @@ func (e *Engine) answering() (n int) {
 // measure sets the gauges as of an instant.
 func (e *Engine) measure(at time.Time) {
 	e.metrics.inPlace.Reset()
+	e.metrics.waiting.Reset()
 	e.metrics.lease.Reset()
 	e.metrics.limit.Reset()
 	e.metrics.ladders.Set(float64(e.answering()))
 	first := make(map[string]time.Duration)
 	for _, a := range e.actions {
+		if a.Status == gatewarden.ActionWaiting && a.By == "" { // else it is approved, and about to begin
+			e.metrics.waiting.WithLabelValues(a.Policy).Inc()
+		}
 		if !a.inPlace() || a.ladder.ended {
 			continue
 		}

@@ -80,9 +80,11 @@ func TestPrometheusAcceptsItsRules(t *testing.T) {
 }
 
 func TestTheAlertsOnTheGuardAreThoseOfTheDocument(t *testing.T) {
-	_, file, _ := strings.Cut(text(t, configs+"/prometheus/rules/gatewarden.yml"), "\n")
-	if !strings.Contains(text(t, "docs/metrics.md"), "```yaml\n"+file+"```") {
-		t.Error("deploy/compose/prometheus/rules/gatewarden.yml is not what docs/metrics.md says")
+	for _, name := range []string{"gatewarden.yml", "slos.yml"} {
+		_, file, _ := strings.Cut(text(t, configs+"/prometheus/rules/"+name), "\n")
+		if !strings.Contains(text(t, "docs/metrics.md"), "```yaml\n"+file+"```") {
+			t.Errorf("deploy/compose/prometheus/rules/%s is not what docs/metrics.md says", name)
+		}
 	}
 }
 
