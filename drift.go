@@ -42,10 +42,11 @@ type Drift struct {
 // DriftFinding is one difference, or one thing that is not as it was.
 type DriftFinding struct {
 	Kind    DriftKind `json:"kind"`
-	Subject string    `json:"subject"` // what it is about: "kong:8100", "orders/10.0.0.7:8080", "route orders-list"
-	Since   time.Time `json:"since"`   // when it was first seen so
-	Counts  bool      `json:"counts"`  // it has lasted longer than the grace, and is not ignored
-	Reason  string    `json:"reason"`  // one plain sentence
+	Subject string    `json:"subject"`         // what it is about: "kong:8100", "orders/10.0.0.7:8080", "route orders-list"
+	Since   time.Time `json:"since"`           // when it was first seen so
+	Counts  bool      `json:"counts"`          // it has lasted longer than the grace, and is not ignored
+	Reason  string    `json:"reason"`          // one plain sentence
+	Nodes   []string  `json:"nodes,omitempty"` // addresses of the nodes that it was seen at
 }
 
 // MissingEntity is something that actions or canaries name and the peer does not have.

@@ -60,6 +60,7 @@ type drifts struct {
 	judge   *drift.Judge
 	policy  gatewarden.DriftPolicy
 	needs   []need
+	round   bool            // all have been asked once
 	asked   time.Time       // when the gateway last said whether something is there
 	missing map[string]bool // entities
 	jobsAt  time.Time
@@ -116,6 +117,11 @@ func (w *drifts) resume(ctx context.Context, j *journal.Journal) error {
 			continue
 		}
 		w.judge.Resume(*e.Drift)
+		for _, f := range e.Drift.Findings {
+			if f.Kind == gatewarden.DriftEntities {
+				w.missing[f.Subject] = true // until somebody says that it is there
+			}
+		}
 		w.told = announced{state: e.Drift.State, known: true, counted: counting(e.Drift)}
 	}
 	return nil
@@ -148,6 +154,9 @@ func (w *drifts) ask(ctx context.Context) {
 	}
 	wait.Wait()
 	w.lookForNeeds(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.round = true
 }
 
 // sawNode remembers what a node said behind an address. When nobody answers there, all
@@ -228,7 +237,7 @@ func (w *drifts) tick(at time.Time) ([]gatewarden.Verdict, []gatewarden.Event) {
 
 // view joins what nodes say at /metrics and by their Admin APIs. w.mu is held.
 func (w *drifts) view(at time.Time) drift.View {
-	v := drift.View{Nodes: w.gateway.list(), Asked: !w.asked.IsZero() && at.Sub(w.asked) < darkAfter}
+	v := drift.View{Nodes: w.gateway.list(), Asked: !w.asked.IsZero() && at.Sub(w.asked) < darkAfter, Early: !w.round}
 	for _, key := range slices.SortedFunc(maps.Keys(w.nodes), func(a, b nodeKey) int {
 		return strings.Compare(a.source+" "+a.address, b.source+" "+b.address)
 	}) {

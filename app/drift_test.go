@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/actions"
+	"github.com/gatewarden/gatewarden/collector"
 	"github.com/gatewarden/gatewarden/gates"
 	"github.com/gatewarden/gatewarden/journal"
 	"github.com/gatewarden/gatewarden/store"
@@ -190,6 +191,30 @@ func TestDriftGoesOnAfterARestart(t *testing.T) {
 		}
 		if len(g.told) != 1 {
 			t.Errorf("the team was told %q, want it told once", g.told)
+		}
+	})
+}
+
+// Another guard leads from now on, and has asked nobody yet; or nobody answers it at first.
+func TestDriftIsNotOverBecauseANewLeaderKnowsNothingYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gatewayOfTwo{versions: [2]string{"3.9.1", "3.9.1"}}
+		j := journal.NewMemory()
+		newDrifting(t, g, j).pass(2 * time.Minute)
+		d := newDrifting(t, g, j)
+		d.loop.drifts.gateway.Saw("kongmetrics", collector.Look{Node: gatewarden.Node{Address: "one:8100", ID: "a", Version: "3.9.1", At: time.Now()}})
+		for range 5 {
+			if err := d.loop.Tick(t.Context(), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		g.err = gatewarden.Errorf(gatewarden.Unavailable, "no answer")
+		d.pass(30 * time.Second)
+		g.err = nil
+		d.pass(time.Minute)
+		if got := d.events(); len(got) != 1 || len(g.told) != 1 {
+			t.Errorf("events: %q, want the breach once; the team was told %q", got, g.told)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package drift
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ type View struct {
 	// Asked reports whether the gateway has said of late which of it are there. Without that,
 	// and without a node that answers, there is nothing to judge by.
 	Asked bool
+	// Early reports whether whoever looks has not asked everybody once yet: what is not
+	// known is then not known to be otherwise.
+	Early bool
 }
 
 // Judge remembers since when what differs. Its methods must not be called concurrently.
@@ -26,7 +30,15 @@ type Judge struct {
 	policy   gatewarden.DriftPolicy
 	standing map[key]*difference
 	breach   time.Time // since when it is a breach; zero when it is none
+
+	// awaited are nodes that differences of before a restart are about and that were not
+	// heard of since. Until it is clear that they are gone they count as silent.
+	awaited map[string]bool
+	until   time.Time
 }
+
+// awaitFor is how long a node is awaited after a restart.
+const awaitFor = time.Minute
 
 // key is what a difference is known by from one instant to the next.
 type key struct {
@@ -57,20 +69,26 @@ func (j *Judge) Resume(standing gatewarden.Drift) {
 	if standing.State != gatewarden.Breach || standing.Since == nil {
 		return
 	}
-	j.breach = *standing.Since
+	j.breach, j.awaited = *standing.Since, map[string]bool{}
 	for _, f := range standing.Findings {
 		k := key{f.Kind, f.Subject}
-		j.standing[k] = &difference{key: k, since: f.Since, reason: f.Reason}
+		j.standing[k] = &difference{key: k, since: f.Since, reason: f.Reason, nodes: f.Nodes}
+		for _, node := range f.Nodes {
+			j.awaited[node] = true
+		}
 	}
 }
 
 // Judge says how alike the parts of the gateway are. Instants do not go back.
 func (j *Judge) Judge(at time.Time, v View) gatewarden.Drift {
 	silent := silentNodes(v.Nodes)
-	if len(silent) == len(v.Nodes) && !v.Asked && len(v.Missing) == 0 {
+	switch {
+	case v.Early:
+		return gatewarden.Drift{At: at, State: gatewarden.Inconclusive, Reason: "not all of Kong's nodes have been asked yet"}
+	case len(silent) == len(v.Nodes) && !v.Asked && len(v.Missing) == 0:
 		return j.unknown(at, len(v.Nodes))
 	}
-	j.take(at, differences(&v), silent)
+	j.take(at, differences(&v), j.unheard(at, v.Nodes, silent))
 	d := gatewarden.Drift{At: at, State: gatewarden.Healthy, Findings: j.findings(at)}
 	counting := slices.DeleteFunc(slices.Clone(d.Findings), func(f gatewarden.DriftFinding) bool { return !f.Counts })
 	if len(counting) == 0 {
@@ -99,6 +117,25 @@ func (j *Judge) unknown(at time.Time, nodes int) gatewarden.Drift {
 	return gatewarden.Drift{At: at, State: gatewarden.Inconclusive, Reason: reason}
 }
 
+// unheard are the silent nodes, and those that are awaited.
+func (j *Judge) unheard(at time.Time, nodes []gatewarden.Node, silent map[string]bool) map[string]bool {
+	if len(j.awaited) == 0 {
+		return silent
+	}
+	if j.until.IsZero() {
+		j.until = at.Add(awaitFor)
+	}
+	for i := range nodes {
+		delete(j.awaited, nodes[i].Address)
+	}
+	if !at.Before(j.until) {
+		j.awaited = nil
+	}
+	all := maps.Clone(silent)
+	maps.Copy(all, j.awaited)
+	return all
+}
+
 // take makes what was seen at an instant what stands.
 func (j *Judge) take(at time.Time, seen []difference, silent map[string]bool) {
 	now := make(map[key]*difference, len(seen))
@@ -123,7 +160,7 @@ func (j *Judge) findings(at time.Time) []gatewarden.DriftFinding {
 	var list []gatewarden.DriftFinding
 	for k, d := range j.standing {
 		list = append(list, gatewarden.DriftFinding{
-			Kind: k.kind, Subject: k.subject, Since: d.since, Reason: d.reason,
+			Kind: k.kind, Subject: k.subject, Since: d.since, Reason: d.reason, Nodes: d.nodes,
 			Counts: at.Sub(d.since) >= j.policy.Grace && !slices.Contains(j.policy.Ignore, k.kind),
 		})
 	}

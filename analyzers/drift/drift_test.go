@@ -1,6 +1,7 @@
 package drift_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -196,6 +197,43 @@ func TestABreachGoesOnAfterARestart(t *testing.T) {
 	first.At = second.At
 	if diff := cmp.Diff(first, second); diff != "" {
 		t.Errorf("after the restart (-before +after):\n%s", diff)
+	}
+}
+
+// After a restart nodes are heard of one by one, and one may be silent just then: that is
+// no end of the breach, nor the beginning of another.
+func TestABreachIsNotOverBecauseARestartForgot(t *testing.T) {
+	old := func(n *gatewarden.Node) { n.Version = "3.8.0" }
+	first := lasting(drift.New(policy()), drift.View{Nodes: []gatewarden.Node{node("a"), node("b", old)}}, 0, 5*time.Minute)
+	for sentence, c := range map[string]struct {
+		views []drift.View // one after the other, for 10 s each
+		last  gatewarden.State
+	}{
+		"one node, then the other, which is silent": {[]drift.View{{Nodes: []gatewarden.Node{node("a")}}, {Nodes: []gatewarden.Node{node("a"), node("b", silent)}}}, gatewarden.Breach},
+		"one node, then the other, as it was":       {[]drift.View{{Nodes: []gatewarden.Node{node("a")}}, {Nodes: []gatewarden.Node{node("a"), node("b", old)}}}, gatewarden.Breach},
+		"both, before all were asked": {[]drift.View{
+			{Nodes: []gatewarden.Node{node("a"), node("b")}, Early: true}, {Nodes: []gatewarden.Node{node("a"), node("b", old)}},
+		}, gatewarden.Breach},
+		"the other is gone": {slices.Repeat([]drift.View{{Nodes: []gatewarden.Node{node("a")}}}, 7), gatewarden.Healthy},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			j := drift.New(policy())
+			j.Resume(first)
+			var d gatewarden.Drift
+			for i, v := range c.views {
+				at := 6*time.Minute + time.Duration(i)*10*time.Second
+				d = lasting(j, v, at, at+9*time.Second)
+				if d.State == gatewarden.Healthy && i < len(c.views)-1 {
+					t.Fatalf("after %d views: %+v", i+1, d)
+				}
+				if d.State == gatewarden.Breach && !d.Since.Equal(*first.Since) {
+					t.Errorf("it is a breach since %s, and began %s", d.Since, first.Since)
+				}
+			}
+			if d.State != c.last {
+				t.Errorf("in the end: %+v, want %s", d, c.last)
+			}
+		})
 	}
 }
 
