@@ -251,6 +251,7 @@ func (r *run) decide(now time.Time) {
 			state, reason = gatewarden.RunPass, reason+" (on_inconclusive: pass)"
 		case gatewarden.HoldsAFail:
 			state, reason = gatewarden.RunFail, reason+" (on_inconclusive: fail)"
+		default: // hold: it stays without one
 		}
 	}
 	r.conclude(d.at, now, state, reason, "")
