@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/actions"
@@ -92,7 +93,19 @@ func (e *Executor) Adjust(ctx context.Context, a gatewarden.Action) (gatewarden.
 	if limitIs(current, wanted) {
 		return out, nil
 	}
-	now, err := e.client.write(ctx, http.MethodPatch, m.Plugin, object{"config": object{limitField: wanted}})
+	body := object{"config": object{limitField: wanted}}
+	if m.own() {
+		all := append(laid, pluginLayer{asPlugin(a), m})
+		slices.SortFunc(all, pluginLayer.compare)
+		whole, err := e.composed(a.Spec.Puts(), m, all)
+		if err != nil {
+			return gatewarden.Outcome{}, err
+		}
+		tags, _ := current["tags"].([]any)
+		config, _ := whole["config"].(object)
+		body["tags"] = withSent(tags, config)
+	}
+	now, err := e.client.write(ctx, http.MethodPatch, m.Plugin, body)
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}

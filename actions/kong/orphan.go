@@ -76,8 +76,13 @@ func orphanChange(plugin object, action string) string {
 	return change
 }
 
+// keepOrRemove says what to do with a plugin of the guard's that somebody has changed.
+func keepOrRemove(action, remove string) string {
+	return fmt.Sprintf("to keep it, take the tag %s off it; else remove it: %s", actionTag+action, remove)
+}
+
 // RemoveOrphan implements actions.OrphanRemover. It deletes what the guard made
-// itself. A plugin that was there before and that the guard only changed is never
+// itself and nobody has changed. A plugin that was there before and that the guard only changed is never
 // deleted: what it was is not known any more, so that is a Conflict for a person.
 func (e *Executor) RemoveOrphan(ctx context.Context, o actions.Orphan) error {
 	if o.Action == "" || o.ID != pluginID(o.Action) {
@@ -89,6 +94,13 @@ func (e *Executor) RemoveOrphan(ctx context.Context, o actions.Orphan) error {
 	}
 	if makerOf(current) != o.Action {
 		return nil // somebody took the mark off, so it is theirs
+	}
+	asSent, err := e.asSent(ctx, current)
+	if err != nil {
+		return err
+	}
+	if !asSent {
+		return gatewarden.Errorf(gatewarden.Conflict, "%s is not as the guard made it, so it is left alone", o.Change).WithHint("%s", keepOrRemove(o.Action, e.client.curl(http.MethodDelete, "/plugins/"+o.ID, nil)))
 	}
 	e.log.Warn("removing a plugin of an action that nobody knows", "action", o.Action, "plugin", o.ID)
 	_, err = e.client.do(ctx, http.MethodDelete, "/plugins/"+o.ID, nil, nil)

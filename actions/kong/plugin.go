@@ -253,7 +253,7 @@ func missing(a gatewarden.Action, m *pluginMemo, config, plugin object) []string
 
 func (e *Executor) ownBody(a gatewarden.Action, s scope, config object) object {
 	body := s.references()
-	body["name"], body["enabled"], body["tags"] = a.Spec.Plugin.Name, true, append(e.marks(), actionTag+a.ID)
+	body["name"], body["enabled"], body["tags"] = a.Spec.Plugin.Name, true, withSent(append(e.marks(), actionTag+a.ID), config)
 	if config != nil {
 		body["config"] = config
 	}
@@ -393,7 +393,9 @@ func (e *Executor) removeOwn(ctx context.Context, a gatewarden.Action, m *plugin
 	}
 	undo := e.client.curl(http.MethodDelete, "/plugins/"+m.Plugin, nil)
 	if len(changed) > 0 {
-		return left("somebody else changed the plugin since", what, changed, undo), nil
+		out := left("somebody else changed the plugin since", what, changed, undo)
+		out.Reason += "; " + keepOrRemove(a.ID, undo)
+		return out, nil
 	}
 	if _, err := e.client.do(ctx, http.MethodDelete, "/plugins/"+m.Plugin, nil, nil); err != nil && gatewarden.ErrorCode(err) != gatewarden.NotFound {
 		return gatewarden.Outcome{}, err
@@ -454,8 +456,7 @@ func changedSince(a gatewarden.Action, m *pluginMemo, current object) ([]string,
 		if err != nil {
 			return nil, err
 		}
-		// A repeated PUT of our own plugin may have set its times anew.
-		return differences("", without(written, "updated_at", "created_at"), without(current, "updated_at", "created_at")), nil
+		return differences("", lasting(written), lasting(current)), nil
 	}
 	if !slices.Contains(actionsOf(current), a.ID) {
 		return []string{"tags: no " + actionTag + a.ID}, nil

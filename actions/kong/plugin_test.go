@@ -26,7 +26,7 @@ func TestAPluginOfOurOwnComesAndGoes(t *testing.T) {
 		}
 	}
 	plugin := b.get("/plugins/" + pluginID(r.ID))
-	for _, part := range []string{`"tags":["gatewarden","gatewarden-action:protect-orders-1"]`, `"second":200`, `"enabled":true`} {
+	for _, part := range []string{`"tags":["gatewarden","gatewarden-action:protect-orders-1","gatewarden-sent:`, `:limit_by;policy;second"]`, `"second":200`, `"enabled":true`} {
 		if !strings.Contains(plugin, part) {
 			t.Errorf("%s is not in %s", part, plugin)
 		}

@@ -153,15 +153,21 @@ func strangerOn(plugin object, laid []pluginLayer) string {
 // layOn lays the step on the layers that are there already, or between them.
 func (e *Executor) layOn(ctx context.Context, a gatewarden.Action, m *pluginMemo, laid []pluginLayer, current, config object, save func(*pluginMemo) error) (object, error) {
 	all := append(slices.Clone(laid), pluginLayer{a, m})
-	if slices.SortFunc(all, pluginLayer.compare); all[len(all)-1].action.ID != a.ID {
-		whole, err := e.composed(a.Spec.Plugin, m, all) // beneath one that was faster
-		if err != nil {
-			return nil, err
-		}
+	slices.SortFunc(all, pluginLayer.compare)
+	whole, err := e.composed(a.Spec.Plugin, m, all)
+	if err != nil {
+		return nil, err
+	}
+	if all[len(all)-1].action.ID != a.ID { // beneath one that was faster
 		return e.client.write(ctx, http.MethodPut, m.Plugin, whole)
 	}
 	tags, _ := current["tags"].([]any)
-	body := object{"enabled": true, "tags": append(slices.Clone(tags), actionTag+a.ID)}
+	tags = append(slices.Clone(tags), actionTag+a.ID)
+	if m.own() {
+		config, _ := whole["config"].(object)
+		tags = withSent(tags, config)
+	}
+	body := object{"enabled": true, "tags": tags}
 	if config != nil {
 		body["config"] = config
 	}
@@ -174,8 +180,7 @@ func (e *Executor) layOn(ctx context.Context, a gatewarden.Action, m *pluginMemo
 	if err := save(m); err != nil {
 		return nil, err
 	}
-	whole, err := e.composed(a.Spec.Plugin, m, all)
-	if err != nil {
+	if whole, err = e.composed(a.Spec.Plugin, m, all); err != nil {
 		return nil, err
 	}
 	return e.client.write(ctx, http.MethodPut, m.Plugin, whole)
@@ -220,6 +225,9 @@ func (e *Executor) composed(step *gatewarden.PluginStep, m *pluginMemo, layers [
 		if _, isSet := set[key]; !isSet && follows(key, set) {
 			delete(config, key)
 		}
+	}
+	if m.own() {
+		tags = withSent(tags, config)
 	}
 	body["tags"], body["enabled"] = tags, true
 	if len(config) > 0 {
@@ -377,7 +385,7 @@ func (e *Executor) touched(a gatewarden.Action, m *pluginMemo, current object) (
 	if err != nil {
 		return nil, err
 	}
-	changed := differences("", without(written, "updated_at", "created_at"), without(current, "updated_at", "created_at"))
+	changed := differences("", lasting(written), lasting(current))
 	if len(changed) == 0 || len(m.Written) > 0 && a.Limit == nil && !e.unsettled(m) {
 		return changed, nil
 	}
@@ -398,7 +406,7 @@ func unmarked(plugin object) []any {
 	tags, _ := plugin["tags"].([]any)
 	return slices.DeleteFunc(slices.Clone(tags), func(t any) bool {
 		s, _ := t.(string)
-		return s == tag || strings.HasPrefix(s, actionTag) || strings.HasPrefix(s, makerTag) || strings.HasPrefix(s, guardTag)
+		return s == tag || strings.HasPrefix(s, actionTag) || strings.HasPrefix(s, makerTag) || strings.HasPrefix(s, guardTag) || isSent(t)
 	})
 }
 

@@ -64,6 +64,9 @@ func (c *cell) value() map[string]any {
 		if v == nil {
 			v = map[string]any{}
 		}
+		if was := c.ground["status_code"]; was != nil && was != 503.0 {
+			v["status_code"] = 503.0 // a status of theirs waits, so that the guard knows its own
+		}
 		maps.Copy(v, l.sets)
 	}
 	return v
