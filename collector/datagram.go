@@ -87,7 +87,8 @@ func (s *Datagrams) Close() error {
 // Run serves until ctx is done, and then until what has arrived is counted.
 func (s *Datagrams) Run(ctx context.Context) error {
 	defer func() { _ = s.Close() }() // nobody is served by it any more
-	defer context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(s.now()) })()
+	// What the kernel has received by then counts.
+	defer context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(s.now().Add(lastWords)) })()
 	var counting sync.WaitGroup
 	defer counting.Wait()
 	counting.Go(func() { s.count(ctx) })

@@ -107,7 +107,7 @@ func (f *framing) line(b []byte, last bool) int {
 // so that it is counted as rejected.
 func (f *framing) add(message []byte) {
 	if json := payload(message); json != nil {
-		f.block.Add(bytes.Trim(json, "\x00 \r\n\t"))
+		f.block.Add(json)
 		return
 	}
 	f.block.Add(null)

@@ -11,8 +11,10 @@ import "bytes"
 //
 // A JSON text of Kong's begins with a brace, or a bracket for an array. In 3164 nothing
 // before it may hold one but the brackets of the process, so only a brace counts there.
-// "@cee:" and a byte order mark before it mean nothing.
+// "@cee:" and a byte order mark before it mean nothing, nor does what relays end a message
+// with: a NUL, a line feed.
 func payload(message []byte) []byte {
+	message = bytes.TrimRight(message, "\x00 \r\n\t")
 	rest, ok := priority(message)
 	if !ok {
 		return from(message, '{') // no syslog, but perhaps JSON all the same

@@ -40,6 +40,8 @@ func TestPayload(t *testing.T) {
 		`<192>Nov 21 20:39:11 host kong: [1]`:                           ``,
 		`<a>{"a":1}`:                                                    `{"a":1}`,
 		`{"a":1}`:                                                       `{"a":1}`,
+		"<14>Nov 21 20:39:11 host kong: {\"a\":1}\x00":                  `{"a":1}`,
+		"<14>1 - - - - - - {\"a\":1}\r\n\x00":                           `{"a":1}`,
 		``:                                                              ``,
 		`<`:                                                             ``,
 		`<14>`:                                                          ``,
@@ -135,7 +137,7 @@ func FuzzPayload(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, message []byte) {
 		got := payload(message)
-		if got != nil && (!bytes.HasSuffix(message, got) || got[0] != '{') {
+		if got != nil && (!bytes.HasSuffix(bytes.TrimRight(message, "\x00 \r\n\t"), got) || got[0] != '{') {
 			t.Errorf("%q holds %q", message, got)
 		}
 	})
@@ -174,7 +176,7 @@ func TestOverUDPAndTCP(t *testing.T) {
 		new5424 := `<14>1 2026-11-21T20:39:11.908Z host kong 81 - [meta sequenceId="1"] ` + line
 		old3164 := "<14>Nov 21 20:39:11 host kong[81]: " + line
 		fmt.Fprint(udp, new5424)
-		fmt.Fprintf(udp, "%s\n", old3164)
+		fmt.Fprintf(udp, "%s\n\x00", old3164)
 		if i%2 == 0 {
 			fmt.Fprintf(tcp, "%d %s", len(new5424), new5424)
 		} else {

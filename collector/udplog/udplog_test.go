@@ -138,6 +138,33 @@ func TestAStopCountsWhatWasReceived(t *testing.T) {
 	}
 }
 
+// What Kong has sent before the stop waits in the socket's buffer.
+func TestAStopCountsWhatTheKernelHasReceived(t *testing.T) {
+	got, settings := &sourcetest.Sink{}, DefaultSettings()
+	settings.Listen = "127.0.0.1:0"
+	built, err := New(collector.Env{Name: "udplog", Sink: got, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("udp", built.(*Source).Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const sent = 100
+	for range sent {
+		fmt.Fprint(conn, `{"latencies":{"request":5},"started_at":1795293551908,"response":{"status":200}}`)
+	}
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := built.Run(stopped); err != nil {
+		t.Fatal(err)
+	}
+	if got.Count() != sent {
+		t.Errorf("%d counted of %d", got.Count(), sent)
+	}
+}
+
 func TestSettings(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Settings)
