@@ -118,7 +118,7 @@ func TestSlicesSeeWhatIsFilledIn(t *testing.T) {
 		kept := New(slo, w, nil)
 		at := start
 		pass := func(d time.Duration) {
-			for end := at.Add(d); at.Before(end); at = at.Add(10 * time.Second) {
+			for end := at.Add(d); at.Before(end); at = at.Add(20 * time.Second) {
 				w.add(at, 9, rng.Uint64N(2))
 				kept.Analyze(at)
 			}
