@@ -366,7 +366,10 @@ func (a *App) addServer(g *run.Group, name string, l net.Listener) {
 	webConfig := a.reloader.current().config.Web.ConfigFile
 	if name == "ingest" {
 		webConfig = "" // Kong's http-log posts to it; what protects it is where it listens
-		l = posts.Listen(l, a.ingest, a.logger.With("component", name), time.Now)
+		server.WriteTimeout = 2 * time.Minute // who reads no answer holds no connection for good
+		l = posts.Listen(l, a.ingest, posts.Config{
+			MaxConnections: a.reloader.current().config.Listen.MaxConnections, Log: a.logger.With("component", name), Metrics: a.registry, Now: time.Now,
+		})
 	}
 	g.Add(func() error { return serveWeb(l, server, webConfig, a.logger) }, func(error) {
 		endStreams() // followers of the events would hold the server open

@@ -32,6 +32,8 @@ type Listen struct {
 	API     string `yaml:"api"`     // default 127.0.0.1:8080
 	Ingest  string `yaml:"ingest"`  // default :8081
 	Metrics string `yaml:"metrics"` // "": on the API's listener
+	// MaxConnections bounds those to Ingest, which asks nobody for a password. Default 4096.
+	MaxConnections int `yaml:"max_connections"`
 }
 
 // State is where what must survive a restart is kept: in a folder of this guard alone, in
@@ -144,7 +146,7 @@ type Tracing struct {
 // Defaults returns the configuration of an empty file in the current folder.
 func Defaults() *Config {
 	return &Config{
-		Listen:  Listen{API: "127.0.0.1:8080", Ingest: ":8081"},
+		Listen:  Listen{API: "127.0.0.1:8080", Ingest: ":8081", MaxConnections: 4096},
 		State:   State{Dir: "data"},
 		Rules:   []string{"rules"},
 		Sources: []Source{{Kind: "httplog"}},

@@ -115,6 +115,9 @@ func checkListen(d *document, l *Listen) {
 	if l.Metrics != "" {
 		checkAddress(d, d.find(&l.Metrics), "metrics", l.Metrics)
 	}
+	if l.MaxConnections <= 0 {
+		d.errorf(d.find(&l.MaxConnections, l), "leave it out, and it is 4096", "max_connections must be above zero")
+	}
 	taken := map[string]string{}
 	for _, x := range []struct {
 		name, address string

@@ -316,7 +316,7 @@ listen: {api: ":${PORT}"}
 	}
 	want = &Config{
 		File:    in("full.yaml"),
-		Listen:  Listen{API: ":8080", Ingest: ":8081"},
+		Listen:  Listen{API: ":8080", Ingest: ":8081", MaxConnections: 4096},
 		State:   State{NATS: &NATS{URL: "nats://nats:4222", CredentialsFile: in("n.creds"), Replicas: 3}, Name: "guard-1", API: "https://guard-1:8080", Acknowledge: AckCounted},
 		Rules:   []string{in("rules"), "/etc/rules"},
 		Sources: []Source{},

@@ -17,10 +17,11 @@ type conn struct {
 	net.Conn
 	listener *Listener
 	busy     atomic.Int32 // idle, answering, or stopped
+	ends     func()       // to be called when it is closed, here or by net/http
 
 	buf    []byte    // what was read and not answered
 	head   head      // of the post that buf begins with, once it is whole
-	until  time.Time // the deadline that is set for reading
+	until  time.Time // the deadline that is set for reading, and for writing an answer
 	answer []byte    // memory for an answer's body
 	out    []byte    // and for an answer
 	ended  bool      // the connection is to be closed
@@ -35,6 +36,12 @@ const (
 	answering
 	stopped
 )
+
+// Close closes the connection.
+func (c *conn) Close() error {
+	c.ends()
+	return c.Conn.Close()
+}
 
 // stop ends the connection: at once when it waits for a post, else after the answer.
 func (c *conn) stop() {
@@ -102,11 +109,12 @@ func (c *conn) next() verdict {
 	}
 }
 
-// read reads more into the buffer, and reports whether the connection is alive.
+// read reads more into the buffer, and reports whether the connection is alive. The
+// deadline is also that of the answer, which a client that reads none would block.
 func (c *conn) read() bool {
 	if now := c.listener.now(); c.until.Sub(now) < idleFor-idleSlack {
 		c.until = now.Add(idleFor)
-		if err := c.SetReadDeadline(c.until); err != nil {
+		if err := c.SetDeadline(c.until); err != nil {
 			return false
 		}
 	}
@@ -179,17 +187,24 @@ func (c *conn) large() bool {
 // give hands the connection to net/http, as if nothing had been read of what was not
 // answered.
 func (c *conn) give() {
-	if err := c.SetReadDeadline(time.Time{}); err != nil {
+	if err := c.SetDeadline(time.Time{}); err != nil {
 		c.Close()
 		return
 	}
-	c.listener.handOn(&unread{Conn: c.Conn, buf: c.buf})
+	c.listener.handOn(&unread{Conn: c.Conn, ends: c.ends, buf: c.buf})
 }
 
 // unread is a connection of which some was read already.
 type unread struct {
 	net.Conn
-	buf []byte
+	ends func()
+	buf  []byte
+}
+
+// Close closes the connection.
+func (u *unread) Close() error {
+	u.ends()
+	return u.Conn.Close()
 }
 
 // Read reads that first.

@@ -20,6 +20,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatewarden/gatewarden/collector"
 )
 
 // Handler is a handler of the server's mux that can answer a post by its body alone.
@@ -29,7 +33,7 @@ type Handler interface {
 	// body is too large, or too many are there.
 	Buffer(n int) (body []byte, free func())
 	// Post takes a body and appends what is to be answered with a 200, as JSON. With
-	// false it has done nothing, and ServeHTTP is to take the body once more and to say
+	// false ServeHTTP is to take the body once more, which does nothing twice, and to say
 	// what is wrong with it. It must not keep body.
 	Post(ctx context.Context, body, answer []byte, client net.Addr) ([]byte, bool)
 }
@@ -51,13 +55,24 @@ const (
 	closeWithin = 3 * time.Second
 )
 
+// Config is how a Listener is set up.
+type Config struct {
+	MaxConnections int // beyond it, new ones are closed; those of net/http count, too
+	Log            *slog.Logger
+	Metrics        prometheus.Registerer
+	Now            func() time.Time
+}
+
 // Listener answers plain posts on the connections of another listener, and hands the
 // other connections on.
 type Listener struct {
 	net.Listener
-	mux *http.ServeMux
-	log *slog.Logger
-	now func() time.Time
+	mux     *http.ServeMux
+	limit   int
+	log     *slog.Logger
+	metrics *metrics
+	quiet   collector.Quiet
+	now     func() time.Time
 
 	ctx    context.Context // ends when nothing is to be waited for any more
 	cancel context.CancelFunc
@@ -68,14 +83,15 @@ type Listener struct {
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{} // nil once it is closed
+	open    int                // connections, also those that were handed on
 	serving sync.WaitGroup
 }
 
 // Listen begins to answer the posts that come in at l to the Handlers of mux. The
 // listener it returns is for a server that serves the same mux; closing it closes l.
-func Listen(l net.Listener, mux *http.ServeMux, log *slog.Logger, now func() time.Time) *Listener {
+func Listen(l net.Listener, mux *http.ServeMux, cfg Config) *Listener {
 	p := &Listener{
-		Listener: l, mux: mux, log: log, now: now,
+		Listener: l, mux: mux, limit: cfg.MaxConnections, log: cfg.Log, metrics: newMetrics(cfg.Metrics), now: cfg.Now,
 		others: make(chan net.Conn), failed: make(chan error), closed: make(chan struct{}), conns: map[*conn]struct{}{},
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -101,7 +117,7 @@ func (l *Listener) acceptAll() {
 	for {
 		raw, err := l.Listener.Accept()
 		if err == nil {
-			l.open(raw)
+			l.begin(raw)
 			continue
 		}
 		select {
@@ -112,17 +128,35 @@ func (l *Listener) acceptAll() {
 	}
 }
 
-// open begins to serve a connection.
-func (l *Listener) open(raw net.Conn) {
-	c := &conn{Conn: raw, listener: l, buf: make([]byte, 0, Room)}
+// begin begins to serve a connection.
+func (l *Listener) begin(raw net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conns == nil {
+	switch {
+	case l.conns == nil:
+		raw.Close()
+		return
+	case l.open >= l.limit:
+		l.metrics.refused.Inc()
+		if due, held := l.quiet.Due(l.now()); due {
+			l.log.Warn("refused a connection: there are too many", "client", raw.RemoteAddr(), "max_connections", l.limit, "times_before_unlogged", held)
+		}
 		raw.Close()
 		return
 	}
+	l.open++
+	l.metrics.connections.Inc()
+	c := &conn{Conn: raw, listener: l, ends: sync.OnceFunc(l.end), buf: make([]byte, 0, Room)}
 	l.conns[c] = struct{}{}
 	l.serving.Go(c.serve)
+}
+
+// end makes room for another connection.
+func (l *Listener) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open--
+	l.metrics.connections.Dec()
 }
 
 // leave forgets a connection.

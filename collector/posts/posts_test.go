@@ -10,11 +10,16 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // echo answers with the length of the body and by which road it came. It does not take a
@@ -82,6 +87,11 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
+// config is that of a Listener of at most so many connections.
+func config(limit int, log *slog.Logger) Config {
+	return Config{MaxConnections: limit, Log: log, Metrics: prometheus.NewRegistry(), Now: time.Now}
+}
+
 func start(t testing.TB, h http.Handler) *started {
 	t.Helper()
 	var lc net.ListenConfig
@@ -99,7 +109,7 @@ func serveOn(t testing.TB, l net.Listener, h http.Handler) *started {
 	mux.Handle("/log", h)
 	mux.Handle("/other", http.NotFoundHandler())
 	s := &started{log: &lines{}, server: &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}}
-	s.Listener = Listen(l, mux, slog.New(slog.NewTextHandler(s.log, nil)), time.Now)
+	s.Listener = Listen(l, mux, config(2, slog.New(slog.NewTextHandler(s.log, nil))))
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := s.server.Serve(s.Listener); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
@@ -238,15 +248,84 @@ func (p *pipes) Close() error { close(p.closed); return nil }
 
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
 
-// pipe returns a connection to a server behind pipes.
-func pipe(t *testing.T, h http.Handler) net.Conn {
+// piped starts a server behind pipes.
+func piped(t *testing.T, h http.Handler) (*pipes, *started) {
 	t.Helper()
 	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-	serveOn(t, p, h)
+	return p, serveOn(t, p, h)
+}
+
+// connect returns a connection to a server behind pipes.
+func (p *pipes) connect(t *testing.T) net.Conn {
+	t.Helper()
 	ours, theirs := net.Pipe()
 	p.conns <- theirs
 	t.Cleanup(func() { ours.Close() })
 	return ours
+}
+
+func pipe(t *testing.T, h http.Handler) net.Conn {
+	t.Helper()
+	p, _ := piped(t, h)
+	return p.connect(t)
+}
+
+// The listener is on all interfaces and asks for no password.
+func TestThereAreNotMoreConnectionsThanThereMayBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := piped(t, &echo{})
+		refused := func(c net.Conn) bool {
+			synctest.Wait()
+			err := c.SetReadDeadline(time.Now().Add(time.Second))
+			if err == nil {
+				_, err = c.Read(make([]byte, 1))
+			}
+			return !errors.Is(err, os.ErrDeadlineExceeded)
+		}
+		open := func(want float64) {
+			t.Helper()
+			synctest.Wait()
+			if n := testutil.ToFloat64(s.metrics.connections); n != want {
+				t.Errorf("%v connections are open, want %v", n, want)
+			}
+		}
+		here, there := p.connect(t), p.connect(t)
+		send(t, there, kongs(3)+"bad") // net/http's from now on
+		answer(t, bufio.NewReader(there))
+		if refused(here) || refused(there) || !refused(p.connect(t)) || !refused(p.connect(t)) {
+			t.Error("not the third and the fourth are refused")
+		}
+		if n := testutil.ToFloat64(s.metrics.refused); n != 2 || strings.Count(s.log.String(), "there are too many") != 1 {
+			t.Errorf("%v refused connections are counted; the log: %s", n, s.log)
+		}
+		open(2)
+		here.Close()
+		open(1)
+		if refused(p.connect(t)) {
+			t.Error("one has ended, and another is refused")
+		}
+		there.Close()
+		open(1)
+		if refused(p.connect(t)) {
+			t.Error("one of net/http's has ended, and another is refused")
+		}
+	})
+}
+
+func TestWhoReadsNoAnswerIsNotWaitedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := pipe(t, &echo{})
+		send(t, conn, kongs(1)+"x")
+		time.Sleep(idleFor + time.Second)
+		synctest.Wait()
+		err := conn.SetDeadline(time.Now().Add(time.Second))
+		if err == nil {
+			_, err = conn.Write([]byte("x"))
+		}
+		if !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("the connection is still there: %v", err)
+		}
+	})
 }
 
 func TestWhereverAPostIsCutItIsAnswered(t *testing.T) {
@@ -429,7 +508,7 @@ func TestErrorsOfAcceptAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := &broken{inner, make(chan error, 2)}
-	l := Listen(b, http.NewServeMux(), slog.New(slog.DiscardHandler), time.Now)
+	l := Listen(b, http.NewServeMux(), config(1, slog.New(slog.DiscardHandler)))
 	for _, want := range []error{errors.New("too many open files"), net.ErrClosed} {
 		b.errs <- want
 		if _, err := l.Accept(); !errors.Is(err, want) {
