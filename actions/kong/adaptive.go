@@ -65,6 +65,11 @@ func (e *Executor) Adjust(ctx context.Context, a gatewarden.Action) (gatewarden.
 	if found, err := decode(a, m); err != nil || !found {
 		return gatewarden.Outcome{}, gatewarden.Errorf(gatewarden.Internal, "action %s has no memo to adjust its limit by: %w", a.ID, err)
 	}
+	e, leave, err := e.alone(ctx)
+	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	defer leave()
 	current, err := e.client.plugin(ctx, m.Plugin)
 	if err != nil {
 		return gatewarden.Outcome{}, err

@@ -1,6 +1,7 @@
 package kong
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -293,4 +294,27 @@ func FuzzDeclaration(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestALimitLooksWhenItsTurnHasCome: what is read before, another step may have changed by then.
+func TestALimitLooksWhenItsTurnHasCome(t *testing.T) {
+	b := newDBLess(t)
+	r := adaptiveAction("adapt-1", 1)
+	wantStatus(t, b.mustRun(r), gatewarden.ActionApplied)
+	leave, err := b.exec.client.enter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.goTo(80)
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	sent := b.wire.sent.Load()
+	_, err = b.exec.Adjust(impatient, r.Action)
+	wantCode(t, err, gatewarden.Unavailable, "is not over yet")
+	if looks := b.wire.sent.Load() - sent; looks > 0 {
+		t.Errorf("%d requests before its turn", looks)
+	}
+	leave()
+	wantStatus(t, b.mustAdjust(r), gatewarden.ActionApplied)
+	b.wantIn("/plugins", `"second":80`)
 }
