@@ -157,6 +157,24 @@ func TestAbsenceIsNoHistory(t *testing.T) {
 	}
 }
 
+// A log that comes by a slow way is another matter than none.
+func TestARunWhoseRecordsComeTooLateSaysSo(t *testing.T) {
+	j, err := New(DefaultPolicy(), epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s := range 60 {
+		at := epoch.Add(time.Duration(s) * time.Second)
+		for _, track := range []gatewarden.Track{Baseline, Canary} {
+			j.Add(&gatewarden.Observation{At: at.Add(-17 * time.Second), Track: track, Weight: 1})
+		}
+		j.Advance(at)
+	}
+	if v := j.Verdict(epoch.Add(time.Minute)); !strings.Contains(v.Reason, "its records come too late") {
+		t.Error(v.Reason)
+	}
+}
+
 // A name that fits nothing, or a log that does not come, is said.
 func TestARunWithoutAnyRequestSaysSo(t *testing.T) {
 	j, err := New(DefaultPolicy(), epoch)

@@ -26,6 +26,8 @@ func (j *Judge) reason(v *gatewarden.CanaryVerdict) string {
 		return "the canary is shown to be within its margins: " + j.effect(v)
 	case v.At.Before(v.Start.Add(j.policy.Delay + time.Second)):
 		return "the run has not begun to be judged yet"
+	case v.Canary.Requests == 0 && j.Late > v.Baseline.Requests:
+		return fmt.Sprintf("can't judge: its records come too late, %s of them so far: a second waits for them for %s", grouped(j.Late), gatewarden.Duration(j.policy.Delay))
 	case v.Canary.Requests == 0 && v.Baseline.Requests == 0:
 		return "can't judge: no request of either track has come: do the selectors fit, does Kong's log arrive?"
 	case v.Canary.Requests == 0:
