@@ -79,9 +79,13 @@ type Source struct {
 	Name       string     `json:"name"`
 	Kind       string     `json:"kind"`
 	Records    uint64     `json:"records"`
+	Rate       float64    `json:"records_per_second"`    // over the last minute
 	LastRecord *time.Time `json:"last_record,omitempty"` // when the last one arrived
 	LagSeconds float64    `json:"lag_seconds"`           // from a request's end to its arrival here, the newest
 	Silent     bool       `json:"silent"`
+	Duplicates uint64     `json:"duplicates"` // records that had been counted already
+	Dropped    uint64     `json:"dropped"`    // records of another time, and what was lost before it was one
+	Errors     uint64     `json:"errors"`     // what could not be used: no record, broken, refused, a failed question
 	// Completeness is the share of the requests that Kong counted which came this way;
 	// absent when it is not known.
 	Completeness *float64 `json:"completeness,omitempty"`

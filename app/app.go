@@ -275,6 +275,7 @@ func (a *App) buildSources(set settings, reg prometheus.Registerer, closers *clo
 		if err != nil {
 			return list, err
 		}
+		troubles := newTroubles(prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, reg))
 		source, err := byKind[s.Kind].Build(collector.Env{
 			Name: name, Sink: a.sinkOf(s.Kind, &set.config.State), Spans: a.intake.spans, Mux: a.ingest, Headers: a.headers,
 			Dir: filepath.Dir(set.config.File), Checkpoints: a.keeper.checkpoints.of(writer),
@@ -282,7 +283,7 @@ func (a *App) buildSources(set settings, reg prometheus.Registerer, closers *clo
 			Queries: func() []gatewarden.SLO { return queriesOf(a.reloader.current().rules, name) },
 			Covered: past.Covered, Past: past,
 			Log:     a.logger.With("component", "collector"),
-			Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, reg),
+			Metrics: troubles,
 		}, s.Decode)
 		if err != nil {
 			return list, fmt.Errorf("setting up the source %s of %s:%d: %w", name, s.File, s.Line, err)
@@ -292,6 +293,7 @@ func (a *App) buildSources(set settings, reg prometheus.Registerer, closers *clo
 		}
 		a.intake.expect(name, s.Kind, a.started)
 		a.intake.asks(name, source)
+		a.intake.watchTroubles(name, troubles)
 		list = append(list, source)
 	}
 	return list, nil

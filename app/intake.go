@@ -68,6 +68,10 @@ type sourceHealth struct {
 	brings    map[string]bool       // services that it brought requests of
 	asked     time.Time             // when that was last looked at
 
+	pace                pace   // of what arrives here
+	duplicates, dropped uint64 // of it
+	troubles            *troubles
+
 	metrics exposed
 }
 
@@ -165,7 +169,8 @@ func (h *sourceHealth) expose(in *intake) {
 const staleAfter = time.Minute
 
 // note remembers that the source is alive, and what became of its records. A record from
-// the future says nothing about how late the source is.
+// the future says nothing about how late the source is. Records that were all dropped, or
+// are all of long ago, do not make a source seen: no data of the present is never good.
 func (in *intake) note(source string, records []gatewarden.Record, now time.Time, added store.Added) {
 	var newest time.Time
 	ahead := 0
@@ -191,6 +196,9 @@ func (in *intake) note(source string, records []gatewarden.Record, now time.Time
 		}
 	}
 	h.records += uint64(len(records))
+	h.pace.add(now, len(records))
+	h.duplicates += uint64(added.Duplicate)
+	h.dropped += uint64(added.TooLate + added.Future)
 	switch stale := now.Sub(newest) > max(in.blindAfter, staleAfter)+h.lags; {
 	case len(records) == 0, !stale, ahead > added.Future: // an empty batch is a word, too
 		h.arrived, h.astray = now, ""
@@ -242,7 +250,11 @@ func (in *intake) views(at time.Time) []api.Source {
 	list := make([]api.Source, 0, len(in.sources))
 	for name, h := range in.sources {
 		silent, _ := in.silent(name, h, at)
-		v := api.Source{Name: name, Kind: h.kind, Records: h.delivered(), LagSeconds: h.lag.Seconds(), Silent: silent}
+		c := h.countedAll(at, in.started)
+		v := api.Source{
+			Name: name, Kind: h.kind, Records: h.delivered(), LagSeconds: h.lag.Seconds(), Silent: silent,
+			Rate: c.Rate, Duplicates: c.Duplicates, Dropped: c.Dropped, Errors: c.Errors,
+		}
 		if !h.arrived.IsZero() {
 			arrived := h.arrived // a copy: whoever shows it holds no lock
 			v.LastRecord = &arrived
@@ -266,7 +278,7 @@ func (in *intake) check(sources []collector.Source) {
 			continue
 		}
 		in.gateway.check(completeness.Config{
-			Limit: float64(how.Limit), Window: time.Duration(how.Window), Settle: time.Duration(how.Settle), MinRequests: uint64(how.MinRequests),
+			Limit: float64(how.Limit), Window: time.Duration(how.Window), Settle: time.Duration(how.Settle) + in.lagOfSignal(""), MinRequests: uint64(how.MinRequests),
 		})
 		in.mu.Lock()
 		for _, h := range in.sources {

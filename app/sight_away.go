@@ -17,12 +17,15 @@ type sourceSight struct {
 	Lag     time.Duration    `json:"lag"` // nanoseconds
 	Brings  []string         `json:"brings,omitempty"`
 	Came    map[int64]uint64 `json:"came,omitempty"` // of late, by the second since 1970 of their completion
+	counts
 }
 
 // elsewhere is what another guard took of a source.
 type elsewhere struct {
 	records uint64
 	came    deliveries
+	heard   time.Time
+	counts
 }
 
 // cameTold is how many seconds of deliveries a guard tells another.
@@ -46,7 +49,7 @@ func (in *intake) sights(now time.Time) map[string]sourceSight {
 		if h.records == 0 || h.arrived.IsZero() {
 			continue
 		}
-		s := sourceSight{Records: h.records, Age: now.Sub(h.arrived), Lag: h.lag, Brings: slices.Sorted(maps.Keys(h.brings))}
+		s := sourceSight{Records: h.records, Age: now.Sub(h.arrived), Lag: h.lag, Brings: slices.Sorted(maps.Keys(h.brings)), counts: h.counted(now, in.started)}
 		if h.came != nil {
 			s.Came = h.came.recent(cameTold)
 		}
@@ -72,7 +75,7 @@ func (in *intake) heed(guard string, sights map[string]sourceSight, now time.Tim
 			e = &elsewhere{}
 			h.elsewhere[guard] = e
 		}
-		e.records = s.Records
+		e.records, e.counts, e.heard = s.Records, s.counts, now
 		for _, second := range slices.Sorted(maps.Keys(s.Came)) {
 			if second >= 0 && second <= now.Unix()+cameTold && e.came.reach(second) {
 				e.came.ring[second%int64(len(e.came.ring))] = s.Came[second]

@@ -128,7 +128,7 @@ func nightStatus(now time.Time) api.Status {
 	return api.Status{
 		Version: "devel", StartedAt: *ago(40 * time.Hour), Config: api.ConfigStatus{File: "gatewarden.yaml", LoadedAt: *ago(5 * time.Hour)}, Series: 31,
 		Sources: []api.Source{
-			{Name: "httplog", Kind: "httplog", Records: 48_120_331, LastRecord: ago(300 * time.Millisecond), LagSeconds: 0.42, Completeness: &whole},
+			{Name: "httplog", Kind: "httplog", Records: 48_120_331, Rate: 3120.4, Duplicates: 1204, Dropped: 17, Errors: 3, LastRecord: ago(300 * time.Millisecond), LagSeconds: 0.42, Completeness: &whole},
 			{Name: "jaeger", Kind: "jaeger", Records: 90_112, LastRecord: ago(10 * time.Minute), LagSeconds: 9, Silent: true},
 			{Name: "kongmetrics", Kind: "kongmetrics"},
 			{Name: "prometheus", Kind: "prometheus", Records: 6_100, LastRecord: ago(4 * time.Minute), LagSeconds: 31, Silent: true},
@@ -268,6 +268,8 @@ func TestWhatIsUnusualIsShownWhereOneLooks(t *testing.T) {
 	says("#/canaries/inventory", ".held", "It waits for the log: of 12000 requests")
 	says("#/canaries/inventory", ".track", "payments failed 0.625 % of 800 calls")
 	says("#/sources", "main", "kongmetrics ✓seeing")
+	says("#/sources", "main tr", "48,120,331 3,120 ")
+	says("#/sources", "main tr", " 1,204 17 3 ")
 	says("#/sources", ".problem", "jaeger is silent.")
 	says("#/sources", "main tr.firing", "kong-3:8001")
 	says("#/sources", "main tr.firing", "the route orders-list is gone, and the action protect-orders relies on it")

@@ -14,9 +14,9 @@ export function sources(c) {
     s.sources?.length
       ? table(
           "Sources",
-          [["source"], ["state"], ["kind"], ["records", "num"], ["newest record", "num"], ["lag", "num"], ["completeness", "num"], ["SLOs that live on it", "long"]],
+          [["source"], ["state"], ["kind"], ["records", "num"], ["a second", "num"], ["newest record", "num"], ["lag", "num"], ["duplicates", "num"], ["dropped", "num"], ["errors", "num"], ["completeness", "num"], ["SLOs that live on it", "long"]],
           s.sources.map((x) => {
-            const row = [x.name, badge(x.silent ? "silent" : "seeing"), x.kind, count(x.records), x.last_record ? ago(x.last_record, s.now) : "none yet", x.last_record ? `${decimal(x.lag_seconds, 2)} s` : "–", x.completeness === undefined ? "not known" : percent(x.completeness), living(c, x.name)];
+            const row = [x.name, badge(x.silent ? "silent" : "seeing"), x.kind, count(x.records), rate(x.records_per_second), x.last_record ? ago(x.last_record, s.now) : "none yet", x.last_record ? `${decimal(x.lag_seconds, 2)} s` : "–", count(x.duplicates), count(x.dropped), count(x.errors), x.completeness === undefined ? "not known" : percent(x.completeness), living(c, x.name)];
             row.key = x.name;
             return row;
           }),
@@ -48,6 +48,8 @@ function living(c, name) {
   if (!on.length) return "–";
   return on.length <= 3 ? on.map((s, i) => [i ? ", " : "", sloLink(s.name)]) : `${count(on.length)} SLOs`;
 }
+
+const rate = (x) => (x < 10 ? decimal(x, 1) : count(Math.round(x)));
 
 const doctor = (does) => [" ", h("code", {}, "gatewarden doctor"), ` ${does}.`];
 
