@@ -41,8 +41,10 @@ type DoctorOptions struct {
 	Tell func(Diagnosis)
 }
 
-// peerWithin bounds what is asked of one peer.
-const peerWithin = 30 * time.Second
+const (
+	peerWithin  = 30 * time.Second // bounds what is asked of one peer
+	clockWithin = 5 * time.Second  // bounds the question for its clock, which is no reason to ask it nothing else
+)
 
 // Doctor reads the files and asks every peer that they name whether what the rules need
 // is there. It changes nothing anywhere. The error is ctx's; all else is a diagnosis.
@@ -56,12 +58,19 @@ func Doctor(ctx context.Context, opts DoctorOptions) error {
 		return ctx.Err() // nobody knows what to ask
 	}
 	d.host(ctx)
-	for _, peer := range []func(context.Context){d.state, d.kong, d.jenkins, d.tells, d.sources, d.audit} {
-		within, cancel := context.WithTimeout(ctx, peerWithin)
-		peer(within)
-		cancel()
+	for _, peer := range []func(context.Context){d.state, d.kong, d.jenkins, d.tells} {
+		within(ctx, peer)
 	}
+	d.sources(ctx)
+	within(ctx, d.audit)
 	return ctx.Err()
+}
+
+// within asks one peer.
+func within(ctx context.Context, peer func(context.Context)) {
+	ctx, cancel := context.WithTimeout(ctx, peerWithin)
+	defer cancel()
+	peer(ctx)
 }
 
 // doctor is one examination.
@@ -161,6 +170,8 @@ const (
 
 // clock compares a peer's clock with this one, by the Date header of any answer.
 func (d *doctor) clock(ctx context.Context, address string, transport http.RoundTripper) {
+	ctx, cancel := context.WithTimeout(ctx, clockWithin)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, address, nil)
 	if err != nil {
 		return // whoever else asks says what is wrong with the address

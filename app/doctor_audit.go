@@ -29,7 +29,10 @@ func (d *doctor) audit(ctx context.Context) {
 			})
 		default:
 			g := a.Grafana
-			d.auditPeer(ctx, d.auditGrafana, sourceSettings{"url": g.URL, "ca_file": g.CAFile, "token": g.Token.Reveal(), "token_file": g.TokenFile})
+			d.auditPeer(ctx, d.auditGrafana, sourceSettings{
+				"url": g.URL, "ca_file": g.CAFile, "token": g.Token.Reveal(), "token_file": g.TokenFile,
+				"user": g.User, "password": g.Password.Reveal(), "password_file": g.PasswordFile,
+			})
 		}
 	}
 }
@@ -71,7 +74,7 @@ func (d *doctor) auditGrafana(ctx context.Context, p *httpPeer) {
 		d.fine("answers", "Grafana shows its annotations at %s", withoutUser(p.base))
 		return
 	}
-	if e, ok := errors.AsType[*gatewarden.Error](err); ok && e.Code == gatewarden.Invalid {
+	if e, ok := errors.AsType[*gatewarden.Error](err); ok && e.Code != gatewarden.Unavailable {
 		e.Hint = "the token_file of a service account with annotations:read and annotations:create for the organisation"
 	}
 	d.failed("answers", err)

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,14 +78,21 @@ func (d *doctor) secrets() {
 // port looks whether an address is free, and reports whether a guard answers there.
 func (d *doctor) port(ctx context.Context, key, network, address string, running bool) bool {
 	err := listens(ctx, network, address)
-	switch {
-	case err == nil:
+	if err == nil {
 		d.fine("ports", "%s: %s is free", key, address)
-	case isGuard(ctx, address):
+		return false
+	}
+	guard, asks := whoListens(ctx, network, address)
+	switch {
+	case guard:
 		d.fine("ports", "%s: a guard listens at %s already", key, address)
 		return true
 	case running:
 		d.fine("ports", "%s: %s is taken, by the guard that runs as it seems", key, address)
+	case asks != "" && d.set.config.Web.ConfigFile != "":
+		d.doubt("ports", "ss -lntup | grep "+address[lastColon(address):]+"   # is it gatewarden?",
+			"%s: what listens at %s asks for %s, as a guard with this web.config_file does: probably it runs already", key, address, asks)
+		return true
 	default:
 		d.trouble("ports", "ss -lntup | grep "+address[lastColon(address):]+"   # who has it; or set "+key+" to another address", "%s: nobody can listen at %s: %v", key, address, plainNet(err))
 	}
@@ -124,30 +133,46 @@ func listens(ctx context.Context, network, address string) error {
 	return l.Close()
 }
 
-// isGuard reports whether a guard's API answers at an address.
-func isGuard(ctx context.Context, listen string) bool {
+// whoListens reports whether a guard's API answers at an address, or else what is asked for
+// there first: "a login", or "a certificate". It is found out by an empty question, so whose
+// certificate it is matters not.
+func whoListens(ctx context.Context, network, listen string) (guard bool, asks string) {
 	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return false
+	if err != nil || network != "tcp" {
+		return false, ""
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/-/healthy", nil)
-	if err != nil {
-		return false
+	t := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	for _, scheme := range []string{"http", "https"} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/-/healthy", nil)
+		if err != nil {
+			return false, ""
+		}
+		resp, err := t.RoundTrip(req)
+		if err != nil {
+			return false, asks
+		}
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // half of it is not what is looked for
+		resp.Body.Close()
+		var answer struct {
+			Status string `json:"status"`
+		}
+		switch {
+		case json.Unmarshal(body, &answer) == nil && answer.Status == "healthy":
+			return true, ""
+		case resp.StatusCode == http.StatusUnauthorized:
+			return false, "a login"
+		case resp.StatusCode == http.StatusBadRequest && bytes.Contains(body, []byte("HTTP request to an HTTPS server")):
+			asks = "a certificate" // unless it answers without one
+		default:
+			return false, ""
+		}
 	}
-	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
-	var answer struct {
-		Status string `json:"status"`
-	}
-	return json.NewDecoder(io.LimitReader(resp.Body, 4<<10)).Decode(&answer) == nil && answer.Status == "healthy"
+	return false, asks
 }
 
 // state looks whether what must survive a restart can be kept.

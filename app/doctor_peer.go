@@ -6,24 +6,39 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/rules"
 )
 
-// sourceSettings are a source's settings as they are written. The source's own checks have
-// passed: what is read of them here is of the right shape, or absent.
+// sourceSettings are a source's settings as they hold: what is written, else the default of
+// the source's kind. The source's own checks have passed: what is read of them here is of the
+// right shape, or absent.
 type sourceSettings map[string]any
 
 func settingsOf(s rules.Source) sourceSettings {
-	m := map[string]any{}
-	if err := s.Decode(&m); err != nil {
+	m, written := map[string]any{}, map[string]any{}
+	for _, f := range factories() {
+		if f.Kind != s.Kind {
+			continue
+		}
+		text, err := yaml.Marshal(f.Defaults)
+		if err != nil || yaml.Unmarshal(text, &m) != nil {
+			return nil // settings are made to be YAML
+		}
+	}
+	if err := s.Decode(&written); err != nil {
 		return nil // the loader has said so
 	}
+	maps.Copy(m, written)
 	return m
 }
 
@@ -38,9 +53,23 @@ func (m sourceSettings) texts(key string) []string {
 	return texts
 }
 
+// login names the keys that a peer of this kind has for who asks.
+func (m sourceSettings) login() string {
+	var ways []string
+	for _, way := range []struct{ key, words string }{
+		{"password_file", "a user and password_file"}, {"token_file", "a token_file"}, {"api_key_file", "an api_key_file"}, {"headers", "headers: {Authorization: …}"},
+	} {
+		if _, has := m[way.key]; has {
+			ways = append(ways, way.words)
+		}
+	}
+	return strings.Join(ways, ", or ")
+}
+
 // httpPeer is one that is asked over HTTP, with what its source sends along.
 type httpPeer struct {
 	base      string
+	login     string // the keys by which its source may log in
 	transport http.RoundTripper
 	header    http.Header
 }
@@ -69,7 +98,9 @@ func newHTTPPeer(m sourceSettings, dir string) (*httpPeer, error) {
 		}
 		t.TLSClientConfig.Certificates = []tls.Certificate{pair}
 	}
-	p := &httpPeer{base: strings.TrimSuffix(m.text("url"), "/"), transport: t, header: http.Header{"Accept": {"application/json"}}}
+	urls := append([]string{m.text("url")}, m.texts("urls")...) // nodes of one cluster: any of them
+	base := urls[max(slices.IndexFunc(urls, func(u string) bool { return u != "" }), 0)]
+	p := &httpPeer{base: strings.TrimSuffix(base, "/"), login: m.login(), transport: t, header: http.Header{"Accept": {"application/json"}}}
 	read := func(key string) (string, error) {
 		return secret(gatewarden.NewSecret(m.text(key)), path(key+"_file"))
 	}
@@ -139,6 +170,9 @@ func (p *httpPeer) get(ctx context.Context, path string, query url.Values, v any
 	return nil
 }
 
+// refusedLogin is the code of an answer that whoever asked may not have.
+const refusedLogin = gatewarden.Conflict
+
 // refusal is the error for a status that is not 200, with what the peer says of it.
 func (p *httpPeer) refusal(path string, resp *http.Response, body []byte) error {
 	var said struct {
@@ -158,7 +192,10 @@ func (p *httpPeer) refusal(path string, resp *http.Response, body []byte) error 
 	err := gatewarden.Errorf(gatewarden.Invalid, "%s%s answers %s%s", withoutUser(p.base), path, resp.Status, why)
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
-		return err.WithHint("give the source a user and password_file, or a token_file, that may read")
+		err.Code = refusedLogin
+		return err.WithHint("write %s for one that may read this", p.login)
+	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusMethodNotAllowed:
+		err.Code = gatewarden.NotFound
 	case resp.StatusCode >= http.StatusInternalServerError:
 		err.Code = gatewarden.Unavailable
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/url"
@@ -10,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/gatewarden/gatewarden"
-	"github.com/gatewarden/gatewarden/collector/httplog"
 	"github.com/gatewarden/gatewarden/rules"
 )
 
@@ -30,9 +30,9 @@ func (d *doctor) kongPlugins(g *gatewayAnswer) {
 		case "kongmetrics":
 			w.prometheus()
 		case "otlp":
-			w.traced("opentelemetry", "traces_endpoint", "endpoint")
+			w.traced("opentelemetry", portsOf(w.settings.text("http"), w.settings.text("grpc")), "/v1/traces", "traces_endpoint", "endpoint")
 		case "zipkin":
-			w.traced("zipkin", "http_endpoint")
+			w.traced("zipkin", portsOf(w.set.config.Listen.Ingest), w.settings.text("path"), "http_endpoint")
 		}
 	}
 }
@@ -85,9 +85,6 @@ func (w *wayIn) missing(name string, others []kongPlugin, off int, setting, fix 
 // httpLog looks for a plugin that posts to the ingest listener.
 func (w *wayIn) httpLog() {
 	want := w.settings.text("path")
-	if want == "" {
-		want = httplog.DefaultSettings().Path
-	}
 	_, port, err := net.SplitHostPort(w.set.config.Listen.Ingest)
 	if err != nil {
 		return // the loader has said so
@@ -147,55 +144,136 @@ func (w *wayIn) queue(p *kongPlugin) {
 
 func isOneOf(word string, list ...string) bool { return slices.Contains(list, word) }
 
-// covers reports whether plugins apply to every service that the rules judge; it tells of
-// those that are left out.
+// covers reports whether plugins are in force wherever requests go that the rules judge; it
+// tells of what is left out.
 func (w *wayIn) covers(check string, plugins []kongPlugin) bool {
-	if slices.ContainsFunc(plugins, func(p kongPlugin) bool { return p.global() }) {
-		return true
-	}
-	covered := map[string]bool{}
-	for _, p := range plugins {
-		if p.Service != nil && p.Route == nil && p.Consumer == nil {
-			covered[p.Service.ID] = true
-		}
-	}
+	all, _ := w.named(plugins[0].Name)
 	var left []string
-	for _, name := range w.judged() {
-		i := slices.IndexFunc(w.gateway.services, func(s kongEntity) bool { return s.Name == name })
-		if i >= 0 && !covered[w.gateway.services[i].ID] {
-			left = append(left, name)
+	for _, s := range w.gateway.ways() {
+		var judged, out []string
+		for _, way := range s.ways {
+			if !w.judges(&way) {
+				continue
+			}
+			judged = append(judged, way.name)
+			if p := way.inForce(all); p == nil || !slices.ContainsFunc(plugins, func(o kongPlugin) bool { return o.ID == p.ID }) {
+				out = append(out, way.name)
+			}
+		}
+		switch {
+		case len(out) == 0:
+		case len(out) == len(judged) && s.service != "":
+			left = append(left, s.service)
+		default:
+			for _, name := range out {
+				left = append(left, "the route "+name)
+			}
 		}
 	}
 	if len(left) == 0 {
 		return true
 	}
-	w.trouble(check, fmt.Sprintf("curl -X PATCH %s/plugins/%s -H 'Content-Type: application/json' -d '{\"service\":null,\"route\":null,\"consumer\":null}'   # for every request", w.gateway.url, plugins[0].ID),
-		"%s: the plugin %s is not in force for %s", w.source, plugins[0].Name, strings.Join(left, ", "))
+	slices.Sort(left)
+	if most := 10; len(left) > most {
+		left = append(left[:most], fmt.Sprintf("%d others", len(left)-most))
+	}
+	fix := fmt.Sprintf("curl -X PATCH %s/plugins/%s -H 'Content-Type: application/json' -d '{\"service\":null,\"route\":null,\"consumer\":null}'   # for every request", w.gateway.url, plugins[0].ID)
+	if slices.ContainsFunc(plugins, func(p kongPlugin) bool { return p.global() }) {
+		fix = fmt.Sprintf("curl %s/plugins   # which %s of a service or a route takes the place of the global one?", w.gateway.url, plugins[0].Name)
+	}
+	w.trouble(check, fix, "%s: the plugin %s is not in force for %s", w.source, plugins[0].Name, strings.Join(left, ", "))
 	return false
 }
 
-// judged are the services that SLOs and canaries are about; all there are when one is
-// about the whole gateway.
-func (d *doctor) judged() []string {
-	names := map[string]bool{}
+// kongWay is where a request may go: a route, and the service behind it.
+type kongWay struct {
+	name           string // of the route, or the service's where that has no routes
+	service, route kongEntity
+}
+
+// waysOf are the ways to one service; its name is "" for those of routes without one.
+type waysOf struct {
+	service string
+	ways    []kongWay
+}
+
+// ways returns where requests may go, by service.
+func (g *gatewayAnswer) ways() []waysOf {
+	all := make([]waysOf, 0, len(g.services)+1)
+	for _, s := range append(slices.Clone(g.services), kongEntity{}) {
+		to := waysOf{service: cmp.Or(s.Name, s.ID)}
+		for _, r := range g.routes {
+			if r.Service == nil && s.ID == "" || r.Service != nil && r.Service.ID == s.ID {
+				to.ways = append(to.ways, kongWay{cmp.Or(r.Name, r.ID), s, r})
+			}
+		}
+		if len(to.ways) == 0 && s.ID != "" {
+			to.ways = append(to.ways, kongWay{name: to.service, service: s})
+		}
+		all = append(all, to)
+	}
+	return all
+}
+
+// inForce returns which of the plugins of one name Kong runs on a way, nil for none: that
+// of the narrowest scope, and only that.
+func (k *kongWay) inForce(plugins []kongPlugin) *kongPlugin {
+	var best *kongPlugin
+	rank := -1
+	for i := range plugins {
+		p, n := &plugins[i], 0
+		if p.Consumer != nil || p.Service != nil && p.Service.ID != k.service.ID || p.Route != nil && p.Route.ID != k.route.ID {
+			continue
+		}
+		if p.Service != nil {
+			n++
+		}
+		if p.Route != nil {
+			n += 2
+		}
+		if n > rank {
+			best, rank = p, n
+		}
+	}
+	return best
+}
+
+// judges reports whether requests that go some way are judged by what Kong logs of them.
+func (d *doctor) judges(k *kongWay) bool {
+	is := func(name string, o kongEntity) bool { return name == "" || name == o.Name || name == o.ID }
+	of := func(s gatewarden.Series) bool {
+		return is(s.Service, k.service) && is(s.Route, k.route) &&
+			(s.Tag == "" || slices.Contains(k.service.Tags, s.Tag) || slices.Contains(k.route.Tags, s.Tag))
+	}
 	for i := range d.set.rules.SLOs {
-		if s := &d.set.rules.SLOs[i].Series; s.Signal == "" {
-			names[s.Service] = s.Service != ""
+		if s := &d.set.rules.SLOs[i]; s.Series.Signal == "" && s.SLI.Query == nil && of(s.Series) {
+			return true
 		}
 	}
 	for i := range d.set.rules.Canaries {
-		if name := d.set.rules.Canaries[i].Series.Service; name != "" {
-			names[name] = true
+		c := &d.set.rules.Canaries[i]
+		scoped := false // by what its tracks are
+		for _, track := range c.Tracks {
+			for _, name := range track.Values {
+				switch {
+				case track.Kind == gatewarden.ByService:
+					scoped = true
+					if is(name, k.service) {
+						return true
+					}
+				case track.Kind == gatewarden.ByRoute:
+					scoped = true
+					if is(name, k.route) {
+						return true
+					}
+				}
+			}
+		}
+		if !scoped && of(c.Series) {
+			return true
 		}
 	}
-	var list []string
-	for name, is := range names {
-		if is {
-			list = append(list, name)
-		}
-	}
-	slices.Sort(list)
-	return list
+	return false
 }
 
 // addressed looks for a plugin that sends to the port where a source listens.
@@ -285,25 +363,41 @@ func (w *wayIn) prometheus() {
 	}
 }
 
-// traced looks for a plugin that sends spans to the port where a source listens.
-func (w *wayIn) traced(plugin string, settings ...string) {
-	var ports []string
-	for _, key := range []string{"http", "grpc", "listen"} {
-		if _, port, err := net.SplitHostPort(w.settings.text(key)); err == nil {
+// portsOf are the ports of addresses that are set.
+func portsOf(addresses ...string) (ports []string) {
+	for _, address := range addresses {
+		if _, port, err := net.SplitHostPort(address); err == nil {
 			ports = append(ports, port)
 		}
 	}
+	return ports
+}
+
+// traced looks for a plugin that sends spans to one of the ports where a source listens, and
+// to its path there.
+func (w *wayIn) traced(plugin string, ports []string, want string, settings ...string) {
 	on, off := w.named(plugin)
 	for _, p := range on {
 		for _, s := range settings {
-			if u, err := url.Parse(text(p.Config[s])); err == nil && slices.Contains(ports, u.Port()) {
+			u, err := url.Parse(text(p.Config[s]))
+			switch {
+			case err != nil || !slices.Contains(ports, u.Port()):
+			case u.Path != want:
+				w.trouble(plugin, fmt.Sprintf("curl -X PATCH %s/plugins/%s -d config.%s=%s://%s%s", w.gateway.url, p.ID, s, u.Scheme, u.Host, want),
+					"%s: Kong sends its spans to %s, and they are taken at %s there", w.source, text(p.Config[s]), want)
+				return
+			default:
 				w.fine(plugin, "%s: Kong sends its spans to %s", w.source, text(p.Config[s]))
 				return
 			}
 		}
 	}
+	guard := w.guard // of zipkin, which is taken at listen.ingest
+	if plugin == "opentelemetry" {
+		guard = address(cmp.Or(w.settings.text("http"), ":4318"))
+	}
 	if len(on)+off == 0 {
-		w.doubt(plugin, fmt.Sprintf("curl -X POST %s/plugins -d name=%s -d config.%s=http://%s/v1/traces", w.gateway.url, plugin, settings[0], address(":"+slices.Concat(ports, []string{"4318"})[0])),
+		w.doubt(plugin, fmt.Sprintf("curl -X POST %s/plugins -d name=%s -d config.%s=http://%s%s", w.gateway.url, plugin, settings[0], guard, want),
 			"%s gets no spans of Kong's own: there is no plugin %s; others may send", w.source, plugin)
 		return
 	}

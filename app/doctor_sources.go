@@ -1,18 +1,28 @@
 package app
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/collector"
+	"github.com/gatewarden/gatewarden/collector/elasticsearch"
 	"github.com/gatewarden/gatewarden/rules"
 )
 
@@ -21,32 +31,37 @@ func (d *doctor) sources(ctx context.Context) {
 	names := rules.SourceNames(d.set.config.Sources)
 	for i, s := range d.set.config.Sources {
 		d.peer = names[i]
-		m := settingsOf(s)
-		var ask func(context.Context, sourceSettings, *httpPeer)
-		switch s.Kind {
-		case "prometheus":
-			ask = d.prometheus
-		case "elasticsearch":
-			ask = d.elasticsearch
-		case "jaeger":
-			ask = d.jaeger
-		case "kongmetrics":
-			d.scrapes(ctx, m)
-			continue
-		case "filelog":
-			d.followed(m)
-			continue
-		default:
-			continue // it is sent to; what sends is looked at where it is
-		}
-		p, err := newHTTPPeer(m, filepath.Dir(d.set.config.File))
-		if err != nil {
-			d.failed("settings", err)
-			continue
-		}
-		d.clock(ctx, p.base, p.transport)
-		ask(ctx, m, p)
+		within(ctx, func(ctx context.Context) { d.source(ctx, s) })
 	}
+}
+
+// source asks the peer of one source.
+func (d *doctor) source(ctx context.Context, s rules.Source) {
+	m := settingsOf(s)
+	var ask func(context.Context, sourceSettings, *httpPeer)
+	switch s.Kind {
+	case "prometheus":
+		ask = d.prometheus
+	case "elasticsearch":
+		ask = func(ctx context.Context, m sourceSettings, p *httpPeer) { d.elasticsearch(ctx, s, m, p) }
+	case "jaeger":
+		ask = d.jaeger
+	case "kongmetrics":
+		d.scrapes(ctx, m)
+		return
+	case "filelog":
+		d.followed(m)
+		return
+	default:
+		return // it is sent to; what sends is looked at where it is
+	}
+	p, err := newHTTPPeer(m, filepath.Dir(d.set.config.File))
+	if err != nil {
+		d.failed("settings", err)
+		return
+	}
+	d.clock(ctx, p.base, p.transport)
+	ask(ctx, m, p)
 }
 
 // prometheus asks it what it is, and each SLO's queries as of now.
@@ -56,11 +71,20 @@ func (d *doctor) prometheus(ctx context.Context, m sourceSettings, p *httpPeer) 
 			Version string `json:"version"`
 		} `json:"data"`
 	}
-	if err := p.get(ctx, "/api/v1/status/buildinfo", nil, &build); gatewarden.ErrorCode(err) == gatewarden.Unavailable {
+	what := "Prometheus"
+	err := p.get(ctx, "/api/v1/status/buildinfo", nil, &build)
+	if gatewarden.ErrorCode(err) == gatewarden.NotFound { // what only speaks the query API need not have it
+		what = "what speaks the query API of Prometheus"
+		err = p.get(ctx, "/api/v1/query", url.Values{"query": {"1"}}, &struct{}{})
+	}
+	if err != nil {
 		d.failed("answers", err)
 		return
-	} // what only speaks the query API need not have it
-	d.fine("answers", "Prometheus %s answers at %s", build.Data.Version, withoutUser(p.base))
+	}
+	if build.Data.Version != "" {
+		what += " " + build.Data.Version
+	}
+	d.fine("answers", "%s answers at %s", what, withoutUser(p.base))
 	for _, s := range queriesOf(d.set.rules, d.peer) {
 		q := s.SLI.Query
 		for _, part := range []struct{ what, expr string }{{"total_query", q.Total}, {"error_query", q.Error}, {"good_query", q.Good}} {
@@ -73,9 +97,6 @@ func (d *doctor) prometheus(ctx context.Context, m sourceSettings, p *httpPeer) 
 
 // query evaluates one query as of now.
 func (d *doctor) query(ctx context.Context, p *httpPeer, s *gatewarden.SLO, what, expr, window string) {
-	if window == "" {
-		window = "1m"
-	}
 	expr = strings.NewReplacer("{{.window}}", window, "{{ .window }}", window).Replace(expr)
 	var answer struct {
 		Data struct {
@@ -103,7 +124,8 @@ func (d *doctor) query(ctx context.Context, p *httpPeer, s *gatewarden.SLO, what
 	}
 }
 
-// elasticsearchAnswers asks it what it is, and reports whether it says so.
+// elasticsearchAnswers asks it what it is, and reports whether more can be asked: who may
+// only read an index may not ask that.
 func (d *doctor) elasticsearchAnswers(ctx context.Context, p *httpPeer) bool {
 	var root struct {
 		Version struct {
@@ -111,10 +133,15 @@ func (d *doctor) elasticsearchAnswers(ctx context.Context, p *httpPeer) bool {
 			Distribution string `json:"distribution"`
 		} `json:"version"`
 	}
-	if err := p.get(ctx, "/", nil, &root); err != nil || root.Version.Number == "" {
-		if err == nil {
-			err = gatewarden.Errorf(gatewarden.Invalid, "%s does not answer as Elasticsearch does", withoutUser(p.base))
-		}
+	err := p.get(ctx, "/", nil, &root)
+	if gatewarden.ErrorCode(err) == refusedLogin {
+		d.doubtful("answers", err)
+		return true
+	}
+	if err == nil && root.Version.Number == "" {
+		err = gatewarden.Errorf(gatewarden.Invalid, "%s does not answer as Elasticsearch does", withoutUser(p.base))
+	}
+	if err != nil {
 		d.failed("answers", err)
 		return false
 	}
@@ -126,16 +153,32 @@ func (d *doctor) elasticsearchAnswers(ctx context.Context, p *httpPeer) bool {
 	return true
 }
 
-// elasticsearch asks it what it is, and whether the index pattern leads to documents of
+// elasticsearch asks it what it is, how the index is made, and whether it has documents of
 // late.
-func (d *doctor) elasticsearch(ctx context.Context, m sourceSettings, p *httpPeer) {
-	if !d.elasticsearchAnswers(ctx, p) {
-		return
+func (d *doctor) elasticsearch(ctx context.Context, s rules.Source, m sourceSettings, p *httpPeer) {
+	settings := elasticsearch.DefaultSettings()
+	if err := s.Decode(&settings); err != nil || !d.elasticsearchAnswers(ctx, p) {
+		return // the loader has said so
 	}
-	index, when := m.text("index"), m.text("time")
-	if when == "" || when == "auto" {
-		when = "@timestamp"
+	env := collector.Env{Name: d.peer, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Dir: filepath.Dir(d.set.config.File)}
+	made, err := elasticsearch.Examine(ctx, env, settings)
+	switch {
+	case gatewarden.ErrorCode(err) == gatewarden.NotFound:
+		d.doubtful("layout", err)
+	case err != nil:
+		d.failed("layout", err)
+	default:
+		d.fine("layout", "%s: %s", settings.Index, made.How)
 	}
+	d.indexOfLate(ctx, p, settings.Index, settings.Time, made.Number)
+	if settings.Read == "documents" {
+		d.refreshes(ctx, p, settings.Index, time.Duration(settings.Lag))
+	}
+}
+
+// indexOfLate looks whether the index pattern leads to documents of late. A time that is a
+// number counts milliseconds.
+func (d *doctor) indexOfLate(ctx context.Context, p *httpPeer, index, when string, number bool) {
 	const late = 15 * time.Minute
 	var found struct {
 		Count  int64 `json:"count"`
@@ -144,8 +187,11 @@ func (d *doctor) elasticsearch(ctx context.Context, m sourceSettings, p *httpPee
 			Failed int `json:"failed"`
 		} `json:"_shards"`
 	}
-	path := "/" + escapeIndex(index) + "/_count"
-	err := p.get(ctx, path, url.Values{"q": {when + `:>="now-15m"`}, "ignore_unavailable": {"true"}}, &found)
+	from := "now-15m"
+	if number {
+		from = strconv.FormatInt(d.opts.Now().Add(-late).UnixMilli(), 10)
+	}
+	err := p.get(ctx, "/"+escapeIndex(index)+"/_count", url.Values{"q": {when + ":[" + from + " TO *]"}, "ignore_unavailable": {"true"}}, &found)
 	fix := fmt.Sprintf("curl '%s/%s/_search?size=1&sort=%s:desc'", withoutUser(p.base), index, when)
 	switch {
 	case err != nil:
@@ -161,6 +207,32 @@ func (d *doctor) elasticsearch(ctx context.Context, m sourceSettings, p *httpPee
 	}
 }
 
+// refreshes looks whether documents can be found by the time that they are read: what shows
+// later than lag is passed over.
+func (d *doctor) refreshes(ctx context.Context, p *httpPeer, index string, lag time.Duration) {
+	const setting = "index.refresh_interval"
+	var answer map[string]struct {
+		Settings map[string]string `json:"settings"`
+	}
+	err := p.get(ctx, "/"+escapeIndex(index)+"/_settings/"+setting, url.Values{"flat_settings": {"true"}, "ignore_unavailable": {"true"}}, &answer)
+	if err != nil {
+		return // it takes a permission of its own
+	}
+	for _, name := range slices.Sorted(maps.Keys(answer)) {
+		interval := answer[name].Settings[setting]
+		every, err := time.ParseDuration(interval)
+		switch {
+		case interval == "" || err == nil && every >= 0 && every <= lag:
+		case err != nil && interval != "-1":
+		case interval == "-1" || every < 0:
+			d.trouble("refresh", "", "%s is never refreshed (%s: %s): nothing of it can be read", name, setting, interval)
+		default:
+			d.trouble("refresh", "lag: "+gatewarden.Duration(every+5*time.Second).String()+"   # in the source; or a shorter "+setting,
+				"%s is refreshed each %s and read %s behind: what shows later is not counted", name, interval, gatewarden.Duration(lag))
+		}
+	}
+}
+
 // escapeIndex escapes what is between the commas of an index pattern.
 func escapeIndex(index string) string {
 	parts := strings.Split(index, ",")
@@ -170,47 +242,116 @@ func escapeIndex(index string) string {
 	return strings.Join(parts, ",")
 }
 
-// jaeger asks it for the services that SLOs are about.
-func (d *doctor) jaeger(ctx context.Context, _ sourceSettings, p *httpPeer) {
-	var answer struct {
+// jaegerServices asks for the names of services, by the API that is there to stay and else
+// by the older one. Where there is no API a Jaeger of some versions answers with its page.
+func jaegerServices(ctx context.Context, p *httpPeer) ([]string, error) {
+	var v3 struct {
+		Services *[]string `json:"services"`
+	}
+	if err := p.get(ctx, "/api/v3/services", nil, &v3); err == nil && v3.Services != nil {
+		return *v3.Services, nil
+	} else if code := gatewarden.ErrorCode(err); code == gatewarden.Unavailable || code == refusedLogin {
+		return nil, err
+	}
+	var old struct {
 		Data []string `json:"data"`
 	}
-	if err := p.get(ctx, "/api/services", nil, &answer); err != nil {
+	err := p.get(ctx, "/api/services", nil, &old)
+	return old.Data, err
+}
+
+// jaeger asks it for the services that the source and SLOs are about.
+func (d *doctor) jaeger(ctx context.Context, m sourceSettings, p *httpPeer) {
+	known, err := jaegerServices(ctx, p)
+	if err != nil {
 		d.failed("answers", err)
 		return
 	}
-	d.fine("answers", "Jaeger answers at %s and knows %s", withoutUser(p.base), many(len(answer.Data), "service", "services"))
+	d.fine("answers", "Jaeger answers at %s and knows %s", withoutUser(p.base), many(len(known), "service", "services"))
+	look := "curl " + withoutUser(p.base) + "/api/v3/services   # before 1.76: /api/services"
+	for _, service := range m.texts("services") {
+		if slices.Contains(known, service) {
+			d.fine("services", "Jaeger has traces of %s, which are asked for", service)
+		} else {
+			d.doubt("services", look, "the source asks for traces of %s, and Jaeger has none of that name", service)
+		}
+	}
 	for i := range d.set.rules.SLOs {
 		s := &d.set.rules.SLOs[i]
 		if s.Series.Signal != gatewarden.SignalTraces || s.Series.Service == "" {
 			continue
 		}
-		if slices.Contains(answer.Data, s.Series.Service) {
+		if slices.Contains(known, s.Series.Service) {
 			d.fine("services", "the SLO %s: Jaeger has spans of %s", s.Name, s.Series.Service)
 		} else {
-			d.doubt("services", "curl "+withoutUser(p.base)+"/api/services", "the SLO %s is about spans of %s, and Jaeger has none of that name", s.Name, s.Series.Service)
+			d.doubt("services", look, "the SLO %s is about spans of %s, and Jaeger has none of that name", s.Name, s.Series.Service)
 		}
 	}
 }
 
 // scrapes asks Kong's nodes for their metrics.
 func (d *doctor) scrapes(ctx context.Context, m sourceSettings) {
-	headers, _ := m["headers"].(map[string]any)
-	for _, target := range m.texts("targets") {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	p, err := newHTTPPeer(m, filepath.Dir(d.set.config.File))
+	if err != nil {
+		d.failed("settings", err)
+		return
+	}
+	for _, target := range d.nodes(ctx, m) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.address, nil)
 		if err != nil {
 			continue // the loader has said so
 		}
-		for name, value := range headers {
-			req.Header.Set(name, text(value))
-		}
-		t, err := transport("")
-		if err != nil {
-			d.failed("metrics", err)
-			return
-		}
-		d.scrape(t, req)
+		req.Header = p.header.Clone()
+		req.Header.Del("Accept") // what is asked for is text
+		req.Host = target.host
+		d.scrape(p.transport, req)
 	}
+}
+
+// scraped is a node of Kong's, by an address, and by the name in the settings when that is
+// another.
+type scraped struct{ address, host string }
+
+// nodes resolves the names that stand for nodes, as the source does.
+func (d *doctor) nodes(ctx context.Context, m sourceSettings) (all []scraped) {
+	for _, target := range m.texts("targets") {
+		all = append(all, scraped{address: target})
+	}
+	for _, target := range m.texts("dns") {
+		u, err := url.Parse(target)
+		if err != nil {
+			continue // the loader has said so
+		}
+		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+		if err != nil || len(addresses) == 0 {
+			d.trouble("metrics", "getent hosts "+u.Hostname(), "dns: %s has no address: %v", u.Hostname(), plainNet(err))
+		}
+		for _, ip := range addresses {
+			at := *u
+			if at.Host = ip.Unmap().String(); u.Port() != "" {
+				at.Host = net.JoinHostPort(at.Host, u.Port())
+			} else if ip.Unmap().Is6() {
+				at.Host = "[" + at.Host + "]"
+			}
+			all = append(all, scraped{at.String(), u.Host})
+		}
+	}
+	for _, target := range m.texts("srv") {
+		u, err := url.Parse(target)
+		if err != nil {
+			continue // the loader has said so
+		}
+		_, records, err := net.DefaultResolver.LookupSRV(ctx, "", "", u.Hostname())
+		if len(records) == 0 {
+			d.trouble("metrics", "dig SRV "+u.Hostname(), "srv: %s has no SRV record: %v", u.Hostname(), plainNet(err))
+		}
+		for _, r := range records {
+			at := *u
+			at.Host = net.JoinHostPort(strings.TrimSuffix(r.Target, "."), strconv.Itoa(int(r.Port)))
+			all = append(all, scraped{address: at.String()})
+		}
+	}
+	return all
 }
 
 func (d *doctor) scrape(t http.RoundTripper, req *http.Request) {
@@ -221,19 +362,40 @@ func (d *doctor) scrape(t http.RoundTripper, req *http.Request) {
 		return
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, mostOfAPeer))
-	switch {
-	case resp.StatusCode == http.StatusNotFound:
+	if resp.StatusCode == http.StatusNotFound {
 		d.trouble("metrics", "curl -X POST $KONG_ADMIN/plugins -d name=prometheus -d config.status_code_metrics=true", "%s answers 404: the prometheus plugin is not there, or this is not the status listener", address)
-	case resp.StatusCode != http.StatusOK || err != nil:
-		d.trouble("metrics", "curl "+address, "%s answers %s", address, resp.Status)
-	case !strings.Contains(string(body), "kong_node_info") && !strings.Contains(string(body), "kong_"):
-		d.trouble("metrics", "curl "+address, "%s has metrics, and none of Kong's", address)
-	case !strings.Contains(string(body), "kong_http_requests_total"):
-		d.doubt("metrics", "curl -s "+address+" | grep kong_http_requests_total", "%s counts no requests yet: status_code_metrics is off, or there were none", address)
-	default:
-		d.fine("metrics", "%s counts requests", address)
+		return
 	}
+	if resp.StatusCode != http.StatusOK {
+		d.trouble("metrics", "curl "+address, "%s answers %s", address, resp.Status)
+		return
+	}
+	kongs, requests, err := exposes(resp.Body)
+	switch {
+	case requests:
+		d.fine("metrics", "%s counts requests", address)
+	case err != nil:
+		d.trouble("metrics", "curl "+address, "the answer of %s was cut: %v", address, err)
+	case !kongs:
+		d.trouble("metrics", "curl "+address, "%s has metrics, and none of Kong's", address)
+	default:
+		d.doubt("metrics", "curl -s "+address+" | grep kong_http_requests_total", "%s counts no requests yet: status_code_metrics is off, or there were none", address)
+	}
+}
+
+// exposes reports whether an exposition has metrics of Kong's, and counts of requests among
+// them. It reads no further than it must: a large gateway's is many megabytes.
+func exposes(r io.Reader) (kongs, requests bool, err error) {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if line := lines.Bytes(); bytes.HasPrefix(line, []byte("kong_")) {
+			if kongs = true; bytes.HasPrefix(line, []byte("kong_http_requests_total")) {
+				return true, true, nil
+			}
+		}
+	}
+	return kongs, false, lines.Err()
 }
 
 // followed looks whether the files that are followed are there.

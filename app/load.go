@@ -12,9 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gatewarden/gatewarden"
-	"github.com/gatewarden/gatewarden/collector/httplog"
 	"github.com/gatewarden/gatewarden/collector/promquery"
-	"github.com/gatewarden/gatewarden/collector/zipkin"
 	"github.com/gatewarden/gatewarden/rules"
 )
 
@@ -69,17 +67,13 @@ func checkSources(config *rules.Config) rules.Problems {
 
 // pathsTwice reports sources on the ingest listener whose path is another one's already.
 func pathsTwice(sources []rules.Source) rules.Problems {
-	usual := map[string]string{"httplog": httplog.DefaultSettings().Path, "zipkin": zipkin.DefaultSettings().Path}
 	taken := map[string]string{}
 	var problems rules.Problems
 	for _, s := range sources {
-		path, listens := usual[s.Kind]
-		if !listens {
+		if s.Kind != "httplog" && s.Kind != "zipkin" {
 			continue
 		}
-		if written := settingsOf(s).text("path"); written != "" {
-			path = written
-		}
+		path := settingsOf(s).text("path")
 		if other, twice := taken[path]; twice {
 			problems = append(problems, rules.Problem{
 				File: s.File, Line: s.Line, Severity: rules.SeverityError,

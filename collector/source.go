@@ -103,6 +103,8 @@ type Checkpoints interface {
 type Factory struct {
 	// Kind is the key in the configuration, such as "httplog".
 	Kind string
+	// Defaults are the settings where the configuration is silent.
+	Defaults any
 	// Check reports whether the settings that decode fills in are good, without
 	// building anything.
 	Check func(decode func(into any) error) error
@@ -126,7 +128,7 @@ func Of[C any](kind string, defaults C, build func(Env, C) (Source, error)) Fact
 		return settings, nil
 	}
 	return Factory{
-		Kind: kind,
+		Kind: kind, Defaults: defaults,
 		Check: func(decode func(any) error) error {
 			_, err := load(decode)
 			return err
