@@ -697,7 +697,7 @@ func TestTimetables(t *testing.T) {
 				5m5s protect ended`,
 		},
 		"what was not begun before the breach was over is begun when it comes back": {
-			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] }),
+			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Steps, p.Limits.PerHour = p.Steps[:1], 1 }),
 			setup:  func(w *world) { w.outside.fault = unansweredFor(w, "prepare", 20*time.Second) },
 			script: `
 				0s   orders=outage

@@ -148,16 +148,20 @@ func (e *Engine) notBegun(ctx context.Context, a *action, err error) {
 	c := change{to: gatewarden.ActionFailed, reason: "not done: " + err.Error()}
 	if retryable(err) {
 		c = change{to: gatewarden.ActionSkipped, reason: "not begun in time: " + err.Error()}
-		e.climbAnew(a.ladder)
+		e.climbAnew(a)
 	}
 	e.settleOrLog(ctx, a, c)
 }
 
-// climbAnew lets a ladder begin a new round when its breach comes back.
-func (e *Engine) climbAnew(l *ladder) {
+// climbAnew lets the ladder of an action that came to nothing begin a new round when its breach
+// comes back. What had not begun does not count for the limit per hour.
+func (e *Engine) climbAnew(a *action) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	l.descended = true
+	a.ladder.descended = true
+	if a.StartedAt == nil {
+		a.counted = time.Time{}
+	}
 }
 
 // callApply makes the call until it succeeds or no longer matters.
@@ -236,7 +240,7 @@ func (e *Engine) fail(ctx context.Context, a *action, outcome *gatewarden.Outcom
 		return
 	}
 	if retryable(err) {
-		e.climbAnew(a.ladder) // it was tried for as long as it was wanted
+		e.climbAnew(a) // it was tried for as long as it was wanted
 	}
 	err = e.settle(ctx, a, nil, change{to: gatewarden.ActionReverting, outcome: outcome, reason: "it failed, and what it may have changed is put back: " + reason})
 	if err != nil {
