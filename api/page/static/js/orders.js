@@ -117,7 +117,7 @@ export const pause = (actions) => {
     title: "Pause the guard?",
     says: [
       "From now on it starts nothing new: no plugin, no drain, no job, no approval. It goes on judging, and showing what it sees.",
-      held.length ? "What is in place stays until its lease ends or somebody takes it back:" : "Nothing of it is in place now.",
+      held.length ? "What is in place stays while its breach lasts. After that its lease ends it, or somebody takes it back:" : "Nothing of it is in place now.",
     ],
     list: held.map((a) => a.change || step(a.spec)),
     verb: "Pause it",
