@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,7 +51,7 @@ type ReplaySummary struct {
 	Records  int
 	Broken   int                  // places where a log could not be read
 	Rejected int                  // valid JSON that is no record of Kong's
-	Dropped  int                  // repeats, and records too late or in the future
+	Dropped  int                  // repeats, and records too late or in the future: ahead of all around them
 	Verdicts []gatewarden.Verdict // of the last instant
 	Runs     []gatewarden.Run     // of Gates, in the order in which they began
 }
@@ -73,9 +74,10 @@ type replay struct {
 	loop    *loop
 	gates   *replayGates
 	journal *journal.Journal
-	now     time.Time // the clock: the completion time of the newest record
-	next    time.Time // the next instant to judge
-	written uint64    // position of the last event told
+	now     time.Time           // the clock: the completion time of the newest record
+	next    time.Time           // the next instant to judge
+	ahead   []gatewarden.Record // held until others confirm their time; see leap
+	written uint64              // position of the last event told
 	summary ReplaySummary
 }
 
@@ -135,6 +137,13 @@ func (r *replay) run(ctx context.Context) error {
 	if errors.Is(ended, io.EOF) {
 		ended = nil // otherwise a log was cut off; what came before it counts
 	}
+	// Nothing contradicts what lies ahead at the end: it is true unless it is alone.
+	if r.summary.Records == 0 || len(r.ahead) > 1 {
+		if err := r.believe(ctx); err != nil {
+			return err
+		}
+	}
+	r.disbelieve()
 	r.summary.Broken, r.summary.Rejected = inputs.stats()
 	if r.summary.Records == 0 {
 		return ended
@@ -164,11 +173,97 @@ func (r *replay) endGates(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// feed counts a batch in the order of the log. An instant is judged when the first
+const (
+	// leap is by how much a record may be ahead of all before it without being doubted: a
+	// wrong date would make everything behind it late, and the replay end there.
+	leap = time.Hour
+	// believed is how many records confirm a leap, one after the other.
+	believed = 10
+)
+
+// feed counts a batch in the order of the log, but for records that leap ahead: those count
+// when others have confirmed that it is so late, and are of the future otherwise.
+func (r *replay) feed(ctx context.Context, batch []gatewarden.Record) error {
+	for len(batch) > 0 {
+		if len(r.ahead) > 0 && batch[0].At.Before(r.ahead[0].At.Add(-leap)) {
+			r.disbelieve()
+		}
+		var err error
+		switch n := r.untilLeap(batch); {
+		case n > 0:
+			err, batch = r.count(ctx, batch[:n]), batch[n:]
+		default:
+			if r.ahead, batch = append(r.ahead, cloned(&batch[0])), batch[1:]; len(r.ahead) == believed {
+				err = r.believe(ctx)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// untilLeap returns how many of the records of a batch are to be counted before one that
+// leaps ahead, or that others wait for to confirm a leap.
+func (r *replay) untilLeap(batch []gatewarden.Record) (n int) {
+	if len(r.ahead) > 0 {
+		return 0
+	}
+	newest := r.next
+	for n < len(batch) && batch[n].At.Sub(newest) <= leap {
+		if at := batch[n].At; at.After(newest) {
+			newest = at
+		}
+		n++
+	}
+	return n
+}
+
+// believe counts what was held.
+func (r *replay) believe(ctx context.Context) error {
+	held := r.ahead
+	r.ahead = nil
+	return r.count(ctx, held)
+}
+
+// disbelieve drops what was held, as of the future.
+func (r *replay) disbelieve() {
+	if len(r.ahead) == 0 {
+		return
+	}
+	r.opts.Logger.Warn("records lie ahead of all around them and are left out: a clock was wrong", "records", len(r.ahead), "first", r.ahead[0].At)
+	r.summary.Records += len(r.ahead)
+	r.summary.Dropped += len(r.ahead)
+	r.ahead = nil
+}
+
+// cloned returns a copy of r that shares no memory with the log.
+func cloned(r *gatewarden.Record) gatewarden.Record {
+	k := *r
+	for _, s := range []*string{
+		&k.Signal, &k.ID, &k.Workspace, &k.Service, &k.Route, &k.Consumer, &k.Method, &k.Path, &k.ClientIP, &k.TraceID,
+	} {
+		*s = strings.Clone(*s)
+	}
+	k.Tags, k.Tries, k.Headers = slices.Clone(k.Tags), slices.Clone(k.Tries), slices.Clone(k.Headers)
+	for i := range k.Tags {
+		k.Tags[i] = strings.Clone(k.Tags[i])
+	}
+	for i := range k.Tries {
+		k.Tries[i].Target = strings.Clone(k.Tries[i].Target)
+	}
+	for i := range k.Headers {
+		k.Headers[i].Name, k.Headers[i].Value = strings.Clone(k.Headers[i].Name), strings.Clone(k.Headers[i].Value)
+	}
+	return k
+}
+
+// count counts records in the order of the log. An instant is judged when the first
 // record comes that completed at it or later, on what came before: as if each record
 // had arrived when its request completed. One that is out of order counts late, as it
 // does live.
-func (r *replay) feed(ctx context.Context, batch []gatewarden.Record) error {
+func (r *replay) count(ctx context.Context, batch []gatewarden.Record) error {
 	for len(batch) > 0 {
 		if err := r.clock(ctx, batch[0].At); err != nil {
 			return err

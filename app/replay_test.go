@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -255,6 +256,82 @@ func TestReplayMergesTheLogsOfNodes(t *testing.T) {
 	}
 	if diff := cmp.Diff(jsonLines(t, replayed(t, set, whole)), jsonLines(t, merged)); diff != "" {
 		t.Errorf("(-one log +two logs):\n%s", diff)
+	}
+}
+
+// A single record with a wrong date, or a few, must not end the replay of what is behind it;
+// and a silence is no wrong date.
+func TestReplayDoubtsWhatLeapsAhead(t *testing.T) {
+	set := loadText(t, observedRules)
+	begin := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	healthy := func(id uint64, at time.Time, n int) (lines []loglines.Line) {
+		for i := range n {
+			lines = append(lines, loglines.Line{ID: id + uint64(i), At: at.Add(time.Duration(i) * 50 * time.Millisecond), Service: "orders", Status: 200, Millis: 5})
+		}
+		return lines
+	}
+	failing := func(id uint64, at time.Time, n int) []loglines.Line {
+		lines := healthy(id, at, n)
+		for i := range lines {
+			lines[i].Status = 200 + 303*(i%2)
+		}
+		return lines
+	}
+	wrong := func(ahead time.Duration, n int) []loglines.Line { return healthy(1<<40, begin.Add(ahead), n) }
+	later := begin.Add(50 * time.Second)
+	for name, c := range map[string]struct {
+		lines   [][]loglines.Line
+		dropped int
+		outage  time.Time // about when it is found
+	}{
+		"one is 400 days ahead": {
+			[][]loglines.Line{healthy(1, begin, 1000), wrong(400*24*time.Hour, 1), failing(2000, later, 1000)}, 1, later,
+		},
+		"the first is": {
+			[][]loglines.Line{wrong(400*24*time.Hour, 1), healthy(1, begin, 1000), failing(2000, later, 1000)}, 1, later,
+		},
+		"the last is": {
+			[][]loglines.Line{healthy(1, begin, 1000), failing(2000, later, 1000), wrong(400*24*time.Hour, 1)}, 1, later,
+		},
+		"some are two hours ahead": {
+			[][]loglines.Line{healthy(1, begin, 1000), wrong(2*time.Hour, believed-1), failing(2000, later, 1000)}, believed - 1, later,
+		},
+		"half an hour ahead is late for the others": {
+			[][]loglines.Line{healthy(1, begin, 1000), wrong(30*time.Minute, 1)}, 0, time.Time{},
+		},
+		"a night passes": {
+			[][]loglines.Line{healthy(1, begin, 1000), failing(2000, begin.Add(10*time.Hour), 1000)}, 0, begin.Add(10 * time.Hour),
+		},
+		"a night passes, and there are few records behind it": {
+			[][]loglines.Line{healthy(1, begin, 1000), failing(2000, begin.Add(10*time.Hour), 2)}, 0, time.Time{},
+		},
+		"there is only one":                {[][]loglines.Line{healthy(1, begin, 1)}, 0, time.Time{}},
+		"they come each two hours":         {[][]loglines.Line{healthy(1, begin, 1), healthy(2, begin.Add(2*time.Hour), 1), healthy(3, begin.Add(4*time.Hour), 1)}, 0, time.Time{}},
+		"a year passes and is passed over": {[][]loglines.Line{healthy(1, begin, 20), failing(2000, begin.AddDate(1, 0, 0), 1000)}, 0, begin.AddDate(1, 0, 0)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var outage time.Time
+			lines := slices.Concat(c.lines...)
+			summary, err := Replay(t.Context(), ReplayOptions{
+				Rules: set, Inputs: []ReplayInput{{"log", logOf(lines)}}, Logger: slog.New(slog.DiscardHandler),
+				Event: func(e gatewarden.Event) error {
+					if e.State == "breach" && e.Severity == "outage" {
+						outage = e.At
+					}
+					return nil
+				},
+				Broken: func(err error) { t.Error(err) },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if summary.Records != len(lines) || summary.Dropped != c.dropped {
+				t.Errorf("%d records, %d of them dropped, want %d and %d", summary.Records, summary.Dropped, len(lines), c.dropped)
+			}
+			if outage.IsZero() != c.outage.IsZero() || outage.Sub(c.outage).Abs() > 20*time.Second {
+				t.Errorf("an outage is found at %s, want it at about %s", outage, c.outage)
+			}
+		})
 	}
 }
 
