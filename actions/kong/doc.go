@@ -10,9 +10,11 @@
 // a crash between any two calls:
 //
 //   - A plugin of the guard's own has an id made from the action's id, so putting it
-//     twice is putting it once. It is deleted on revert.
+//     twice is putting it once. It is deleted on revert. Its tags say whose it is, and with
+//     which settings it was made (sent.go), for a guard that knows nothing else of it.
 //   - A plugin of that name that was in that scope before is the user's. Its whole
-//     body is in the memo before it is changed, and is given back as it was.
+//     body is in the memo before it is changed, and is given back as it was. What of it is
+//     not merged with the step's settings is said at pluginMemo.settings.
 //   - An adaptive step is such a plugin whose limit moves. That is not in the memo: the
 //     limit that Kong has is the action's, or the one before it.
 //   - A route that is diverted, and a service that is disabled, lose one field to the step;

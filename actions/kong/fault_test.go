@@ -468,6 +468,8 @@ func FuzzHostileAnswers(f *testing.F) {
 	f.Add(200, `{"id":"x","data":[{"id":"y","name":"rate-limiting"}],"offset":"z"}`, `{"plugin":"p","before":{"id":1}}`)
 	f.Add(200, `{"data":[[],null,1,{"tags":{}}]}`, `{"targets":[{"id":"a"}],"upstream":"u"}`)
 	f.Add(200, `[`, `7`)
+	f.Add(200, `{"id":"`+pluginID("a-1")+`","enabled":true,"tags":["gatewarden-action:a-1","gatewarden-sent:e3b0c44298fc1c14:"],`+
+		`"config":{"a":{"b":1}},"fields":[7,{"config":{"fields":[{"a":{"type":"record","fields":[{"b":{"default":[]}}]}}]}}]}`, `null`)
 	f.Add(404, `{}`, `{"plugin":"../..","written":[1]}`)
 	f.Fuzz(func(t *testing.T, status int, body, memo string) {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -491,6 +493,7 @@ func FuzzHostileAnswers(f *testing.F) {
 			_, _ = e.Revert(t.Context(), r.Action)
 		}
 		_, _ = e.Orphans(t.Context(), func(string) bool { return false })
+		_ = e.RemoveOrphan(t.Context(), actions.Orphan{ID: pluginID("a-1"), Action: "a-1"})
 		_, _ = e.Info(t.Context())
 	})
 }
