@@ -100,7 +100,7 @@ func (e *Executor) Adjust(ctx context.Context, a gatewarden.Action) (gatewarden.
 	}
 	body := object{"config": object{limitField: wanted}}
 	if m.own() {
-		all := append(laid, pluginLayer{asPlugin(a), m})
+		all := append(slices.Clone(laid), pluginLayer{asPlugin(a), m})
 		slices.SortFunc(all, pluginLayer.compare)
 		whole, err := e.composed(a.Spec.Puts(), m, all)
 		if err != nil {

@@ -156,7 +156,8 @@ func restByDefault(path string, config, fields object, sent map[string]bool) boo
 					return false
 				}
 			}
-		case !same(config[name], field["default"]) && !(holdsNothing(config[name]) && holdsNothing(field["default"])):
+		case holdsNothing(config[name]) && holdsNothing(field["default"]):
+		case !same(config[name], field["default"]):
 			return false
 		}
 	}
