@@ -13,10 +13,16 @@ import (
 	"github.com/gatewarden/gatewarden/store"
 )
 
-// newJudge returns the judge of a run that starts at the given instant.
-func newJudge(c *gatewarden.Canary, start time.Time) (gates.Judge, error) {
-	return canary.New(policyOf(c), start)
+// newJudge returns the judge of a run that starts at the given instant. It leaves each
+// second open for as long as the latest source of Kong's log takes to bring it.
+func (in *intake) newJudge(c *gatewarden.Canary, start time.Time) (gates.Judge, error) {
+	p := policyOf(c)
+	p.Delay = min(p.Delay+in.lagOfSignal(""), mostDelay)
+	return canary.New(p, start)
 }
+
+// mostDelay is how long a second may stay open.
+const mostDelay = time.Minute
 
 // loadJudge returns a judge as it was written down.
 func loadJudge(_ *gatewarden.Canary, state []byte) (gates.Judge, error) {
@@ -28,7 +34,7 @@ func loadJudge(_ *gatewarden.Canary, state []byte) (gates.Judge, error) {
 }
 
 // policyOf is what the rules say about a canary, in the words of its judge. How long a
-// second stays open is the judge's own.
+// second stays open is the judge's own, when no source is late.
 func policyOf(c *gatewarden.Canary) canary.Policy {
 	p := canary.DefaultPolicy()
 	p.Errors, p.Latency = c.Errors, c.Latency

@@ -30,7 +30,7 @@ func load(file string, env func(string) (string, bool)) (settings, rules.Problem
 	problems = rules.Join(problems, checkSources(config))
 	prints := takeFingerprint(file, config.Rules)
 	set, ruleProblems := rules.LoadRules(config.Rules)
-	problems = rules.Join(problems, ruleProblems, config.CheckRules(set), checkCounters(config, set), set.CheckQueries(promquery.Check))
+	problems = rules.Join(problems, ruleProblems, config.CheckRules(set), checkCounters(config, set), checkLate(config, set), set.CheckQueries(promquery.Check))
 	return settings{config, set, prints}, problems
 }
 

@@ -107,7 +107,7 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 // then on the intake shows it what it counts.
 func (l *loop) newBook(ctx context.Context, p parts) (*gates.Book, error) {
 	cfg := p.gates
-	cfg.NewJudge, cfg.LoadJudge, cfg.Journal, cfg.Answer, cfg.Registerer = newJudge, loadJudge, p.journal, l.releases.Answer, p.registry
+	cfg.NewJudge, cfg.LoadJudge, cfg.Journal, cfg.Answer, cfg.Registerer = p.intake.newJudge, loadJudge, p.journal, l.releases.Answer, p.registry
 	cfg.Lacks = p.intake.gateway.lacks
 	if p.moves {
 		cfg.Mover = l.releases

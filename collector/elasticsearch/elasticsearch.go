@@ -102,6 +102,19 @@ func DefaultSettings() Settings {
 	}
 }
 
+// Late returns how late records come by these settings, besides what the shipper takes: what
+// was indexed, or happened, so long ago has been read. It is 0 when nothing is followed.
+func (s *Settings) Late() time.Duration {
+	switch late := time.Duration(s.Lag) + time.Duration(s.Poll); s.Read {
+	case readNothing:
+		return 0
+	case readBuckets:
+		return late + time.Duration(s.Bucket)
+	default:
+		return late
+	}
+}
+
 // nodes returns the addresses of the cluster's nodes.
 func (s *Settings) nodes() []string {
 	var all []string

@@ -45,6 +45,9 @@ func New(env collector.Env, settings Settings) (collector.Source, error) {
 	return s, nil
 }
 
+// Lag returns how late records come, for those who judge by the second.
+func (s *Source) Lag() time.Duration { return s.settings.Late() }
+
 // lookEvery is how often the fields of the index are looked at anew: tomorrow's index may
 // be made otherwise.
 const lookEvery = 10 * time.Minute

@@ -343,6 +343,15 @@ func (b *busy) answer(r *http.Request) (*http.Response, error) {
 		after, strings.Join(rows, ","))), nil
 }
 
+func TestRecordsAreLateByTheLag(t *testing.T) {
+	for read, want := range map[string]time.Duration{readDocuments: 17 * time.Second, readBuckets: 22 * time.Second, readNothing: 0} {
+		s := newSource(t, newGuard(), &standin{caps: flatCaps}, func(s *Settings) { s.Read, s.Poll = read, DefaultSettings().Poll })
+		if got := s.Lag(); got != want {
+			t.Errorf("read: %s has a lag of %s, want %s", read, got, want)
+		}
+	}
+}
+
 func TestTheBucketsAreThoseOfTheSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g := &standin{caps: flatCaps}, newGuard()
