@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -17,6 +18,8 @@ const (
 	// chunkSize keeps a chunk under the 1 MiB that a NATS server takes by default. Each
 	// chunk is an fsync, so a small one makes a large snapshot slow.
 	chunkSize = 512 << 10
+	// remnantAfter is how old chunks are that no blob names and that nobody writes any more.
+	remnantAfter = time.Minute
 )
 
 // Blobs keeps the latest blob by name. Blobs may be tens of megabytes.
@@ -25,6 +28,7 @@ type Blobs struct {
 	js     jetstream.JetStream
 	bucket jetstream.ObjectStore
 	name   string // of the bucket
+	now    func() time.Time
 }
 
 // Snapshots opens the place for what the store has counted.
@@ -38,7 +42,7 @@ func (s *State) Runs(ctx context.Context) (*Blobs, error) {
 }
 
 func (s *State) blobs(ctx context.Context, name, description string) (*Blobs, error) {
-	b := &Blobs{state: s, js: s.js, name: name}
+	b := &Blobs{state: s, js: s.js, name: name, now: time.Now}
 	err := s.settle(ctx, name, func(ctx context.Context) (err error) {
 		b.bucket, err = s.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
 			Bucket:      name,
@@ -65,24 +69,83 @@ func (b *Blobs) Put(ctx context.Context, name string, blob []byte) error {
 }
 
 // Get returns the blob of that name, checked against its digest. The error is
-// not_found when there is none, and internal when what is there is damaged.
+// not_found when there is none, and internal when what is there is damaged or not whole.
 func (b *Blobs) Get(ctx context.Context, name string) ([]byte, error) {
+	return b.get(ctx, name, b.now().Add(shrunkFor))
+}
+
+// get is Get. Where guards share the state, what seems damaged is looked at again until
+// then: a server that was just elected may have to catch up.
+func (b *Blobs) get(ctx context.Context, name string, until time.Time) ([]byte, error) {
 	var blob []byte
-	err := b.state.patiently(ctx, name, blobTimeout, func(ctx context.Context) (err error) {
-		blob, err = b.bucket.GetBytes(ctx, name)
-		return err
-	})
+	var err error
+	for {
+		err = b.state.patiently(ctx, name, blobTimeout, func(ctx context.Context) (err error) {
+			blob, err = b.read(ctx, name)
+			return err
+		})
+		if !damagedBlob(err) || !b.state.Shared() || b.now().After(until) || !sleep(ctx, maxPause) {
+			break
+		}
+	}
 	switch {
 	case err == nil:
 		return blob, nil
 	case errors.Is(err, jetstream.ErrObjectNotFound):
 		return nil, gatewarden.Errorf(gatewarden.NotFound, "there is no blob %s", name)
-	case errors.Is(err, jetstream.ErrDigestMismatch):
+	case damagedBlob(err):
 		return nil, gatewarden.Errorf(gatewarden.Internal, "the blob %s is damaged: %w", name, err)
 	default:
 		return nil, gatewarden.Errorf(gatewarden.Unavailable, "reading the blob %s: %w", name, err)
 	}
 }
+
+// errChunks is the error of a blob that is not whole.
+var errChunks = errors.New("parts of it are lost")
+
+func damagedBlob(err error) bool {
+	return errors.Is(err, errChunks) || errors.Is(err, jetstream.ErrDigestMismatch) || errors.Is(err, jetstream.ErrBadObjectMeta)
+}
+
+// read reads a blob. One whose chunks are lost it does not wait for. One that is replaced
+// meanwhile it reads anew.
+func (b *Blobs) read(ctx context.Context, name string) ([]byte, error) {
+	for {
+		info, err := b.bucket.GetInfo(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		blob, err := b.readChunks(ctx, info)
+		if !damagedBlob(err) {
+			return blob, err
+		}
+		now, infoErr := b.bucket.GetInfo(ctx, name)
+		if infoErr == nil && now.NUID != info.NUID {
+			continue
+		}
+		return nil, err
+	}
+}
+
+// readChunks reads what info tells of, unless something of it is missing.
+func (b *Blobs) readChunks(ctx context.Context, info *jetstream.ObjectInfo) ([]byte, error) {
+	subject := b.chunks() + info.NUID
+	stream, err := b.js.Stream(ctx, "OBJ_"+b.name)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return nil, err
+	}
+	if n := kept.State.Subjects[subject]; n < uint64(info.Chunks) {
+		return nil, fmt.Errorf("%w: %d of %d", errChunks, uint64(info.Chunks)-n, info.Chunks)
+	}
+	return b.bucket.GetBytes(ctx, info.Name)
+}
+
+// chunks is what the subjects of chunks begin with.
+func (b *Blobs) chunks() string { return "$O." + b.name + ".C." }
 
 // Delete forgets the blob of that name; one that is not there is no error.
 func (b *Blobs) Delete(ctx context.Context, name string) error {
@@ -92,8 +155,8 @@ func (b *Blobs) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
-// All visits every blob in the order of the names. An error of visit ends it and is
-// returned.
+// All visits every blob in the order of the names, one that is damaged as nil. An error of
+// visit ends it and is returned.
 func (b *Blobs) All(ctx context.Context, visit func(name string, blob []byte) error) error {
 	var list []*jetstream.ObjectInfo
 	err := b.state.patiently(ctx, b.name, useTimeout, func(ctx context.Context) (err error) {
@@ -104,9 +167,10 @@ func (b *Blobs) All(ctx context.Context, visit func(name string, blob []byte) er
 		return gatewarden.Errorf(gatewarden.Unavailable, "listing the bucket %s: %w", b.name, err)
 	}
 	slices.SortFunc(list, func(x, y *jetstream.ObjectInfo) int { return strings.Compare(x.Name, y.Name) })
+	until := b.now().Add(shrunkFor)
 	for _, o := range list {
-		blob, err := b.Get(ctx, o.Name)
-		if err == nil {
+		blob, err := b.get(ctx, o.Name, until)
+		if err == nil || gatewarden.ErrorCode(err) == gatewarden.Internal {
 			err = visit(o.Name, blob)
 		}
 		if err != nil {
@@ -116,9 +180,9 @@ func (b *Blobs) All(ctx context.Context, visit func(name string, blob []byte) er
 	return nil
 }
 
-// Sweep clears away what a crash in the middle of a Put may have left. It is for the
-// one guard that writes the blobs, while it writes none: it takes a blob that is just
-// being written for such a remnant.
+// Sweep clears away what a crash in the middle of a Put may have left. It is for the one
+// guard that writes the blobs. What is younger than remnantAfter it leaves: another guard
+// may be about to write the rest of it, which does not know yet that it leads no more.
 func (b *Blobs) Sweep(ctx context.Context) error {
 	if err := b.state.patiently(ctx, b.name, useTimeout, b.sweep); err != nil {
 		return gatewarden.Errorf(gatewarden.Unavailable, "clearing half-written blobs out of the bucket %s: %w", b.name, err)
@@ -126,10 +190,10 @@ func (b *Blobs) Sweep(ctx context.Context) error {
 	return nil
 }
 
-// sweep purges chunks that no object names. A Put that died before its last write
+// sweep purges old chunks that no object names. A Put that died before its last write
 // leaves them, and nothing else would ever remove them.
 func (b *Blobs) sweep(ctx context.Context) error {
-	chunks := "$O." + b.name + ".C."
+	chunks := b.chunks()
 	stream, err := b.js.Stream(ctx, "OBJ_"+b.name)
 	if err != nil {
 		return err
@@ -149,6 +213,13 @@ func (b *Blobs) sweep(ctx context.Context) error {
 	for subject := range info.State.Subjects {
 		if named[strings.TrimPrefix(subject, chunks)] {
 			continue
+		}
+		newest, err := stream.GetLastMsgForSubject(ctx, subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && b.now().Sub(newest.Time) < remnantAfter {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("looking at %s: %w", subject, err)
 		}
 		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
 			return fmt.Errorf("purging %s: %w", subject, err)

@@ -394,6 +394,7 @@ func openingSweepsNothing(t *testing.T, g *guards) {
 	if err != nil || chunks() != 1 {
 		t.Fatalf("a follower that opens leaves %d chunks of what is being written, want 1; %v", chunks(), err)
 	}
+	runs.now = func() time.Time { return time.Now().Add(2 * remnantAfter) }
 	if err := runs.Sweep(ctx); err != nil || chunks() != 0 {
 		t.Errorf("sweeping leaves %d, %v", chunks(), err)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -183,6 +184,7 @@ func TestChunksOfASnapshotThatWasCutShortAreSwept(t *testing.T) {
 	if _, err := s.js.Publish(t.Context(), "$O."+"gatewarden_snapshots"+".C.left-by-a-crash", []byte("half")); err != nil {
 		t.Fatal(err)
 	}
+	snapshots.now = func() time.Time { return time.Now().Add(2 * remnantAfter) }
 	if err := snapshots.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -196,6 +198,82 @@ func TestChunksOfASnapshotThatWasCutShortAreSwept(t *testing.T) {
 	}
 	if got, err := snapshots.Get(t.Context(), "store"); string(got) != "whole" {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestABlobThatIsBeingWrittenIsNotSwept: who leads sweeps, and who led until just now does
+// not know yet that it does not.
+func TestABlobThatIsBeingWrittenIsNotSwept(t *testing.T) {
+	s := open(t, Config{Dir: t.TempDir()})
+	snapshots, err := s.Snapshots(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Repeat([]byte("whole"), chunkSize/4)
+	half := bytes.NewReader(want[:chunkSize])
+	rest := readerFunc(func(b []byte) (int, error) { // between one chunk and the next
+		stream, err := s.js.Stream(t.Context(), "OBJ_gatewarden_snapshots")
+		if err != nil {
+			return 0, err
+		}
+		for { // the chunk is published without waiting for it
+			info, err := stream.Info(t.Context())
+			if err != nil {
+				return 0, err
+			}
+			if info.State.Msgs > 0 {
+				break
+			}
+		}
+		if err := snapshots.Sweep(t.Context()); err != nil {
+			t.Error(err)
+		}
+		return 0, io.EOF
+	})
+	meta := jetstream.ObjectMeta{Name: "store", Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}
+	if _, err := snapshots.bucket.Put(t.Context(), meta, io.MultiReader(half, rest, bytes.NewReader(want[chunkSize:]))); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := snapshots.Get(t.Context(), "store"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes of %d are there, %v", len(got), len(want), err)
+	}
+}
+
+type readerFunc func(b []byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// TestABlobThatLostParts: it is told apart from a server that does not answer, and keeps
+// nobody from the others.
+func TestABlobThatLostParts(t *testing.T) {
+	for sentence, lost := range map[string][]uint64{"one of two": {2}, "all of them": {1, 2}} {
+		t.Run(sentence, func(t *testing.T) {
+			s := open(t, Config{Dir: t.TempDir()})
+			runs, err := s.Runs(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(runs.Put(t.Context(), "a", make([]byte, chunkSize+1)), runs.Put(t.Context(), "b", []byte("whole"))); err != nil {
+				t.Fatal(err)
+			}
+			stream, err := s.js.Stream(t.Context(), "OBJ_gatewarden_runs")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, seq := range lost {
+				if err := stream.DeleteMsg(t.Context(), seq); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := runs.Get(t.Context(), "a"); gatewarden.ErrorCode(err) != gatewarden.Internal {
+				t.Errorf("reading it says %v", err)
+			}
+			got := map[string]string{}
+			err = runs.All(t.Context(), func(name string, blob []byte) error { got[name] = string(blob); return nil })
+			if diff := cmp.Diff(map[string]string{"a": "", "b": "whole"}, got); err != nil || diff != "" {
+				t.Errorf("%v, (-want +got):\n%s", err, diff)
+			}
+		})
 	}
 }
 
