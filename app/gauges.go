@@ -57,7 +57,7 @@ func (t *term) exposeJudgements() {
 
 // judged returns the verdicts of the last tick, without the reasons of healthy ones.
 func (l *loop) judged() []gatewarden.Verdict {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.judging.Lock()
+	defer l.judging.Unlock()
 	return l.verdicts
 }

@@ -29,12 +29,24 @@ const tickEvery = 500 * time.Millisecond
 // or starved did not watch meanwhile.
 const maxWatchGap = 5 * time.Second
 
+const (
+	// writeWithin bounds what a tick waits for the journal. A journal that answers needs
+	// milliseconds; what one that does not answer leaves open is for the next tick.
+	writeWithin = 10 * time.Second
+	// eventsWithin is the part of it that events get which only tell: what is decided to be
+	// done must be written too.
+	eventsWithin = writeWithin / 2
+	// maxUnwritten is how many events wait for a journal that does not take them. A tick has
+	// few: more than a handful is hundreds of SLOs that change at once.
+	maxUnwritten = 10_000
+)
+
 // loop is what happens at each tick: judge, remember, act. Live, replay and tests
 // run this one.
 type loop struct {
 	store    *store.Store
 	intake   *intake
-	journal  *journal.Journal
+	journal  chronicle
 	engine   *actions.Engine
 	steerer  *adaptive.Steerer
 	releases *releases
@@ -46,18 +58,32 @@ type loop struct {
 	took   prometheus.Histogram // how long a tick takes; nil in a replay
 	states *prometheus.GaugeVec // how many SLOs are in which state
 
-	mu        sync.Mutex // held for a tick and for a swap of the rules
+	mu        sync.Mutex         // held for a tick and for a swap of the rules
+	last      time.Time          // when the last tick was
+	unwritten []gatewarden.Event // that the journal did not take yet, the oldest first
+
+	// judging is held while the evaluator is at work, and never while anything is waited for:
+	// who asks how things stand is answered in the middle of a tick too. It is taken after mu.
+	judging   sync.Mutex
 	evaluator *analyzers.Evaluator
 	verdicts  []gatewarden.Verdict // of the last tick
-	last      time.Time            // when that was
 }
+
+// chronicle is the journal as a loop needs it.
+type chronicle interface {
+	actions.Journal
+	Events(ctx context.Context, q journal.Query) ([]gatewarden.Event, error)
+	Deposed() bool
+}
+
+var _ chronicle = (*journal.Journal)(nil)
 
 // parts are what a loop is joined from.
 type parts struct {
 	rules    *rules.Rules
 	store    *store.Store
 	intake   *intake
-	journal  *journal.Journal
+	journal  chronicle
 	engine   actions.Config // the rules and the journal are filled in
 	gates    gates.Config   // the judges, the journal and the engine are filled in
 	moves    bool           // runs may move weights
@@ -66,8 +92,12 @@ type parts struct {
 	registry prometheus.Registerer
 }
 
-// newLoop joins a loop, which takes up what the journal says was under way.
-func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
+// giveUpWithin is how long calls may go on that a loop began which did not come about.
+const giveUpWithin = time.Second
+
+// newLoop joins a loop, which takes up what the journal says was under way. On an error
+// nothing of it is under way any more: another guard may lead by then.
+func newLoop(ctx context.Context, p parts) (l *loop, j *judges, err error) {
 	p.store.Configure(meters(p.rules))
 	p.engine.Journal, p.engine.SLOs, p.engine.Registerer = p.journal, answerable(p.rules), p.registry
 	p.engine.Guardrails, p.engine.Traffic = p.rules.Guardrails, (&flows{store: p.store}).Of
@@ -80,20 +110,28 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("setting up the engine: %w", err)
 	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpWithin)
+		defer cancel()
+		_ = engine.Close(ctx) // calls that it cuts short are taken up by whoever leads next
+	}()
 	if err := engine.Halt(ctx, p.halt); err != nil {
 		return nil, nil, err
 	}
 	if err := engine.Start(ctx, p.started); err != nil {
 		return nil, nil, fmt.Errorf("taking up what was under way: %w", err)
 	}
-	j := &judges{store: p.store, intake: p.intake, blind: blindOnce(p.intake.Blind), lacks: p.intake.gateway.lacks}
+	j = &judges{store: p.store, intake: p.intake, blind: blindOnce(p.intake.Blind), lacks: p.intake.gateway.lacks}
 	evaluator := analyzers.NewEvaluator(j.of(p.rules.SLOs))
 	past, err := p.journal.Events(ctx, journal.Query{Type: gatewarden.EventSLO})
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the journal: %w", err)
 	}
 	evaluator.Resume(past)
-	l := &loop{
+	l = &loop{
 		store: p.store, intake: p.intake, journal: p.journal, engine: engine, steerer: steerer, evaluator: evaluator, judges: j,
 		releases: newReleases(engine, p.rules.Canaries), took: newTickSeconds(p.registry), states: newSLOs(p.registry),
 	}
@@ -105,17 +143,21 @@ func newLoop(ctx context.Context, p parts) (*loop, *judges, error) {
 
 // newBook returns the book of the runs of canaries, with what the last life left. From
 // then on the intake shows it what it counts.
-func (l *loop) newBook(ctx context.Context, p parts) (*gates.Book, error) {
+func (l *loop) newBook(ctx context.Context, p parts) (book *gates.Book, err error) {
 	cfg := p.gates
 	cfg.NewJudge, cfg.LoadJudge, cfg.Journal, cfg.Answer, cfg.Registerer = p.intake.newJudge, loadJudge, p.journal, l.releases.Answer, p.registry
 	cfg.Lacks = p.intake.gateway.lacks
 	if p.moves {
 		cfg.Mover = l.releases
 	}
-	book, err := gates.New(cfg)
-	if err != nil {
+	if book, err = gates.New(cfg); err != nil {
 		return nil, fmt.Errorf("setting up the runs of canaries: %w", err)
 	}
+	defer func(book *gates.Book) {
+		if err != nil {
+			book.Abandon()
+		}
+	}(book)
 	if err := book.SetCanaries(p.rules.Canaries); err != nil {
 		return nil, fmt.Errorf("setting up the canaries: %w", err)
 	}
@@ -127,7 +169,8 @@ func (l *loop) newBook(ctx context.Context, p parts) (*gates.Book, error) {
 }
 
 // Tick judges the instant at and hands the verdicts on. The error joins what could
-// not be written or done; nothing of it keeps the next tick from coming.
+// not be written or done; nothing of it keeps the next tick from coming, which takes up what
+// is left.
 func (l *loop) Tick(ctx context.Context, at time.Time) error {
 	defer prometheus.NewTimer(l.took).ObserveDuration()
 	l.mu.Lock()
@@ -140,18 +183,13 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 	l.last = at
 
 	began := time.Now()
-	result := l.evaluator.Tick(ctx, at)
+	result := l.judge(ctx, at)
 	l.tracing.verdicts(ctx, result.Events, began)
-	l.verdicts = result.Verdicts
-	l.count()
 	drift, driftEvents := l.drifts.tick(at)
 	suspects := l.intake.spans.tick(at, result.Verdicts)
-	var errs []error
-	for _, e := range slices.Concat(l.intake.events(at), l.intake.gateway.events(at), driftEvents, result.Events, suspects) {
-		if _, err := l.journal.Append(ctx, e); err != nil {
-			errs = append(errs, fmt.Errorf("writing the event of %s to the journal: %w", e.Name, err))
-		}
-	}
+	ctx, cancel := context.WithTimeout(ctx, writeWithin)
+	defer cancel()
+	errs := []error{l.write(ctx, slices.Concat(l.intake.events(at), l.intake.gateway.events(at), driftEvents, result.Events, suspects))}
 	if err := l.runs.Tick(ctx, at); err != nil {
 		errs = append(errs, err)
 	}
@@ -166,7 +204,58 @@ func (l *loop) Tick(ctx context.Context, at time.Time) error {
 	return errors.Join(errs...)
 }
 
-// count sets the gauge of states; l.mu is held.
+// judge judges the instant; l.mu is held.
+func (l *loop) judge(ctx context.Context, at time.Time) analyzers.Result {
+	l.judging.Lock()
+	defer l.judging.Unlock()
+	result := l.evaluator.Tick(ctx, at)
+	l.verdicts = result.Verdicts
+	l.count()
+	return result
+}
+
+// replace puts other analyzers in place of the present ones; l.mu is held.
+func (l *loop) replace(list []analyzers.Analyzer) {
+	l.judging.Lock()
+	defer l.judging.Unlock()
+	l.evaluator.Replace(list)
+}
+
+// write appends events to the journal, after those that it did not take before. A restart
+// goes by them: were the end of a breach left out, it would be believed in for good. Given
+// up is only what the journal will never take. l.mu is held.
+func (l *loop) write(ctx context.Context, events []gatewarden.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, eventsWithin)
+	defer cancel()
+	var errs []error
+	l.unwritten = append(l.unwritten, events...)
+	if over := len(l.unwritten) - maxUnwritten; over > 0 {
+		l.unwritten = slices.Delete(l.unwritten, 0, over)
+		errs = append(errs, fmt.Errorf("the journal takes nothing: the oldest %d events are lost", over))
+	}
+	done := 0
+	for _, e := range l.unwritten {
+		_, err := l.journal.Append(ctx, e)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("writing the event of %s to the journal: %w", e.Name, err))
+		}
+		if code := gatewarden.ErrorCode(err); err != nil && code != gatewarden.Invalid && code != gatewarden.Conflict {
+			break
+		}
+		done++
+	}
+	l.unwritten = slices.Delete(l.unwritten, 0, done)
+	return errors.Join(errs...)
+}
+
+// close writes what the journal has not taken yet: a later life goes by it.
+func (l *loop) close(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.write(ctx, nil)
+}
+
+// count sets the gauge of states; l.judging is held.
 func (l *loop) count() {
 	n := map[gatewarden.State]int{gatewarden.Inconclusive: 0, gatewarden.Healthy: 0, gatewarden.Breach: 0}
 	for i := range l.verdicts {
@@ -188,8 +277,8 @@ func newSLOs(reg prometheus.Registerer) *prometheus.GaugeVec {
 
 // current returns the verdicts of the last tick, with their reasons.
 func (l *loop) current() []gatewarden.Verdict {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.judging.Lock()
+	defer l.judging.Unlock()
 	verdicts := l.evaluator.Explained(l.verdicts)
 	l.intake.spans.explain(verdicts)
 	return verdicts

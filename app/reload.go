@@ -147,13 +147,16 @@ func (r *reloader) Reload(ctx context.Context) error {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()
 	next, err := r.build(ctx)
+	if err == nil {
+		r.bring(next)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.failure = err; err != nil {
 		r.successful.Set(0)
 		return err
 	}
-	r.swap(next)
+	r.inForce, r.loadedAt = next, r.app.now()
 	r.successful.Set(1)
 	r.successAt.Set(float64(r.loadedAt.Unix()))
 	r.logger.Info("reloaded", "slos", len(next.rules.SLOs), "policies", len(next.rules.Policies))
@@ -185,14 +188,14 @@ func (r *reloader) build(ctx context.Context) (settings, error) {
 	return next, nil
 }
 
-// swap brings next into force; it cannot fail. r.mu is held.
-func (r *reloader) swap(next settings) {
-	if r.term == nil {
-		r.app.setRules(next.rules)
+// bring brings next into force; it cannot fail. It waits for a tick under way, and nobody
+// who asks what is in force waits with it.
+func (r *reloader) bring(next settings) {
+	if t := r.leading(); t != nil {
+		t.setRules(next.rules)
 	} else {
-		r.term.setRules(next.rules)
+		r.app.setRules(next.rules)
 	}
-	r.inForce, r.loadedAt = next, r.app.now()
 }
 
 // setRules brings rules into force: no tick sees half of them.
@@ -203,7 +206,7 @@ func (t *term) setRules(next *rules.Rules) {
 	t.loop.engine.SetRules(next.Policies, answerable(next))
 	t.loop.engine.SetGuardrails(next.Guardrails)
 	t.loop.steerer.SetSLOs(next.SLOs)
-	t.loop.evaluator.Replace(t.judges.of(next.SLOs))
+	t.loop.replace(t.judges.of(next.SLOs))
 	t.loop.releases.SetCanaries(next.Canaries)
 	if err := t.loop.runs.SetCanaries(next.Canaries); err != nil {
 		t.logger.Error("the canaries of the new rules are not in force", "error", err)

@@ -131,6 +131,7 @@ func (t *term) openEngine(ctx context.Context, set settings) (err error) {
 	t.loop.tracing = t.tracing
 	t.closers.add("the engine", t.drain)
 	t.closers.add("the runs of canaries", t.closeRuns)
+	t.closers.add("the loop", t.writeRest)
 	t.stopper.engine.Store(t.loop.engine)
 	t.closers.add("obeying signals", func(context.Context) error { t.stopper.engine.Store(nil); return nil })
 	return t.watchDrift(ctx, set)
@@ -146,6 +147,14 @@ func (t *term) drain(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// writeRest writes the events that the journal has not taken yet.
+func (t *term) writeRest(ctx context.Context) error {
+	if err := t.loop.close(ctx); err != nil && !t.deposed.Load() {
+		t.logger.Warn("events are lost: the journal did not take them before the end", "error", err)
+	}
+	return nil
 }
 
 // closeRuns ends the runs of canaries here.

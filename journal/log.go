@@ -94,6 +94,9 @@ func (l *log) append(ctx context.Context, t gatewarden.EventType, data []byte) (
 	if l.deposed != nil {
 		return 0, l.deposed
 	}
+	if ctx.Err() != nil { // nothing would be sent, and nothing is to be settled
+		return 0, gatewarden.Errorf(gatewarden.Unavailable, "writing the journal: %w", context.Cause(ctx))
+	}
 	defer l.journal.metrics.timeAppend()()
 	l.number++
 	msg := &nats.Msg{Subject: subjectPrefix + string(t), Data: data, Header: nats.Header{}}
