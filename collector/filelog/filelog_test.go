@@ -187,13 +187,20 @@ func (w *world) check() {
 
 // TestExactlyOnce does anything that happens to a log, in any order, with crashes in
 // between.
-func TestExactlyOnce(t *testing.T) {
+func TestExactlyOnce(t *testing.T) { exactlyOnce(t, nil) }
+
+// TestExactlyOnceOfTooManyFiles does so where each file has to make room for another.
+func TestExactlyOnceOfTooManyFiles(t *testing.T) {
+	exactlyOnce(t, func(s *Settings) { s.MaxFiles = 2 })
+}
+
+func exactlyOnce(t *testing.T, alter func(*Settings)) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
 			rt.Fatal(err)
 		}
-		w := newWorld(t, dir, nil)
+		w := newWorld(t, dir, alter)
 		defer w.source.close()
 		copying := int64(-1) // how much of a copy is done
 		var copied *os.File
@@ -253,7 +260,7 @@ func TestExactlyOnce(t *testing.T) {
 		if copied != nil && copying >= 0 {
 			copied.Close()
 		}
-		for range 3 {
+		for range 40 { // as many as there may be files, and some
 			w.turn()
 		}
 		w.check()
@@ -514,6 +521,9 @@ func TestTooManyFiles(t *testing.T) {
 	for range 3 {
 		w.write(3)
 		w.rename()
+	}
+	for i := range 3 { // they were written in the same moment
+		w.must(os.Chtimes(w.path(fmt.Sprintf(".%d", i+1)), w.now, time.Unix(int64(1000-i), 0)))
 	}
 	w.turn()
 	if len(w.source.files) != 2 || len(w.kept.counts) != 6 || testutil.ToFloat64(w.source.metrics.failures) != 1 {

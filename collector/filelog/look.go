@@ -220,7 +220,7 @@ func (s *Source) room() bool {
 	if oldest == nil {
 		return false
 	}
-	s.parked[oldest.key] = oldest.mark
+	s.parked[oldest.key] = oldest
 	oldest.f.Close()
 	s.files = slices.DeleteFunc(s.files, func(f *file) bool { return f == oldest })
 	return true
@@ -236,7 +236,8 @@ func (s *Source) changed(unknown []candidate) []candidate {
 		s.missing[key] = m
 	}
 	unknown = slices.DeleteFunc(unknown, func(c candidate) bool {
-		for key, m := range s.parked {
+		for key, f := range s.parked {
+			m := f.mark
 			if m.identity != inode(c.info) || m.identity == (identity{}) && m.Path != c.path {
 				continue
 			}
@@ -248,22 +249,12 @@ func (s *Source) changed(unknown []candidate) []candidate {
 		}
 		return false
 	})
-	for key, m := range s.parked {
+	for key, f := range s.parked {
 		if !seen[key] {
-			missing(key, m)
+			missing(key, f.mark)
 		}
 	}
 	return unknown
-}
-
-// copies reports whether a file that begins with head is a copy of one that was let go.
-func (s *Source) copies(head []byte) bool {
-	for _, m := range s.parked {
-		if len(head) >= m.Head && sum(head[:m.Head]) == m.Sum {
-			return true
-		}
-	}
-	return false
 }
 
 // maxBesides bounds how many files of a folder are looked at for one that was renamed.
@@ -347,12 +338,12 @@ func (s *Source) begin(ctx context.Context, c candidate) {
 		return
 	}
 	head := readHead(opened, headSize)
-	if len(head) == 0 || s.copies(head) {
+	if len(head) == 0 {
 		opened.Close()
 		return
 	}
 	if like, now := s.like(head); like != nil {
-		if !now && (like.pos == 0 || tells(like.head) && tells(head)) && like.longer(&c) {
+		if !now && s.parked[like.key] == nil && (like.pos == 0 || tells(like.head) && tells(head)) && like.longer(&c) {
 			like.turnTo(c, opened)
 		} else {
 			opened.Close()
@@ -382,8 +373,8 @@ func (s *Source) toEnd(ctx context.Context, f *file) {
 	f.mark, f.pos, f.skipping = m, f.size, err != nil || last[0] != '\n'
 }
 
-// like returns the file that is followed and begins as head does, nil when there is
-// none. One of the two is a copy of the other, mostly in the making, for a rotation by
+// like returns the file that is followed, or was let go, and begins as head does, nil when
+// there is none. One of the two is a copy of the other, mostly in the making, for a rotation by
 // truncation: it is taken up when the file is truncated. Until then it is looked at
 // again and again: two files may also begin alike as long as they have a few bytes only.
 //
@@ -395,6 +386,11 @@ func (s *Source) like(head []byte) (like *file, now bool) {
 		return n > 0 && bytes.Equal(head[:n], other[:n])
 	}
 	for _, f := range s.files {
+		if alike(f.head) {
+			return f, false
+		}
+	}
+	for _, f := range s.parked {
 		if alike(f.head) {
 			return f, false
 		}

@@ -26,9 +26,9 @@ type Source struct {
 	now      func() time.Time
 
 	files   []*file
-	parked  map[string]mark // of files that were let go, read to their ends: see room
-	missing map[string]mark // of files that are not there, or cannot be opened: see resume
-	sought  time.Time       // when folders were last looked through for those
+	parked  map[string]*file // let go, read to their ends, and closed: see room
+	missing map[string]mark  // of files that are not there, or cannot be opened: see resume
+	sought  time.Time        // when folders were last looked through for those
 	buf     []byte
 	looked  bool // once: from then on, a new file is read from its beginning
 }
@@ -46,7 +46,7 @@ func New(env collector.Env, settings Settings) (collector.Source, error) {
 	s := &Source{
 		settings: settings, name: env.Name, sink: env.Sink, kept: env.Checkpoints, feed: feed,
 		log: env.Log.With("source", env.Name), metrics: metrics, now: time.Now, buf: make([]byte, blockSize),
-		parked: map[string]mark{}, missing: map[string]mark{},
+		parked: map[string]*file{}, missing: map[string]mark{},
 	}
 	for _, path := range settings.Paths {
 		s.patterns = append(s.patterns, env.Path(path))
