@@ -4,6 +4,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -282,14 +283,19 @@ func errorBody(err error) ErrorBody {
 	return body
 }
 
+// writeJSON answers with v. What can't be written is an error, not an answer without a body.
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	// The status is out and the client may be gone: there is nobody left to tell.
-	_ = enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		status = http.StatusInternalServerError
+		_ = enc.Encode(errorBody(gatewarden.Errorf(gatewarden.Internal, "the answer can't be written: %w", err))) // two texts: they can
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = body.WriteTo(w) // the status is out and the client may be gone: there is nobody left to tell
 }
 
 // maxRequestBody bounds what a steering request may carry.
