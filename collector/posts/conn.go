@@ -37,16 +37,16 @@ const (
 	stopped
 )
 
-// Close closes the connection.
-func (c *conn) Close() error {
+// close closes the connection.
+func (c *conn) close() {
 	c.ends()
-	return c.Conn.Close()
+	c.Conn.Close()
 }
 
 // stop ends the connection: at once when it waits for a post, else after the answer.
 func (c *conn) stop() {
 	if c.busy.Swap(stopped) == idle {
-		c.Close()
+		c.close()
 	}
 }
 
@@ -56,7 +56,7 @@ func (c *conn) serve() {
 	defer func() {
 		if p := recover(); p != nil { // as net/http does
 			c.listener.log.Error("answering a post failed; its connection is closed", "panic", p, "stack", string(debug.Stack()))
-			c.Close()
+			c.close()
 		}
 	}()
 	for {
@@ -71,7 +71,7 @@ func (c *conn) serve() {
 			ok = c.large()
 		case other:
 		default:
-			c.Close()
+			c.close()
 			return
 		}
 		if !ok {
@@ -79,7 +79,7 @@ func (c *conn) serve() {
 			return
 		}
 		if c.ended {
-			c.Close()
+			c.close()
 			return
 		}
 	}
@@ -188,7 +188,7 @@ func (c *conn) large() bool {
 // answered.
 func (c *conn) give() {
 	if err := c.SetDeadline(time.Time{}); err != nil {
-		c.Close()
+		c.close()
 		return
 	}
 	c.listener.handOn(&unread{Conn: c.Conn, ends: c.ends, buf: c.buf})
