@@ -318,17 +318,12 @@ func TestAClockThatWasAheadIsForgotten(t *testing.T) {
 		ahead.Store(int64(time.Hour))
 		time.Sleep(35 * time.Second)
 		ahead.Store(0)
-		synctest.Wait()
-		before := len(j.searches())
 		time.Sleep(time.Minute)
 		cancel()
 		if err := <-ended; err != nil {
 			t.Fatal(err)
 		}
-		searches := j.searches()[before:]
-		if len(searches) == 0 {
-			t.Fatal("nothing was asked in the minute after")
-		}
+		searches := j.searches()
 		last := searches[len(searches)-1].Get("end")
 		if end := time.Now().Add(-30 * time.Second); last < strconv.FormatInt(end.Add(-10*time.Second).UnixMicro(), 10) || last > strconv.FormatInt(end.UnixMicro(), 10) {
 			t.Errorf("a minute after, it is asked up to %s, which is not about %d", last, end.UnixMicro())
