@@ -318,7 +318,9 @@ func (a *App) Run(ctx context.Context) error {
 	for _, s := range a.sources {
 		addActor(ctx, &g, s.Run)
 	}
-	addActor(ctx, &g, a.keeper.Run)
+	// Until the listeners are shut, posts wait for what they brought to be durable: the keeper
+	// ends when the group is interrupted, which is in this order.
+	addActor(context.WithoutCancel(ctx), &g, a.keeper.Run)
 	addActor(ctx, &g, a.reloader.Run)
 	addActor(ctx, &g, a.tracks.Run)
 	addActor(ctx, &g, a.stopper.Run)
@@ -374,7 +376,10 @@ func (a *App) addServer(g *run.Group, name string, l net.Listener) {
 		})
 	}
 	g.Add(func() error { return serveWeb(l, server, webConfig, a.logger) }, func(error) {
-		endStreams() // followers of the events would hold the server open
+		defer endStreams()
+		if name != "ingest" { // a post whose answer is cut short was counted, and comes again
+			endStreams() // followers of the events would hold the server open
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), stopWithin/3)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {

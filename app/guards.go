@@ -216,6 +216,7 @@ func (gs *guards) begin(ctx context.Context) (*term, error) {
 	a := gs.app
 	t, err := a.reloader.lead(func(set settings) (*term, error) { return a.begin(ctx, set) })
 	if err != nil {
+		gs.heedAll()
 		return nil, err
 	}
 	a.term.Store(t)
@@ -227,12 +228,18 @@ func (gs *guards) finish(t *term) error {
 	gs.app.term.CompareAndSwap(t, nil)
 	gs.app.reloader.follow()
 	err := t.close()
+	gs.heedAll()
+	return err
+}
+
+// heedAll heeds all that is on the board: the guard that leads next may have shown it before
+// this one knew that it does not.
+func (gs *guards) heedAll() {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	for key, value := range gs.shown { // by the next one who leads, it may be, before this one knew
+	for key, value := range gs.shown {
 		gs.heed(key, value)
 	}
-	return err
 }
 
 // again is how long a guard waits that was elected and could not begin.
@@ -491,8 +498,13 @@ type durably struct {
 }
 
 // Accept counts the records and waits for them to be durable. When that fails they are
-// counted all the same, and known by their ids when they come again.
+// counted all the same, and known by their ids when they come to this guard again. At
+// another one they would count twice: once it is known that nothing can be made durable,
+// nothing is counted.
 func (d durably) Accept(ctx context.Context, source string, records []gatewarden.Record) error {
+	if err := d.keeper.ready(); err != nil {
+		return err
+	}
 	d.count(ctx, source, records)
 	return d.keeper.settle(ctx)
 }

@@ -22,29 +22,45 @@ const (
 	snapshotEvery = 2 * time.Minute
 	// trimAfter is how long messages stay for guards that were away for a while.
 	trimAfter = 10 * time.Minute
-	// maxPending is how many messages wait in memory while the state cannot be
-	// written: ten minutes' worth. Beyond it only the next snapshot saves the counts.
+	// maxPending is how many messages wait in memory while the state cannot be written: ten
+	// minutes' worth, as they are made no more often than drainEvery then. Beyond it only the
+	// next snapshot saves the counts.
 	maxPending = 600
 
 	snapshotName = "store"
 	damagedName  = "store-damaged"
 )
 
+// cellLog is the log of cells; see state.Log.
+type cellLog interface {
+	Append(ctx context.Context, data []byte) (seq uint64, err error)
+	Read(ctx context.Context, after uint64, visit func(seq uint64, data []byte) error) error
+	Follow(ctx context.Context, after uint64, visit func(seq uint64, data []byte) error) error
+	Begin(ctx context.Context) (uint64, error)
+	Trim(ctx context.Context, upTo uint64) error
+	TrimBefore(ctx context.Context, t time.Time, upTo uint64) error
+}
+
 // keeper makes the store outlive the process: each second what is new goes to the
 // log of cells, now and then a snapshot makes the log short again. Where guards share the
 // state it also brings the store what the others have counted.
 type keeper struct {
 	store     *store.Store
-	cells     *state.Log
+	cells     cellLog
 	snapshots *state.Blobs
 	logger    *slog.Logger
 	now       func() time.Time
 	// checkpoints are written with the counts; nil for none.
 	checkpoints *checkpoints
-	reports     *reports // for the guard that leads; nil for a guard that is alone
+	reports     *reports    // for the guard that leads; nil for a guard that is alone
+	leads       func() bool // whether snapshots are this guard's to take; of several guards
 
-	pending [][]byte      // drained and not yet durable, the oldest first
-	last    atomic.Uint64 // position up to which the log is in the store
+	pending  [][]byte      // drained and not yet durable, the oldest first
+	gathered time.Time     // when the store was drained last
+	last     atomic.Uint64 // position up to which the log is in the store
+	failing  atomic.Bool   // the last drain failed: what is counted now would have to wait for the next one
+
+	snapping sync.Mutex // held while a snapshot is taken: an older one must not replace a newer one
 
 	kick    chan struct{} // somebody waits
 	mu      sync.Mutex
@@ -54,7 +70,7 @@ type keeper struct {
 func newKeeper(ctx context.Context, a *App) (*keeper, error) {
 	k := &keeper{
 		store: a.store, snapshots: a.snapshots, logger: a.logger.With("component", "keeper"), now: a.now, checkpoints: newCheckpoints(),
-		kick: make(chan struct{}, 1),
+		leads: a.leads, kick: make(chan struct{}, 1),
 	}
 	var err error
 	if k.cells, err = a.state.Cells(ctx); err != nil {
@@ -125,14 +141,17 @@ func (k *keeper) catchUp(ctx context.Context) error {
 }
 
 // restoreSnapshot restores the snapshot and returns its size. A damaged one is put
-// aside for whoever wants to look at it: a guard without its past is better than no
-// guard.
+// aside for whoever wants to look at it, if it can be read: a guard without its past is
+// better than no guard.
 func (k *keeper) restoreSnapshot(ctx context.Context) (size int, err error) {
 	blob, err := k.snapshots.Get(ctx, snapshotName)
-	if gatewarden.ErrorCode(err) == gatewarden.NotFound {
+	switch {
+	case gatewarden.ErrorCode(err) == gatewarden.NotFound:
 		return 0, nil
-	}
-	if err != nil {
+	case gatewarden.ErrorCode(err) == gatewarden.Internal:
+		k.logger.Error("parts of the snapshot of the counts are lost: the history before the last minutes is lost", "error", err)
+		return 0, nil
+	case err != nil:
 		return 0, fmt.Errorf("reading the snapshot of the counts: %w", err)
 	}
 	damage := k.checkpoints.open(blob, k.logger, k.replace)
@@ -161,15 +180,30 @@ func (k *keeper) Run(ctx context.Context) error {
 		case <-drain.C:
 		case <-k.kick:
 		}
-		k.mu.Lock()
-		waiting := k.waiting
-		k.waiting = nil
-		k.mu.Unlock()
-		err := k.drain(ctx)
-		for _, w := range waiting {
-			w <- err
-		}
+		_ = k.round(ctx) // who waits is told, and so is the log
 	}
+}
+
+// round drains, and answers those who have waited for it.
+func (k *keeper) round(ctx context.Context) error {
+	k.mu.Lock()
+	waiting := k.waiting
+	k.waiting = nil
+	k.mu.Unlock()
+	err := k.drain(ctx)
+	for _, w := range waiting {
+		w <- err
+	}
+	return err
+}
+
+// ready returns why nothing is to be counted that must be durable: what was counted before
+// is not. Who is told so before it counts can send its records to another guard.
+func (k *keeper) ready() error {
+	if k.failing.Load() {
+		return gatewarden.Errorf(gatewarden.Unavailable, "the state cannot be written, and nothing is counted that would be lost with this guard")
+	}
+	return nil
 }
 
 // settle returns when what was counted before it was called is durable. Those who wait
@@ -193,31 +227,71 @@ func (k *keeper) settle(ctx context.Context) error {
 
 // keepSnapshots takes a snapshot now and then until ctx ends.
 func (k *keeper) keepSnapshots(ctx context.Context) error {
-	return every(ctx, snapshotEvery, func(ctx context.Context, _ time.Time) error { k.snapshot(ctx); return nil }, nil)
+	return every(ctx, snapshotEvery, func(ctx context.Context, _ time.Time) error { return k.snapshot(ctx) }, func(err error) {
+		k.logger.Warn("the snapshot of the counts failed; the log of cells goes on", "error", err)
+	})
 }
 
 // finish writes everything once more, before the state is closed. What several guards
 // share has its snapshots from the one that leads.
 func (k *keeper) finish(ctx context.Context) {
-	_ = k.drain(ctx) // it has logged what is wrong
-	if k.reports == nil {
-		k.snapshot(ctx)
+	_ = k.round(ctx) // it has logged what is wrong
+	if k.reports != nil {
+		return
+	}
+	if err := k.snapshot(ctx); err != nil {
+		k.logger.Warn("the snapshot of the counts failed; the next start reads the log of cells", "error", err)
 	}
 }
 
 // drain writes down what is new. The error says that it is not durable yet; it is tried
 // again in the next round.
-func (k *keeper) drain(ctx context.Context) error {
+func (k *keeper) drain(ctx context.Context) (err error) {
+	defer func() { k.failing.Store(err != nil) }()
+	err = k.write(ctx)
+	// While the state cannot be written the store keeps together what is of the same second.
+	if now := time.Now(); err == nil || now.Sub(k.gathered) >= drainEvery {
+		k.gather(now)
+	}
+	if err == nil {
+		err = k.write(ctx)
+	}
+	if err == nil && k.reports != nil {
+		err = k.reports.send(ctx)
+	}
+	return err
+}
+
+// gather takes what is new out of the store.
+func (k *keeper) gather(now time.Time) {
+	k.gathered = now
 	if message := k.checkpoints.drain(k.store.Drain); message != nil {
 		k.pending = append(k.pending, message)
 	}
-	if over := len(k.pending) - maxPending; over > 0 {
-		k.pending = k.pending[over:]
-		k.logger.Error("the state cannot be written: the oldest counts wait for the next snapshot only", "dropped", over)
+	over := len(k.pending) - maxPending
+	if over <= 0 {
+		return
 	}
+	k.pending = k.pending[over:]
+	if k.reports == nil {
+		k.logger.Error("the state cannot be written: the oldest counts wait for the next snapshot only", "dropped", over)
+	} else {
+		k.logger.Error("the state cannot be written: the other guards will not have the oldest counts of this one", "dropped", over)
+	}
+}
+
+// write writes down what was gathered.
+func (k *keeper) write(ctx context.Context) error {
 	for len(k.pending) > 0 {
 		seq, err := k.cells.Append(ctx, k.pending[0])
-		if err != nil {
+		switch {
+		case gatewarden.ErrorCode(err) == gatewarden.Invalid:
+			err = k.leaveOut(ctx, err)
+			if k.pending = k.pending[1:]; err != nil {
+				return err
+			}
+			continue
+		case err != nil:
 			if ctx.Err() == nil {
 				k.logger.Warn("counts are not durable yet", "waiting", len(k.pending), "error", err)
 			}
@@ -227,15 +301,33 @@ func (k *keeper) drain(ctx context.Context) error {
 			k.last.Store(seq)
 		}
 	}
-	if k.reports == nil {
-		return nil
+	return nil
+}
+
+// leaveOut makes durable what the log will never take, if a snapshot is this guard's to
+// take. What comes after it must not wait for it.
+func (k *keeper) leaveOut(ctx context.Context, why error) error {
+	size := len(k.pending[0])
+	if k.reports != nil {
+		k.logger.Error("counts are too much for one message: the other guards will not have them", "bytes", size, "error", why)
+		if !k.leads() {
+			return nil
+		}
+	} else {
+		k.logger.Warn("counts are too much for one message: a snapshot is taken instead", "bytes", size, "error", why)
 	}
-	return k.reports.send(ctx)
+	err := k.snapshot(ctx)
+	if err != nil {
+		k.logger.Error("the snapshot failed that counts were left to; the next one has them", "error", err)
+	}
+	return err
 }
 
 // snapshot replaces the snapshot and drops the messages that it holds. A crash in
 // between leaves messages that the next start applies to no effect.
-func (k *keeper) snapshot(ctx context.Context) {
+func (k *keeper) snapshot(ctx context.Context) error {
+	k.snapping.Lock()
+	defer k.snapping.Unlock()
 	upTo := k.last.Load()
 	blob, err := k.checkpoints.snapshot(k.store.Snapshot)
 	if err == nil {
@@ -248,7 +340,5 @@ func (k *keeper) snapshot(ctx context.Context) {
 	default:
 		err = k.cells.TrimBefore(ctx, time.Now().Add(-trimAfter), upTo)
 	}
-	if err != nil && ctx.Err() == nil {
-		k.logger.Warn("the snapshot of the counts failed; the log of cells goes on", "error", err)
-	}
+	return err
 }

@@ -7,11 +7,14 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/gates"
+	"github.com/gatewarden/gatewarden/journal"
 	"github.com/gatewarden/gatewarden/state"
 	"github.com/gatewarden/gatewarden/store"
 )
@@ -122,3 +125,138 @@ func TestADamagedSnapshotIsPutAside(t *testing.T) {
 		t.Errorf("nobody was told: %s", log)
 	}
 }
+
+// brokenLog is a log of cells in memory that cannot be written until an instant.
+type brokenLog struct {
+	cellLog
+	until    time.Time
+	messages [][]byte
+}
+
+func (l *brokenLog) Append(_ context.Context, data []byte) (uint64, error) {
+	if time.Now().Before(l.until) {
+		return 0, gatewarden.Errorf(gatewarden.Unavailable, "nobody answers")
+	}
+	l.messages = append(l.messages, data)
+	return uint64(len(l.messages)), nil
+}
+
+// TestCountsWaitTenMinutesForTheState has a guard among others count for nine minutes in
+// which nothing can be written.
+func TestCountsWaitTenMinutesForTheState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		cells := &brokenLog{until: began.Add(9 * time.Minute)}
+		k := &keeper{
+			store: store.New(store.Config{KeepDeltas: true}, prometheus.NewRegistry()), cells: cells,
+			reports: &reports{}, logger: slog.New(slog.DiscardHandler), kick: make(chan struct{}, 1),
+		}
+		other := store.New(store.Config{}, prometheus.NewRegistry())
+		sli := gatewarden.SLI{Kind: gatewarden.SLIAvailability}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- k.Run(ctx) }()
+		n := uint64(0)
+		for ; time.Since(began) < 9*time.Minute+5*time.Second; n++ {
+			now := time.Now()
+			k.store.Add([]gatewarden.Record{{At: now, Service: "orders", Status: 200, Weight: 1}}, now, nil)
+			time.Sleep(tellEvery)
+			if time.Since(began) == time.Minute && k.ready() == nil {
+				t.Error("nothing can be written, and it does not say so")
+			}
+		}
+		if err := k.ready(); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range cells.messages {
+			if err := other.Apply(m, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := other.Count(gatewarden.Series{Service: "orders"}, &sli, began.Add(-time.Minute), time.Now()).Total(); got < n-1 {
+			t.Errorf("%d requests came of %d", got, n)
+		}
+	})
+}
+
+// TestWhatIsTooLargeForTheLogKeepsNothingBack: a snapshot has it instead.
+func TestWhatIsTooLargeForTheLogKeepsNothingBack(t *testing.T) {
+	dir, log := t.TempDir(), &bytes.Buffer{}
+	k, s := keepMarks(t, dir, log)
+	ctx := t.Context()
+	if err := k.checkpoints.of("").Accept(ctx, "test", nil, map[string][]byte{"at": make([]byte, 9<<20)}); err != nil {
+		t.Fatal(err)
+	}
+	add(k, 0, 1)
+	if err := k.drain(ctx); err != nil || k.ready() != nil {
+		t.Errorf("too much for one message: %v, %v", err, k.ready())
+	}
+	add(k, 10, 3)
+	if err := k.drain(ctx); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "too much for one message") {
+		t.Errorf("nobody was told: %s", log)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := keepMarks(t, dir, log)
+	if err := again.restore(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n, value := counted(again), again.checkpoints.of("").Load("")["at"]; n != 4 || len(value) != 9<<20 {
+		t.Errorf("after a crash there are %d requests, want 4, and a value of %d bytes", n, len(value))
+	}
+}
+
+// TestALostPartOfASnapshotKeepsNoGuardFromStarting, nor a part of a run's from leading.
+func TestALostPartOfASnapshotKeepsNoGuardFromStarting(t *testing.T) {
+	log := &bytes.Buffer{}
+	k, s := keep(t, t.TempDir(), log)
+	runs, err := s.Runs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bucket, put := range map[string]func() error{
+		"gatewarden_snapshots": func() error { return k.snapshots.Put(t.Context(), snapshotName, make([]byte, 600<<10)) },
+		"gatewarden_runs":      func() error { return runs.Put(t.Context(), "orders-1", make([]byte, 600<<10)) },
+	} {
+		if err := put(); err != nil {
+			t.Fatal(err)
+		}
+		stream, err := s.JetStream().Stream(t.Context(), "OBJ_"+bucket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.DeleteMsg(t.Context(), 1); err != nil { // the first of two chunks
+			t.Fatal(err)
+		}
+	}
+	if err := k.restore(t.Context()); err != nil {
+		t.Errorf("the guard does not start: %v", err)
+	}
+	if !strings.Contains(log.String(), "parts of the snapshot of the counts are lost") {
+		t.Errorf("nobody was told: %s", log)
+	}
+	j := journal.NewMemory()
+	book, err := gates.New(gates.Config{NewJudge: (&intake{}).newJudge, LoadJudge: loadJudge, Journal: j, Runs: runs, Log: noMessages{}, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer book.Abandon()
+	if err := book.Restore(t.Context(), noon); err != nil {
+		t.Errorf("the guard does not lead: %v", err)
+	}
+	if !strings.Contains(log.String(), "a run of a canary is damaged and left out") {
+		t.Errorf("nobody was told: %s", log)
+	}
+}
+
+type noMessages struct{ gates.ObservationLog }
+
+func (noMessages) Read(context.Context, uint64, func(uint64, []byte) error) error { return nil }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/gatewarden/gatewarden"
@@ -67,9 +68,13 @@ func (s *State) log(ctx context.Context, stream, subject, description string) (*
 }
 
 // Append adds a message and returns its position when it is durable. An error
-// leaves open whether it was added; a message must bear being read twice.
+// leaves open whether it was added; a message must bear being read twice. It is invalid
+// when the message is too large for the server: trying again is of no use.
 func (l *Log) Append(ctx context.Context, data []byte) (uint64, error) {
 	ack, err := l.js.Publish(ctx, l.subject, data)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return 0, gatewarden.Errorf(gatewarden.Invalid, "writing %d bytes to %s: %w", len(data), l.subject, err)
+	}
 	if err != nil {
 		return 0, gatewarden.Errorf(gatewarden.Unavailable, "writing to %s: %w", l.subject, err).
 			WithHint("is the disk of the state folder full?")

@@ -98,7 +98,8 @@ func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var jsonType = []string{"application/json"}
 
 // Post counts a body that is at hand and appends the answer; see posts.Handler. It is
-// false when the body is not to be answered with a 200, and then nothing was counted.
+// false when the body is not to be answered with a 200: what was counted of it all the same
+// is known by its ids when it comes again.
 func (s *Source) Post(ctx context.Context, body, answer []byte, client net.Addr) ([]byte, bool) {
 	if int64(len(body)) > int64(s.settings.MaxBody) {
 		return answer, false
@@ -179,7 +180,7 @@ func (s *Source) take(ctx context.Context, body []byte, client func() string) (c
 		defer ctx.end()
 		if err := s.sink.Accept(ctx, s.name, batch.Records); err != nil {
 			return counted{}, &refusal{status: http.StatusServiceUnavailable,
-				err: gatewarden.Errorf(gatewarden.Unavailable, "the records were not counted: %w", err).WithHint("send them again")}
+				err: gatewarden.Errorf(gatewarden.Unavailable, "the records were not taken: %w", err).WithHint("send them again")}
 		}
 	}
 	s.metrics.accepted.Add(float64(len(batch.Records)))

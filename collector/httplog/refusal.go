@@ -18,7 +18,7 @@ type refusal struct {
 func (s *Source) refuse(w http.ResponseWriter, r *http.Request, refused *refusal) {
 	s.metrics.answered(refused.status)
 	if due, held := s.quiet.Due(s.now()); due {
-		s.log.Warn("refused a body: nothing of it was counted", "source", s.name, "status", refused.status,
+		s.log.Warn("refused a body", "source", s.name, "status", refused.status,
 			"client", r.RemoteAddr, "err", refused.err, "refused_before_unlogged", held)
 	}
 	header := w.Header()
