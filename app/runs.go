@@ -63,14 +63,20 @@ func (r *releases) Answer(ctx context.Context, at time.Time, run *gatewarden.Run
 	if run.EndedAt == nil {
 		return gatewarden.Errorf(gatewarden.Internal, "the run %s has no end to be answered", run.ID)
 	}
-	since := *run.EndedAt
+	return r.engine.Answer(ctx, at, triggered(run), policy)
+}
+
+// triggered returns what the policies of a run that is over are started by: how it ended, or
+// that its canary broke after its pass.
+func triggered(run *gatewarden.Run) gatewarden.Trigger {
+	since, reason := *run.EndedAt, run.Reason
 	if run.State == gatewarden.RunPass && run.Verdict != nil && run.Verdict.State == gatewarden.Breach && run.Verdict.Since != nil {
-		since = *run.Verdict.Since // it broke after its pass
+		since, reason = *run.Verdict.Since, "after its pass: "+run.Verdict.Reason
 	}
-	return r.engine.Answer(ctx, at, gatewarden.Trigger{
+	return gatewarden.Trigger{
 		Kind: gatewarden.EventGate, Name: run.Canary, Since: since,
-		Reason: fmt.Sprintf("run %s of the canary %s: %s", run.ID, run.Canary, run.Reason),
-	}, policy)
+		Reason: fmt.Sprintf("run %s of the canary %s: %s", run.ID, run.Canary, reason),
+	}
 }
 
 // begin makes way for a new run of a canary.
