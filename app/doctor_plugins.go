@@ -254,19 +254,13 @@ func (d *doctor) judges(k *kongWay) bool {
 		c := &d.set.rules.Canaries[i]
 		scoped := false // by what its tracks are
 		for _, track := range c.Tracks {
-			for _, name := range track.Values {
-				switch {
-				case track.Kind == gatewarden.ByService:
-					scoped = true
-					if is(name, k.service) {
-						return true
-					}
-				case track.Kind == gatewarden.ByRoute:
-					scoped = true
-					if is(name, k.route) {
-						return true
-					}
-				}
+			to, by := k.service, track.Kind == gatewarden.ByService
+			if track.Kind == gatewarden.ByRoute {
+				to, by = k.route, true
+			}
+			scoped = scoped || by
+			if by && slices.ContainsFunc(track.Values, func(name string) bool { return is(name, to) }) {
+				return true
 			}
 		}
 		if !scoped && of(c.Series) {

@@ -136,7 +136,9 @@ func TestTheDoctorLooksWherePluginsAreInForce(t *testing.T) {
 	const (
 		here      = `{"name":"http-log","config":{"http_endpoint":"http://guard:18081/ingest/kong"}}`
 		elsewhere = `{"name":"http-log","config":{"http_endpoint":"http://elk:9200/x"}}`
-		about     = "slos: [{name: a%s, objective: 99, sli: {availability: {}}}]"
+		tracks    = `, service: orders, objective: 99, sli: {availability: {}}}]
+canaries: [{name: c, baseline: {service: orders}, canary: {service: payments}, on_fail: []}] # `
+		about = "slos: [{name: a%s, objective: 99, sli: {availability: {}}}]"
 	)
 	for sentence, c := range map[string]struct {
 		rules   string
@@ -155,6 +157,8 @@ func TestTheDoctorLooksWherePluginsAreInForce(t *testing.T) {
 		"a tag of a service":                          {", tag: shop", map[string]string{"/services/payments/plugins": here}, "is not in force for orders ["},
 		"a route without a service, judged with all":  {`, service: "*"`, map[string]string{"/services/orders/plugins": here, "/services/payments/plugins": here}, "is not in force for the route adrift ["},
 		"and with a plugin of its own it is covered":  {`, service: "*"`, map[string]string{"/services/orders/plugins": here, "/services/payments/plugins": here, "/routes/adrift/plugins": here}, "kong/http-log ok"},
+		"tracks that are services":                    {tracks, map[string]string{"/services/orders/plugins": here}, "is not in force for payments ["},
+		"tracks that are covered":                     {tracks, map[string]string{"/services/orders/plugins": here, "/services/payments/plugins": here}, "kong/http-log ok"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			admin, ask := startKong(t, fakekong.Config{Seed: 1})

@@ -132,6 +132,7 @@ func (r *run) followItem(ctx context.Context) (gatewarden.Outcome, error) {
 	var why string
 	for {
 		var it queueItem
+		seen := false // as the action's
 		err := r.ask(ctx, path, queueItemTree(), &it)
 		switch code := gatewarden.ErrorCode(err); {
 		case ctx.Err() != nil:
@@ -148,7 +149,7 @@ func (r *run) followItem(ctx context.Context) (gatewarden.Outcome, error) {
 		case err == nil && it.Cancelled:
 			return r.notRun("somebody cancelled the Jenkins job " + r.step.Job + " in the queue; nothing ran"), nil
 		case err == nil:
-			why = it.Why
+			why, seen = it.Why, true
 		case code == gatewarden.NotFound:
 			return r.afterItem(ctx)
 		case code == gatewarden.Unavailable:
@@ -158,7 +159,7 @@ func (r *run) followItem(ctx context.Context) (gatewarden.Outcome, error) {
 		}
 		if when := r.givesUp(ctx); when != "" {
 			still := fmt.Sprintf("the Jenkins job %s was still in the queue %s (%s)", r.step.Job, when, shorten(printable(why), 200))
-			if err != nil || r.neverCancels() {
+			if !seen || r.neverCancels() {
 				return r.unknown("%s; it may start later", still), nil
 			}
 			return r.dequeue(ctx, path, still)
