@@ -115,9 +115,9 @@ func carryPlugin(want, now Snapshot, a *gatewarden.Action) error {
 	for path, e := range want {
 		if strings.HasPrefix(path, "/plugins/") && inScope(e) {
 			config, _ := e["config"].(map[string]any)
-			merge(config, p.Config)
+			merge(config, inPlaceOf(p))
 			tags, _ := e["tags"].([]any)
-			e["enabled"], e["tags"] = true, append(slices.Clone(tags), "gatewarden", actionTag+a.ID)
+			e["enabled"], e["tags"] = true, append(append(slices.Clone(tags), "gatewarden"), append(guardMarks(now[path]), actionTag+a.ID)...)
 			return nil
 		}
 	}
@@ -135,6 +135,29 @@ func carryPlugin(want, now Snapshot, a *gatewarden.Action) error {
 		return nil
 	}
 	return fmt.Errorf("its plugin is not there")
+}
+
+// inPlaceOf returns what a step sets on the user's plugin: a limit that says whom it counts
+// together takes the place of all limits that are there; docs/kong.md says so.
+func inPlaceOf(p *gatewarden.PluginStep) map[string]any {
+	set := map[string]any{}
+	if p.Name == "rate-limiting" && (p.Config["limit_by"] != nil || p.Config["policy"] != nil) {
+		for _, window := range []string{"second", "minute", "hour", "day", "month", "year"} {
+			set[window] = nil
+		}
+	}
+	maps.Copy(set, p.Config)
+	return set
+}
+
+// guardMarks returns the tag with the name of the guards' state, which only they know.
+func guardMarks(e Entity) (marks []any) {
+	for _, t := range tagsOf(e) {
+		if strings.HasPrefix(t, "gatewarden-guard:") {
+			marks = append(marks, t)
+		}
+	}
+	return marks
 }
 
 // merge lays one configuration over another, as Kong does with a PATCH.

@@ -91,10 +91,10 @@ func TestCheck(t *testing.T) {
 		},
 		"the user's plugin": {
 			gatewarden.Step{Kind: gatewarden.StepPlugin, Plugin: &gatewarden.PluginStep{
-				Name: "rate-limiting", Route: "test-orders-route", Config: map[string]any{"second": 50.0},
+				Name: "rate-limiting", Route: "test-orders-route", Config: map[string]any{"second": 50.0, "limit_by": "service"},
 			}},
 			func(g *Gateway) (string, string, any) {
-				return "PATCH", g.own, Entity{"config": Entity{"second": 50}, "tags": []string{"team:checkout", "gatewarden", actionTag + "a-1"}}
+				return "PATCH", g.own, Entity{"config": Entity{"second": 50, "minute": nil, "limit_by": "service"}, "tags": []string{"team:checkout", "gatewarden", "gatewarden-guard:x", actionTag + "a-1"}}
 			},
 		},
 	} {
