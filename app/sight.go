@@ -188,16 +188,35 @@ func (in *intake) blindTo(signal, service string, at time.Time) (bool, string) {
 func (in *intake) strays(signal, service string, at time.Time) (why string, is bool) {
 	for _, name := range slices.Sorted(maps.Keys(in.sources)) {
 		h := in.sources[name]
-		if h.signal == signal && (service == "" || len(h.brings) == 0 || h.brings[service]) && h.straying(at, in.blindAfter) {
-			return name + ": " + h.astray, true
+		if h.signal != signal || service != "" && len(h.brings) > 0 && !h.brings[service] {
+			continue
+		}
+		if why = h.straying(at, in.blindAfter); why != "" {
+			return name + ": " + why, true
 		}
 	}
 	return "", false
 }
 
-// straying reports whether what a source brings of late tells nothing of the present.
-func (h *sourceHealth) straying(at time.Time, limit time.Duration) bool {
-	return h.astray != "" && at.Sub(h.strayed) <= limit
+// straying returns what is wrong with what a source brings of late, here or to another
+// guard, "" when it tells of the present.
+func (h *sourceHealth) straying(at time.Time, limit time.Duration) string {
+	if why := h.astrayHere(at, limit); why != "" {
+		return why
+	}
+	for _, guard := range slices.Sorted(maps.Keys(h.elsewhere)) {
+		if e := h.elsewhere[guard]; e.astray != "" && at.Sub(e.heard) <= limit {
+			return e.astray
+		}
+	}
+	return ""
+}
+
+func (h *sourceHealth) astrayHere(at time.Time, limit time.Duration) string {
+	if at.Sub(h.strayed) > limit {
+		return ""
+	}
+	return h.astray
 }
 
 func (in *intake) silence(d time.Duration) string {
@@ -215,8 +234,8 @@ func (in *intake) silent(name string, h *sourceHealth, at time.Time) (bool, stri
 		return in.allSilent(h, at)
 	case heard.IsZero() && at.Sub(in.started) <= in.blindAfter:
 		return false, "" // there was no time yet to be silent
-	case at.Sub(heard) > in.blindAfter && h.straying(at, in.blindAfter):
-		return true, h.astray
+	case at.Sub(heard) > in.blindAfter && h.straying(at, in.blindAfter) != "":
+		return true, h.straying(at, in.blindAfter)
 	case heard.IsZero():
 		return true, "it has delivered nothing yet"
 	case at.Sub(heard) > in.blindAfter:
@@ -324,6 +343,9 @@ func (b behind) Until(to time.Time, lengths []time.Duration, counts []gatewarden
 func (b behind) Revise(from time.Time, counts []gatewarden.Count) int {
 	return b.counter.Revise(from.Add(-b.lag()), counts)
 }
+
+// Step is that of instants that are as much earlier.
+func (b behind) Step(at time.Time) time.Duration { return b.counter.Step(at.Add(-b.lag())) }
 
 // Late is the counter's.
 func (b behind) Late() uint32 { return b.counter.Late() }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"time"
 )
@@ -13,8 +14,9 @@ import (
 // machines differ.
 type sourceSight struct {
 	Records uint64           `json:"records"`
-	Age     time.Duration    `json:"age"` // nanoseconds since the last batch that told of the present
-	Lag     time.Duration    `json:"lag"` // nanoseconds
+	Age     time.Duration    `json:"age"`              // nanoseconds since the last batch that told of the present
+	Astray  string           `json:"astray,omitempty"` // what is wrong with those that came since
+	Lag     time.Duration    `json:"lag"`              // nanoseconds
 	Brings  []string         `json:"brings,omitempty"`
 	Came    map[int64]uint64 `json:"came,omitempty"` // of late, by the second since 1970 of their completion
 	counts
@@ -22,11 +24,15 @@ type sourceSight struct {
 
 // elsewhere is what another guard took of a source.
 type elsewhere struct {
+	astray  string // what is wrong with what came last, if it told nothing of the present
 	records uint64
 	came    deliveries
 	heard   time.Time
 	counts
 }
+
+// never is the age of what never came.
+const never = time.Duration(math.MaxInt64)
 
 // cameTold is how many seconds of deliveries a guard tells another.
 const cameTold = 10
@@ -46,10 +52,13 @@ func (in *intake) sights(now time.Time) map[string]sourceSight {
 	defer in.mu.Unlock()
 	sights := map[string]sourceSight{}
 	for name, h := range in.sources {
-		if h.records == 0 || h.arrived.IsZero() {
+		if h.records == 0 {
 			continue
 		}
-		s := sourceSight{Records: h.records, Age: now.Sub(h.arrived), Lag: h.lag, Brings: slices.Sorted(maps.Keys(h.brings)), counts: h.counted(now, in.started)}
+		s := sourceSight{Records: h.records, Age: never, Astray: h.astrayHere(now, in.blindAfter), Lag: h.lag, Brings: slices.Sorted(maps.Keys(h.brings)), counts: h.counted(now, in.started)}
+		if !h.arrived.IsZero() {
+			s.Age = now.Sub(h.arrived)
+		}
 		if h.came != nil {
 			s.Came = h.came.recent(cameTold)
 		}
@@ -81,7 +90,10 @@ func (in *intake) heed(guard string, sights map[string]sourceSight, now time.Tim
 				e.came.ring[second%int64(len(e.came.ring))] = s.Came[second]
 			}
 		}
-		if at := now.Add(-max(s.Age, 0)); at.After(h.arrived) {
+		if e.astray = ""; s.Astray != "" {
+			e.astray = "at " + guard + ": " + s.Astray
+		}
+		if at := now.Add(-max(s.Age, 0)); s.Age < never && at.After(h.arrived) {
 			h.arrived, h.lag = at, s.Lag
 		}
 		for _, service := range s.Brings {

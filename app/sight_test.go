@@ -145,13 +145,19 @@ func TestRecordsOfAnotherTimeAreNoSight(t *testing.T) {
 	}
 }
 
-// Another guard that was sent nothing but such records says nothing of the source.
+// Another guard that was sent nothing but such records has not seen the source, and says why.
 func TestRecordsOfAnotherTimeAreNoSightElsewhere(t *testing.T) {
 	there, here := newSights(t, "httplog"), newSights(t, "httplog")
 	there.come(t, "httplog", gatewarden.Record{At: noon.Add(time.Hour)})
 	here.heed("there", there.sights(noon), noon)
-	if blind, why := here.Blind(noon); !blind || why != "no source has delivered a record yet" {
-		t.Errorf("blind: %v, %q", blind, why)
+	want := "httplog: at there: its records lie 1h ahead of this guard's clock and are dropped: compare the clocks, gatewarden doctor does"
+	if blind, why := here.Blind(noon); !blind || why != want {
+		t.Errorf("blind: %v, %q, want %q", blind, why, want)
+	}
+	there.bring(t, "httplog", gatewarden.Record{})
+	here.heed("there", there.sights(noon), noon)
+	if blind, why := here.Blind(noon); blind {
+		t.Errorf("blind when the clocks agree again: %q", why)
 	}
 }
 

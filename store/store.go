@@ -29,6 +29,10 @@
 // and are kept for less: by the second for five minutes, by the minute for two
 // hours, by the hour for 26 hours.
 //
+// Ages count from the latest second that the clock has shown. Once a clock that was ahead is
+// right again, it is from there that they count: what was made coarser meanwhile stays so,
+// and what comes then is kept by the second. Nobody else's clock is believed.
+//
 // # Across restarts
 //
 // The caller publishes what Drain returns to a durable log, now and then keeps a
