@@ -313,11 +313,12 @@ func readOrder(r *http.Request) (order, error) {
 	if err := readBody(r, &o, `{"by": "your name", "reason": "why"}`); err != nil {
 		return o, err
 	}
-	return o, o.check()
+	return o, o.sign(r)
 }
 
-func (o *order) check() error {
-	if o.By = strings.TrimSpace(o.By); o.By == "" {
+// sign makes the order's By say who asks, which must be somebody.
+func (o *order) sign(r *http.Request) error {
+	if o.By = signed(r, o.By); o.By == "" {
 		return gatewarden.Errorf(gatewarden.Invalid, `"by" is empty: the timeline must say who did this`)
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
@@ -108,7 +107,7 @@ func (s *Server) startRun(r *http.Request) (any, error) {
 	if err := readBody(r, &req, `{"key": "build-7", "parameters": {"version": "v2"}, "by": "your name"}`); err != nil {
 		return nil, err
 	}
-	req.By = strings.TrimSpace(req.By)
+	req.By = signed(r, req.By)
 	run, created, err := s.gates.StartRun(r.Context(), r.PathValue("name"), req)
 	if err != nil {
 		return nil, err
@@ -138,7 +137,7 @@ func (s *Server) overrideRun(r *http.Request) (any, error) {
 	if err := readBody(r, &d, `{"state": "pass", "by": "your name", "reason": "why"}`); err != nil {
 		return nil, err
 	}
-	if err := d.check(); err != nil {
+	if err := d.sign(r); err != nil {
 		return nil, err
 	}
 	if d.State != gatewarden.RunPass && d.State != gatewarden.RunFail {

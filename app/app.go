@@ -367,9 +367,10 @@ func (a *App) addServer(g *run.Group, name string, l net.Listener) {
 	}
 	streams, endStreams := context.WithCancel(context.Background())
 	server.BaseContext = func(net.Listener) context.Context { return streams }
-	webConfig := a.reloader.current().config.Web.ConfigFile
+	webConfig := a.reloader.current().config.Web
 	if name == "ingest" {
-		webConfig = "" // Kong's http-log posts to it; what protects it is where it listens
+		// Kong's http-log posts to it; what protects it is where it listens
+		webConfig = rules.Web{}
 		server.WriteTimeout = 2 * time.Minute // who reads no answer holds no connection for good
 		l = posts.Listen(l, a.ingest, posts.Config{
 			MaxConnections: a.reloader.current().config.Listen.MaxConnections, Log: a.logger.With("component", name), Metrics: a.registry, Now: time.Now,

@@ -55,10 +55,14 @@ func (d *doctor) host(ctx context.Context) {
 // secrets looks whether the files with secrets can be read.
 func (d *doctor) secrets() {
 	c := d.set.config
-	for _, f := range []struct{ key, path string }{
+	files := []struct{ key, path string }{
 		{"kong.token_file", c.Kong.TokenFile}, {"kong.ca_file", c.Kong.CAFile}, {"jenkins.token_file", c.Jenkins.TokenFile},
 		{"jenkins.password_file", c.Jenkins.PasswordFile}, {"jenkins.ca_file", c.Jenkins.CAFile}, {"web.config_file", c.Web.ConfigFile}, {"tracing.ca_file", c.Tracing.CAFile},
-	} {
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Web.TokenFiles)) {
+		files = append(files, struct{ key, path string }{"web.token_files." + name, c.Web.TokenFiles[name]})
+	}
+	for _, f := range files {
 		if f.path == "" {
 			continue
 		}

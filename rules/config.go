@@ -130,6 +130,9 @@ type Web struct {
 	// ConfigFile is a web configuration of the Prometheus exporter-toolkit: TLS and
 	// basic authentication. "" for neither.
 	ConfigFile string `yaml:"config_file"`
+	// TokenFiles have a token each, read anew for each request, by the names of who bears
+	// them. With any, nobody is let in who has neither a token nor a user of ConfigFile.
+	TokenFiles map[string]string `yaml:"token_files"`
 	// TraceURL is where people look at a trace; {trace_id} in it stands for the id. "": the
 	// page shows ids without a link.
 	TraceURL string `yaml:"trace_url"`

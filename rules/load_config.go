@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -72,6 +73,10 @@ func (c *Config) absolve() {
 	for i := range c.Audit {
 		c.Audit[i].absolve(c.File)
 	}
+	c.Web.TokenFiles = maps.Clone(c.Web.TokenFiles)
+	for name, file := range c.Web.TokenFiles {
+		c.Web.TokenFiles[name] = siblingPath(c.File, file)
+	}
 	c.Rules = slices.Clone(c.Rules)
 	for i := range c.Rules {
 		c.Rules[i] = siblingPath(c.File, c.Rules[i])
@@ -100,6 +105,11 @@ func checkBlindAfter(d *document, c *Config) {
 }
 
 func checkWeb(d *document, w *Web) {
+	for name, file := range w.TokenFiles {
+		if strings.TrimSpace(name) == "" || file == "" {
+			d.errorf(d.find(&w.TokenFiles), "write token_files: {jenkins: /run/secrets/guard-token}", "token_files has a name or a file that is empty")
+		}
+	}
 	at := d.find(&w.TraceURL)
 	if w.TraceURL == "" {
 		return

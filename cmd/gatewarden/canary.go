@@ -15,14 +15,7 @@ func newCanary() *cobra.Command {
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	connectOnly, authorize := addServer(cmd), addToken(cmd)
-	connect := func() (*client, error) {
-		c, err := connectOnly()
-		if err != nil {
-			return nil, err
-		}
-		return c, authorize(c)
-	}
+	connect := addServer(cmd)
 	cmd.AddCommand(newCanaryList(connect), newCanaryShow(connect), newCanaryRuns(connect), newCanaryExplain(connect), newCanaryPlan(connect))
 	for _, o := range runOrders() {
 		cmd.AddCommand(newRunOrder(connect, o))

@@ -38,9 +38,10 @@ type statusError struct {
 
 func (e statusError) Error() string { return e.text }
 
-// addServer adds the flag that says where the guard is, and returns a constructor
-// for the client that is to be called once flags are parsed.
+// addServer adds the flags that say where the guard is and what lets us in, and returns a
+// constructor for the client that is to be called once flags are parsed.
 func addServer(cmd *cobra.Command) func() (*client, error) {
+	authorize := addToken(cmd)
 	server := cmd.PersistentFlags().String("server", cmp.Or(os.Getenv("GATEWARDEN_SERVER"), defaultServer),
 		"`URL` of the guard's API, or $GATEWARDEN_SERVER")
 	return func() (*client, error) {
@@ -48,7 +49,8 @@ func addServer(cmd *cobra.Command) func() (*client, error) {
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 			return nil, fmt.Errorf("--server %q is not a URL: write it as %s", *server, defaultServer)
 		}
-		return &client{base: strings.TrimSuffix(*server, "/"), http: &http.Client{}}, nil
+		c := &client{base: strings.TrimSuffix(*server, "/"), http: &http.Client{}}
+		return c, authorize(c)
 	}
 }
 

@@ -67,7 +67,7 @@ an earlier build left are removed at the start.`,
   gatewarden gate orders --timeout 10m --output json | jq -r .state`,
 		Args: between(1, 1, "the name of one CANARY"),
 	}
-	connect, authorize := addServer(cmd), addToken(cmd)
+	connect := addServer(cmd)
 	addOutput(cmd, &f.output)
 	f.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -76,13 +76,7 @@ an earlier build left are removed at the start.`,
 		reset := sync.OnceFunc(func() { signal.Reset(os.Interrupt, syscall.SIGTERM) })
 		defer context.AfterFunc(cmd.Context(), reset)()
 		f.told = reset
-		return gate(cmd, args[0], &f, func() (*client, error) {
-			c, err := connect()
-			if err != nil {
-				return nil, err
-			}
-			return c, authorize(c)
-		})
+		return gate(cmd, args[0], &f, connect)
 	}
 	return cmd
 }

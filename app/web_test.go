@@ -1,0 +1,99 @@
+package app
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/rules"
+)
+
+// The password of ada is open sesame: htpasswd -nBC 4 ada.
+const users = "basic_auth_users: {ada: \"$2a$04$1M0aVZ/9dnrTYGWBYVRdteR2b.A2R0ByAmsJkhZAvGz2rDINhcjn2\"}\n"
+
+func TestTokensBesideUsersAndWithout(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	token := write("token", "s3cret\n")
+	tokens := map[string]string{"jenkins": token}
+	plain, withUsers := write("plain.yaml", "{}\n"), write("users.yaml", users)
+	for sentence, c := range map[string]struct {
+		web                             rules.Web
+		nobody, bearer, stranger, basic int
+	}{
+		"tokens alone":        {rules.Web{TokenFiles: tokens}, 401, 200, 401, 401},
+		"with a web file":     {rules.Web{TokenFiles: tokens, ConfigFile: plain}, 401, 200, 401, 401},
+		"beside users":        {rules.Web{TokenFiles: tokens, ConfigFile: withUsers}, 401, 200, 401, 200},
+		"users alone":         {rules.Web{ConfigFile: withUsers}, 401, 401, 401, 200},
+		"nothing of all that": {rules.Web{}, 200, 200, 200, 200},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "in") })}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_ = serveWeb(l, server, c.web, slog.New(slog.DiscardHandler))
+			}()
+			defer func() { _ = server.Close(); <-done }()
+			ask := func(prepare func(*http.Request)) int {
+				req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+l.Addr().String()+"/api/v1/status", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				prepare(req)
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+				return resp.StatusCode
+			}
+			got := [4]int{
+				ask(func(*http.Request) {}),
+				ask(func(r *http.Request) { r.Header.Set("Authorization", "Bearer s3cret") }),
+				ask(func(r *http.Request) { r.Header.Set("Authorization", "Bearer guess") }),
+				ask(func(r *http.Request) { r.SetBasicAuth("ada", "open sesame") }),
+			}
+			if want := [4]int{c.nobody, c.bearer, c.stranger, c.basic}; got != want {
+				t.Errorf("nobody, a bearer, a bearer of another, a user: %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+func TestATokenIsReadAnewAndMustBeThereAtTheStart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	err := serveWeb(nil, &http.Server{}, rules.Web{TokenFiles: map[string]string{"jenkins": file}}, slog.New(slog.DiscardHandler))
+	if gatewarden.ErrorCode(err) != gatewarden.Invalid {
+		t.Errorf("without the file: %v", err)
+	}
+	for _, text := range []string{"one", "another\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := readTokens(map[string]string{"jenkins": file})
+		if err != nil || got["jenkins"]+"\n" != text && got["jenkins"] != text {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+}
+
+func TestTheDoctorLooksForTokens(t *testing.T) {
+	wants(t, examine(t, "web: {token_files: {jenkins: nowhere}}", rulesOfOrders), "fail: web.token_files.jenkins: open ")
+}
