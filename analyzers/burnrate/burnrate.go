@@ -34,6 +34,9 @@ type Counter interface {
 	// coverage. It returns the index of the first one that differs from what counts said
 	// before, and len(counts) when none does.
 	Revise(from time.Time, counts []gatewarden.Count) (first int)
+	// Step returns how long the steps are, from multiples of their length on, in which is
+	// counted what was at an instant: windows begin and end with one.
+	Step(at time.Time) time.Duration
 	// Late tells by another number than before that events were counted further back than
 	// counts are exact.
 	Late() uint32

@@ -61,6 +61,8 @@ func (l *ledger) Revise(from time.Time, counts []gatewarden.Count) int {
 	return revise(l, from, counts)
 }
 
+func (l *ledger) Step(time.Time) time.Duration { return time.Second }
+
 func (l *ledger) Late() uint32 { return 0 } // nothing comes late to it
 
 // oneByOne is what can count one window after the other.

@@ -121,7 +121,12 @@ func (s *timeslices) advance(to time.Time) {
 
 // judge adds slice i to a total.
 func (s *timeslices) judge(t total, i int64) total {
-	c := s.requests.Count(s.begin(i), s.begin(i+1))
+	from, to := s.begin(i), s.begin(i+1)
+	if step := s.requests.Step(from); step > s.length {
+		from = time.Unix(0, from.UnixNano()/int64(step)*int64(step))
+		to = from.Add(step)
+	}
+	c := s.requests.Count(from, to)
 	switch {
 	case c.Total() == 0:
 	case float64(c.Good) >= s.objective*float64(c.Total())*(1-1e-12):

@@ -78,6 +78,8 @@ type table3h struct {
 	asked int // counts
 }
 
+func (w *table3h) Step(time.Time) time.Duration { return time.Second }
+
 func (w *table3h) Late() uint32 { return w.late }
 
 func (w *table3h) index(at time.Time) int64 { return at.Unix() - start.Unix() + 4*3600 }

@@ -39,6 +39,8 @@ func (r *ring) Until(to time.Time, lengths []time.Duration, counts []gatewarden.
 	until(r, to, lengths, counts)
 }
 
+func (r *ring) Step(time.Time) time.Duration { return time.Second }
+
 func (r *ring) Late() uint32 { return 0 }
 
 func (r *ring) Revise(from time.Time, counts []gatewarden.Count) (first int) {
