@@ -27,11 +27,9 @@ const missedEvents = 10_000
 func (c *client) follow(ctx context.Context, query url.Values, each func(gatewarden.Event) error, say func(format string, args ...any)) error {
 	query.Set("follow", "true")
 	followed := false
-	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
+	for retry := firstRetry; ctx.Err() == nil; retry = min(2*retry, lastRetry) {
 		resp, err := c.do(ctx, http.MethodGet, "/api/v1/events?"+query.Encode(), nil)
 		switch {
-		case ctx.Err() != nil:
-			return nil // asked to stop
 		case err == nil:
 			followed = true
 			began := time.Now()
@@ -44,13 +42,12 @@ func (c *client) follow(ctx context.Context, query url.Values, each func(gatewar
 				retry = firstRetry
 			}
 			say("The stream of events has ended: %v. It is followed again.", why)
-		case !followed || final(err):
+		case ctx.Err() == nil && (!followed || final(err)):
 			return err
 		}
-		if pause(ctx, retry) != nil {
-			return nil
-		}
+		_ = pause(ctx, retry)
 	}
+	return nil // asked to stop
 }
 
 // readEvents calls each with the events of a stream until it ends, and returns why it did.
