@@ -125,7 +125,6 @@ type watcher struct {
 	loop   *loop
 	intake *intake
 	at     time.Time
-	id     int
 }
 
 func newWatcher(t *testing.T, j chronicle, at time.Time) *watcher {

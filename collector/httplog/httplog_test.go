@@ -142,7 +142,7 @@ func TestAnswers(t *testing.T) {
 		"more records than that":                {body: batch(101), status: 413, says: "more than 100 records"},
 		"deep nesting":                          {body: strings.Repeat("[", 60<<10), status: 400, says: "nested"},
 		"a sink that does not count":            {body: batch(3), sink: broken, status: 503, says: "the store is closed"},
-		"a sink that finds the records wrong":   {body: batch(3), sink: gatewarden.Errorf(gatewarden.Invalid, "no"), status: 503, says: "not counted"},
+		"a sink that finds the records wrong":   {body: batch(3), sink: gatewarden.Errorf(gatewarden.Invalid, "no"), status: 503, says: "not taken"},
 		"nothing for a sink that would not accept": {body: "[{}]", sink: broken, status: 200, rejected: 1},
 	}
 	// One server for all cases: it waits for half a second when it closes a connection
