@@ -40,7 +40,7 @@ const (
 // close closes the connection.
 func (c *conn) close() {
 	c.ends()
-	c.Conn.Close()
+	c.Close()
 }
 
 // stop ends the connection: at once when it waits for a post, else after the answer.
