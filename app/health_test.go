@@ -78,6 +78,16 @@ func TestWhatGoesWrongWithASourceIsShown(t *testing.T) {
 	}
 }
 
+func TestAGuardThatIsSentNothingOfUseSaysSo(t *testing.T) {
+	here, leader := newSights(t, "httplog"), newSights(t, "httplog")
+	here.sources["httplog"].dropped = 7
+	leader.heed("here", here.sights(noon), noon)
+	v := leader.views(noon.Add(2 * time.Minute))[0]
+	if v.Dropped != 7 || v.LastRecord != nil || !v.Silent {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestTheMetricsOfTroubleAreThoseOfTheDocument(t *testing.T) {
 	doc, err := os.ReadFile("../docs/metrics.md") // which a test holds to the program
 	if err != nil {

@@ -46,16 +46,18 @@ func (in *intake) tellDeliveries() {
 	}
 }
 
-// sights returns how the sources here do, those that have delivered anything.
+// sights returns how the sources here do, those that have delivered anything, if only what
+// could not be used.
 func (in *intake) sights(now time.Time) map[string]sourceSight {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	sights := map[string]sourceSight{}
 	for name, h := range in.sources {
-		if h.records == 0 {
+		c := h.counted(now, in.started)
+		if h.records == 0 && c == (counts{}) {
 			continue
 		}
-		s := sourceSight{Records: h.records, Age: never, Astray: h.astrayHere(now, in.blindAfter), Lag: h.lag, Brings: slices.Sorted(maps.Keys(h.brings)), counts: h.counted(now, in.started)}
+		s := sourceSight{Records: h.records, Age: never, Astray: h.astrayHere(now, in.blindAfter), Lag: h.lag, Brings: slices.Sorted(maps.Keys(h.brings)), counts: c}
 		if !h.arrived.IsZero() {
 			s.Age = now.Sub(h.arrived)
 		}
