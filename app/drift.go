@@ -248,11 +248,13 @@ func (w *drifts) view(at time.Time) drift.View {
 			continue
 		}
 		o := &v.Nodes[i]
-		if n.Problem == "" { // otherwise the metrics know better
-			o.Version, o.Plugins, o.ConfigHash, o.Problem = n.Version, n.Plugins, n.ConfigHash, ""
-			if len(n.DataPlanes) > 0 {
-				o.DataPlanes, o.At = n.DataPlanes, n.At
-			}
+		o.Plugins, o.ConfigHash = n.Plugins, n.ConfigHash // by its last answer: only the Admin API says either
+		if n.Problem != "" {
+			continue // of the rest the metrics know better
+		}
+		o.Version, o.Problem = n.Version, ""
+		if len(n.DataPlanes) > 0 {
+			o.DataPlanes, o.At = n.DataPlanes, n.At
 		}
 	}
 	for _, n := range w.needs {

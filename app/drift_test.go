@@ -245,16 +245,19 @@ func TestWhatANodeSaysAtItsMetricsAndByItsAdminAPIIsOneNode(t *testing.T) {
 	g.nodes[nodeKey{"kongmetrics", "two:8100"}] = gatewarden.Node{Address: "two:8100", ID: "b", Version: "3.9.1"}
 	w := newDrifts(g, time.Now, slog.New(slog.DiscardHandler))
 	w.sawNode("one:8001", gatewarden.Node{ID: "a", Version: "3.9.1", Plugins: []string{"acl"}}, nil)
+	w.sawNode("two:8001", gatewarden.Node{ID: "b", Version: "3.9.0", Plugins: []string{"acl", "cors"}, ConfigHash: "beef"}, nil)
+	w.sawNode("two:8001", gatewarden.Node{}, gatewarden.Errorf(gatewarden.Unavailable, "refused"))
 	w.sawNode("three:8001", gatewarden.Node{}, gatewarden.Errorf(gatewarden.Unavailable, "refused"))
 	type line struct {
-		Address, ID, Problem string
-		Plugins              int
+		Address, ID, Problem, Version, Hash string
+		Plugins                             int
 	}
 	var got []line
 	for _, n := range w.view(time.Now()).Nodes {
-		got = append(got, line{n.Address, n.ID, n.Problem, len(n.Plugins)})
+		got = append(got, line{n.Address, n.ID, n.Problem, n.Version, n.ConfigHash, len(n.Plugins)})
 	}
-	want := []line{{"one:8100", "a", "", 1}, {"two:8100", "b", "", 0}, {"three:8001", "", "refused", 0}}
+	// What only an Admin API says stays while that is silent and the metrics are not.
+	want := []line{{"one:8100", "a", "", "3.9.1", "", 1}, {"two:8100", "b", "", "3.9.1", "beef", 2}, {"three:8001", "", "refused", "", "", 0}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
