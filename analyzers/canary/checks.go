@@ -30,7 +30,7 @@ var (
 	shareGrid  = [...]float64{1.7, 2.7, 5, 12, 100} // times the odds of the null
 	errorPrior = [len(shareGrid)]float64{9, 3, 2, 3, 3}
 	tailPrior  = [len(shareGrid)]float64{1, 1, 2, 3, 3}
-	tiltGrid   = [...]stats.Tilt{{Slope: 0.3, Lift: 1}, {Slope: 0.6, Lift: 1}, {Slope: 1.2, Lift: 1.06}, {Slope: 3, Lift: 5.5}}
+	tiltGrid   = [...]stats.Tilt{{Slope: 0.3, Lift: 1}, {Slope: 0.6, Lift: 1}, {Slope: 1.2, Lift: 1.06}, {Slope: 3, Lift: 5}}
 	tiltPrior  = [len(tiltGrid)]float64{5, 10, 3, 2}
 	rankGrid   = [...]float64{0.3, 0.6, 1.2, 3}    // slopes of the rank bet for a pass
 	rareGrid   = [...]float64{0.05, 0.2, 0.4, 0.7} // shares of the null's ratio
