@@ -176,6 +176,14 @@ func (e *Engine) callApply(ctx context.Context, a *action) (outcome gatewarden.O
 		defer e.mu.Unlock()
 		return a.ladder.closed
 	})
+	ctx = WithHeld(ctx, func() error {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if p := e.pause(); p != nil {
+			return gatewarden.Errorf(gatewarden.Unavailable, "%s paused the guard: %s", p.By, p.Reason)
+		}
+		return nil
+	})
 	err = e.attempt(ctx, a, "apply", func(ctx context.Context, x Executor, a gatewarden.Action) (err error) {
 		outcome, err = x.Apply(ctx, a, save)
 		return err

@@ -299,14 +299,14 @@ func TestReplayDoubtsWhatLeapsAhead(t *testing.T) {
 		"half an hour ahead is late for the others": {
 			[][]loglines.Line{healthy(1, begin, 1000), wrong(30*time.Minute, 1)}, 0, time.Time{},
 		},
-		"a night passes": {
-			[][]loglines.Line{healthy(1, begin, 1000), failing(2000, begin.Add(10*time.Hour), 1000)}, 0, begin.Add(10 * time.Hour),
+		"a quiet time passes": {
+			[][]loglines.Line{healthy(1, begin, 1000), failing(2000, begin.Add(90*time.Minute), 1000)}, 0, begin.Add(90 * time.Minute),
 		},
-		"a night passes, and there are few records behind it": {
-			[][]loglines.Line{healthy(1, begin, 1000), failing(2000, begin.Add(10*time.Hour), 2)}, 0, time.Time{},
+		"a quiet time passes, and there are few records behind it": {
+			[][]loglines.Line{healthy(1, begin, 1000), failing(2000, begin.Add(90*time.Minute), 2)}, 0, time.Time{},
 		},
 		"there is only one":                {[][]loglines.Line{healthy(1, begin, 1)}, 0, time.Time{}},
-		"they come each two hours":         {[][]loglines.Line{healthy(1, begin, 1), healthy(2, begin.Add(2*time.Hour), 1), healthy(3, begin.Add(4*time.Hour), 1)}, 0, time.Time{}},
+		"they come each 70 minutes":        {[][]loglines.Line{healthy(1, begin, 1), healthy(2, begin.Add(70*time.Minute), 1), healthy(3, begin.Add(140*time.Minute), 1)}, 0, time.Time{}},
 		"a year passes and is passed over": {[][]loglines.Line{healthy(1, begin, 20), failing(2000, begin.AddDate(1, 0, 0), 1000)}, 0, begin.AddDate(1, 0, 0)},
 	} {
 		t.Run(name, func(t *testing.T) {

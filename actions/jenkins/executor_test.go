@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/actions"
 	"github.com/gatewarden/gatewarden/internal/fakejenkins"
 )
 
@@ -370,6 +371,28 @@ func TestTakenUpAfterACrash(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A guard that does not know whether its trigger was sent looks for the build for a while
+// before it sends another: whoever pauses it in that time does not see a build begin.
+func TestNoTriggerInAPauseThatCameWhileItWasLooking(t *testing.T) {
+	inWorld(t, fakejenkins.Config{}, rollback(), func(t *testing.T, w *world) {
+		begun := time.Now()
+		w.remember(memo{Job: testJob, NextBuild: 1, Open: true, Since: begun, Sent: begun})
+		ctx := actions.WithHeld(t.Context(), func() error {
+			if time.Since(begun) < time.Minute && time.Since(begun) > time.Second {
+				return gatewarden.Errorf(gatewarden.Unavailable, "ada paused the guard")
+			}
+			return nil
+		})
+		if out, err := w.exec.Apply(ctx, w.action(), w.save); gatewarden.ErrorCode(err) != gatewarden.Unavailable || w.triggers() != 0 {
+			t.Errorf("%+v, %v after %d triggers, want none in the pause", out, err, w.triggers())
+		}
+		time.Sleep(time.Minute)
+		if out, err := w.exec.Apply(ctx, w.action(), w.save); err != nil || out.Status != gatewarden.ActionApplied || w.triggers() != 1 {
+			t.Errorf("%+v, %v after %d triggers, want one after it", out, err, w.triggers())
+		}
+	})
 }
 
 func TestTooLateToTrigger(t *testing.T) {

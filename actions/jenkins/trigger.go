@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/actions"
 )
 
 // reply classifies what came back from a trigger.
@@ -80,6 +81,9 @@ func queueID(location string) int64 {
 func (r *run) trigger(ctx context.Context) (gatewarden.Outcome, error) {
 	def, err := r.check(ctx, r.step)
 	if err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	if err := actions.Held(ctx); err != nil { // the search before it takes up to Settle
 		return gatewarden.Outcome{}, err
 	}
 	before := r.memo

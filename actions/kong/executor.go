@@ -95,6 +95,9 @@ func (e *Executor) Apply(ctx context.Context, a gatewarden.Action, save func(jso
 		return gatewarden.Outcome{}, err
 	}
 	defer leave()
+	if err := actions.Held(ctx); err != nil { // without a database it may have waited long for its turn
+		return gatewarden.Outcome{}, err
+	}
 	switch a.Spec.Kind {
 	case gatewarden.StepPlugin:
 		return e.applyPlugin(ctx, a, save)

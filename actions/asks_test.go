@@ -57,3 +57,51 @@ func TestAnExecutorHearsThatTheAnswerIsTakenBack(t *testing.T) {
 		}
 	})
 }
+
+// looksFirst is an executor that looks for ten seconds before it does anything.
+type looksFirst struct{ done *[]time.Duration }
+
+func (looksFirst) Prepare(context.Context, gatewarden.Action) (json.RawMessage, error) {
+	return json.RawMessage(`{}`), nil
+}
+
+func (x looksFirst) Apply(ctx context.Context, a gatewarden.Action, _ func(json.RawMessage) error) (gatewarden.Outcome, error) {
+	time.Sleep(10 * time.Second)
+	if err := Held(ctx); err != nil {
+		return gatewarden.Outcome{}, err
+	}
+	*x.done = append(*x.done, time.Since(*a.StartedAt).Truncate(time.Second))
+	return gatewarden.Outcome{Status: gatewarden.ActionApplied}, nil
+}
+
+func (looksFirst) Revert(context.Context, gatewarden.Action) (gatewarden.Outcome, error) {
+	return gatewarden.Outcome{Status: gatewarden.ActionLeft}, nil
+}
+
+func TestAPauseHoldsWhatHasOnlyLookedSoFar(t *testing.T) {
+	if err := Held(t.Context()); err != nil {
+		t.Error("nobody said so")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p := protect()
+		p.Steps = []gatewarden.Step{jenkinsStep(0)}
+		w := newWorld([]gatewarden.ActionPolicy{p}, []gatewarden.SLO{slo("orders", "protect")})
+		var done []time.Duration
+		w.config.Executors = map[gatewarden.StepKind]Executor{gatewarden.StepJenkins: looksFirst{&done}}
+		if err := w.boot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer w.kill()
+		story := timetable(t, w, `
+			0s   orders=outage
+			5s   !pause
+			40s  !resume
+			1m`, map[string]func(*Engine) error{
+			"pause":  func(e *Engine) error { return e.Pause(context.Background(), "ada", "lunch") },
+			"resume": func(e *Engine) error { return e.Resume(context.Background(), "ada") },
+		})
+		if len(done) != 1 || done[0] < 40*time.Second {
+			t.Errorf("it was done after %v, want once after the pause of 5 to 40 s:\n%s", done, story)
+		}
+	})
+}
