@@ -231,7 +231,10 @@ func (r *chaosRun) unleash() {
 	r.begun = time.Now()
 	r.shop.failing.Store(true)
 	well := time.AfterFunc(r.plan.Well, func() { r.shop.failing.Store(false) })
-	defer well.Stop()
+	defer func() {
+		well.Stop()
+		r.shop.failing.Store(false) // the two may come to their end in the same instant
+	}()
 	r.schedule()
 	todo := r.plan.Incidents
 	end := r.begun.Add(r.plan.Well)
