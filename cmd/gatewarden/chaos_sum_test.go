@@ -18,7 +18,7 @@ type chaosSum struct {
 }
 
 func (s *chaosSum) String() string {
-	return fmt.Sprintf("%d actions, %d of them done, %d builds; %d kills, %d requests hit by a fault, %d edits by somebody else, "+
+	return fmt.Sprintf("%d actions, %d events of something done, %d builds; %d kills, %d requests hit by a fault, %d edits by somebody else, "+
 		"%d refusals while paused, %d leases run out (seen %d ms late at most); %d steps approved, %d rejected, %d expired; "+
 		"%d moves of canaries, %d of whose runs failed and %d passed; %d runs with a Kong without a database; "+
 		"%d looks at the gateway while changes were in place",
