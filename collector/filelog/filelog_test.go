@@ -187,20 +187,13 @@ func (w *world) check() {
 
 // TestExactlyOnce does anything that happens to a log, in any order, with crashes in
 // between.
-func TestExactlyOnce(t *testing.T) { exactlyOnce(t, nil) }
-
-// TestExactlyOnceOfTooManyFiles does so where each file has to make room for another.
-func TestExactlyOnceOfTooManyFiles(t *testing.T) {
-	exactlyOnce(t, func(s *Settings) { s.MaxFiles = 2 })
-}
-
-func exactlyOnce(t *testing.T, alter func(*Settings)) {
+func TestExactlyOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
 			rt.Fatal(err)
 		}
-		w := newWorld(t, dir, alter)
+		w := newWorld(t, dir, nil)
 		defer w.source.close()
 		copying := int64(-1) // how much of a copy is done
 		var copied *os.File
