@@ -241,7 +241,7 @@ func (s *Source) changed(unknown []candidate) []candidate {
 			if m.identity != inode(c.info) || m.identity == (identity{}) && m.Path != c.path {
 				continue
 			}
-			seen[key] = c.info.Size() == m.Offset
+			seen[key] = c.info.Size() == m.Offset && m.begins(c.path) // truncated, it may have come to the same size
 			if !seen[key] {
 				missing(key, m)
 			}
@@ -256,6 +256,19 @@ func (s *Source) changed(unknown []candidate) []candidate {
 	}
 	return unknown
 }
+
+// begins reports whether the file at path begins as the mark's did.
+func (m *mark) begins(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return m.isOf(readHead(f, m.Head))
+}
+
+// isOf reports whether head is what the mark's file begins with.
+func (m *mark) isOf(head []byte) bool { return len(head) >= m.Head && sum(head) == m.Sum }
 
 // maxBesides bounds how many files of a folder are looked at for one that was renamed.
 const maxBesides = 10_000
@@ -314,7 +327,7 @@ func (s *Source) follow(c candidate, key string, m mark) bool {
 		return false
 	}
 	head := readHead(opened, m.Head)
-	if c.info.Size() < m.Offset || len(head) < m.Head || sum(head) != m.Sum {
+	if c.info.Size() < m.Offset || !m.isOf(head) {
 		opened.Close()
 		return false
 	}
