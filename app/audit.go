@@ -37,7 +37,7 @@ func (t *term) openAudit(_ context.Context, set settings) error {
 		if entry.Grafana != nil {
 			cfg.Types, cfg.Backlog = export.Noted, annotateBack
 		}
-		t.exporters = append(t.exporters, export.New(cfg, t.journal, target))
+		t.exporters = append(t.exporters, export.New(cfg, audited{t.journal}, target))
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ type term struct {
 	loop      *loop
 	judges    *judges
 	executors map[gatewarden.StepKind]actions.Executor
+	shown     curtain            // before the actions, for the API
 	exporters []*export.Exporter // of the journal, to those that audit names
 	sources   []collector.Source // that ask others: two guards would count the same twice
 	handler   http.Handler       // of the API

@@ -81,22 +81,26 @@ func windowText(w gatewarden.BudgetWindow) string {
 	return gatewarden.Duration(w.Rolling).String()
 }
 
-// Events returns what the query selects.
+// Events returns what the query selects, without secrets.
 func (v *view) Events(ctx context.Context, q api.EventQuery) ([]gatewarden.Event, error) {
-	return v.journal.Events(ctx, journalQuery(q))
+	events, err := v.journal.Events(ctx, journalQuery(q))
+	for i := range events {
+		events[i] = shownEvent(events[i])
+	}
+	return events, err
 }
 
 // Follow yields what the query selects as it happens.
 func (v *view) Follow(ctx context.Context, q api.EventQuery) iter.Seq2[gatewarden.Event, error] {
-	return v.journal.Follow(ctx, journalQuery(q))
+	return shownEvents(v.journal.Follow(ctx, journalQuery(q)))
 }
 
 func journalQuery(q api.EventQuery) journal.Query {
 	return journal.Query{After: q.Since, Type: q.Type, Name: q.Name, Limit: q.Limit}
 }
 
-// Actions returns the actions, the newest first.
-func (v *view) Actions() []gatewarden.Action { return v.loop.engine.List() }
+// Actions returns the actions, the newest first, without secrets.
+func (v *view) Actions() []gatewarden.Action { return v.shown.actions(v.loop.engine.List()) }
 
 // Approve lets a waiting action begin.
 func (v *view) Approve(ctx context.Context, id, by string) error {

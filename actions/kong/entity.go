@@ -70,65 +70,10 @@ func differences(path string, a, b any) []string {
 	if equalValues(a, b) {
 		return nil
 	}
-	if secret(path) || holdsSecret(a) || holdsSecret(b) {
+	if secretPath(path) && !(empty(a) && empty(b)) || holdsSecret(a) || holdsSecret(b) {
 		return []string{path + ": (a secret) → (another)"}
 	}
 	return []string{fmt.Sprintf("%s: %s → %s", path, compact(a), compact(b))}
-}
-
-// secret reports whether a field of that path must not be shown.
-func secret(path string) bool {
-	path = strings.ToLower(path)
-	for _, word := range []string{"password", "secret", "token", "authorization", "apikey", "api_key", "api-key", "credential"} {
-		if strings.Contains(path, word) {
-			return true
-		}
-	}
-	return false
-}
-
-// holdsSecret reports whether a value has something that must not be shown: below a field with
-// the name of a secret, or in a list of headers ("Authorization:Bearer ...").
-func holdsSecret(v any) bool {
-	switch v := v.(type) {
-	case object:
-		for name, inner := range v {
-			if secret(name) && !empty(inner) || holdsSecret(inner) {
-				return true
-			}
-		}
-	case []any:
-		return slices.ContainsFunc(v, func(item any) bool { return secretHeader(item) || holdsSecret(item) })
-	}
-	return false
-}
-
-// empty reports whether nothing is in a value: what is switched on or off is no secret.
-func empty(v any) bool {
-	switch v := v.(type) {
-	case nil, bool, json.Number:
-		return true
-	case string:
-		return v == ""
-	case []any:
-		return !slices.ContainsFunc(v, func(item any) bool { return !empty(item) })
-	case object:
-		for _, inner := range v {
-			if !empty(inner) {
-				return false
-			}
-		}
-		return true
-	default:
-		return false
-	}
-}
-
-// secretHeader reports whether an item of a list is a header with a secret.
-func secretHeader(item any) bool {
-	s, _ := item.(string)
-	name, value, isHeader := strings.Cut(s, ":")
-	return isHeader && value != "" && secret(name)
 }
 
 func equalValues(a, b any) bool {
