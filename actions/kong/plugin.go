@@ -57,9 +57,10 @@ var windows = []string{"second", "minute", "hour", "day", "month", "year"}
 // settings returns what a step sets on the plugin of the memo, nil when it sets nothing. It is
 // more than its configuration in two ways. A limit that says whom it counts together takes the
 // place of all limits that are there: Kong would count those of one client, too, for all clients
-// together, and refuse far more than anybody has asked for. And a plugin of the user's that
-// refuses with a status of its own refuses with the step's meanwhile, by which the guard knows
-// its own refusals.
+// together, and refuse far more than anybody has asked for. One that does not say so is counted
+// as the user's are, and takes the place of those that Kong has not beside it. And a plugin of
+// the user's that refuses with a status of its own refuses with the step's meanwhile, by which
+// the guard knows its own refusals.
 func (m *pluginMemo) settings(step *gatewarden.PluginStep) (object, error) {
 	raw, err := plain(step.Config)
 	if err != nil {
@@ -67,22 +68,45 @@ func (m *pluginMemo) settings(step *gatewarden.PluginStep) (object, error) {
 	}
 	config, _ := raw.(object)
 	limits := func(key string) bool { return config[key] != nil }
-	if step.Name == "rate-limiting" && (limits("limit_by") || limits("policy")) && slices.ContainsFunc(windows, limits) {
-		for _, key := range windows {
-			if _, set := config[key]; !set {
-				config[key] = nil
-			}
-		}
-	}
 	ground, err := m.ground()
 	if err != nil {
 		return nil, err
+	}
+	if step.Name == "rate-limiting" && slices.ContainsFunc(windows, limits) {
+		counts := limits("limit_by") || limits("policy")
+		for i, key := range windows {
+			if _, set := config[key]; !set && (counts || clashes(i, ground, config)) {
+				config[key] = nil
+			}
+		}
 	}
 	key, status := step.StatusKey()
 	if own := json.Number(strconv.Itoa(status)); ground[key] != nil && !equalValues(ground[key], own) && config[key] == nil {
 		config = over(config, object{key: own})
 	}
 	return config, nil
+}
+
+// clashes reports whether Kong refuses the limit of a window that is there, beside one that a
+// step sets: a longer window must not have a lower limit (validate_periods_order in the plugin's
+// schema, Kong 3.9.1).
+func clashes(window int, there, set object) bool {
+	n, ok := number(there[windows[window]])
+	if !ok {
+		return false
+	}
+	for i, key := range windows {
+		if m, isSet := number(set[key]); isSet && (i < window && n < m || i > window && n > m) {
+			return true
+		}
+	}
+	return false
+}
+
+func number(v any) (float64, bool) {
+	n, _ := v.(json.Number)
+	f, err := n.Float64()
+	return f, err == nil
 }
 
 // ground returns the configuration of the user's plugin, nil when there is none.

@@ -2,6 +2,7 @@ package kong
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -87,6 +88,53 @@ func TestTheUsersOwnPluginComesBackByteForByte(t *testing.T) {
 			for range 2 {
 				wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
 			}
+			if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestALimitIsCountedAsTheUsersUnlessTheStepSaysHow has steps of the same limit on a limit of the user's.
+func TestALimitIsCountedAsTheUsersUnlessTheStepSaysHow(t *testing.T) {
+	for name, c := range map[string]struct {
+		theirs, step map[string]any
+		want         string
+	}{
+		"only a window, beside the user's": {
+			map[string]any{"minute": 6000, "limit_by": "ip"}, map[string]any{"second": 200}, "ip second=200 minute=6000",
+		},
+		"only a window, and one of the user's cannot be beside it": {
+			map[string]any{"minute": 60, "hour": 9000, "limit_by": "ip"}, map[string]any{"second": 200}, "ip second=200 hour=9000",
+		},
+		"only a window, longer than one of the user's that is above it": {
+			map[string]any{"second": 50, "minute": 600, "limit_by": "ip"}, map[string]any{"minute": 30}, "ip minute=30",
+		},
+		"whom it counts": {
+			map[string]any{"minute": 6000, "limit_by": "ip"}, map[string]any{"second": 200, "limit_by": "service"}, "service second=200",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, fakekong.Config{})
+			b.send("POST", "/plugins", compact(object{"name": "rate-limiting", "route": object{"name": "orders-list"}, "config": c.theirs}))
+			before := b.get("/plugins")
+			r := pluginAction("a-1", gatewarden.PluginStep{Name: "rate-limiting", Route: "orders-list", Config: c.step})
+			wantStatus(t, b.mustRun(r), gatewarden.ActionApplied)
+			during, err := parseObject(json.RawMessage(b.get("/plugins")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			config := during["data"].([]any)[0].(object)["config"].(object)
+			got := stringIn(config, "limit_by")
+			for _, window := range windows {
+				if config[window] != nil {
+					got += " " + window + "=" + compact(config[window])
+				}
+			}
+			if got != c.want {
+				t.Errorf("it is %s, want %s", got, c.want)
+			}
+			wantStatus(t, b.mustRevert(r), gatewarden.ActionReverted)
 			if diff := cmp.Diff(before, b.get("/plugins")); diff != "" {
 				t.Error(diff)
 			}
