@@ -159,10 +159,10 @@ type Server struct {
 	guard    Guard
 	gates    Gates
 	past     Past
-	traceURL string       // where a trace is looked at, "" when nobody said
-	page     http.Handler // nil: the root is a text
-	viewers  seats        // pages that are open
-	follows  seats        // streams of events, and of runs
+	traceURL string // where a trace is looked at, "" when nobody said
+	page     Page   // nil: the root is a text
+	viewers  seats  // pages that are open
+	follows  seats  // streams of events, and of runs
 	gatherer prometheus.Gatherer
 	logger   *slog.Logger
 }

@@ -118,17 +118,27 @@ func (v *viewer) tellState() error {
 	if err := v.tell("status", 0, v.server.glance()); err != nil {
 		return err
 	}
-	slos := v.server.guard.SLOs()
+	if err := tellList(v, "slos", v.server.judged(), nameOfSLO); err != nil {
+		return err
+	}
+	if err := tellList(v, "canaries", v.server.gates.Canaries(), nameOfCanary); err != nil {
+		return err
+	}
+	return tellList(v, "actions", recent(v.server.guard.Actions()), nameOfAction)
+}
+
+func nameOfSLO(s *SLO) string                  { return s.Name }
+func nameOfCanary(c *Canary) string            { return c.Name }
+func nameOfAction(a *gatewarden.Action) string { return a.ID }
+
+// judged returns the SLOs without the instant of their verdicts: each look has another, and
+// nothing else may be new; the status says when.
+func (s *Server) judged() []SLO {
+	slos := s.guard.SLOs()
 	for i := range slos {
-		slos[i].Verdict.At = time.Time{} // each look has another, and nothing else may be new; the status says when
+		slos[i].Verdict.At = time.Time{}
 	}
-	if err := tellList(v, "slos", slos, func(s *SLO) string { return s.Name }); err != nil {
-		return err
-	}
-	if err := tellList(v, "canaries", v.server.gates.Canaries(), func(c *Canary) string { return c.Name }); err != nil {
-		return err
-	}
-	return tellList(v, "actions", recent(v.server.guard.Actions()), func(a *gatewarden.Action) string { return a.ID })
+	return slos
 }
 
 // recent returns the newest actions, and all that somebody may have to decide about.
@@ -147,7 +157,21 @@ func recent(actions []gatewarden.Action) []gatewarden.Action {
 
 // tellList writes what has changed in a list whose items name gives unique names.
 func tellList[T any](v *viewer, list string, items []T, name func(*T) string) error {
-	before, known := v.told[list]
+	part, now, err := news(v.told[list], items, name)
+	if err != nil {
+		return fmt.Errorf("encoding the %s for the page: %w", list, err)
+	}
+	v.told[list] = now
+	if part.Order == nil && part.Changed == nil {
+		return nil
+	}
+	return v.tell(list, 0, part)
+}
+
+// news returns what is new in a list to who was told before, or everything to who was told
+// nothing, and what is known after that.
+func news[T any](before *told, items []T, name func(*T) string) (LivePart, *told, error) {
+	known := before != nil
 	if !known {
 		before = &told{}
 	}
@@ -157,20 +181,17 @@ func tellList[T any](v *viewer, list string, items []T, name func(*T) string) er
 		id := name(&items[i])
 		text, err := json.Marshal(&items[i])
 		if err != nil {
-			return fmt.Errorf("encoding %s of the %s: %w", id, list, err)
+			return part, now, fmt.Errorf("%s: %w", id, err)
 		}
 		now.order[i], now.items[id] = id, text
 		if !bytes.Equal(before.items[id], text) {
 			part.Changed = append(part.Changed, text)
 		}
 	}
-	v.told[list] = now
 	if !known || !slices.Equal(before.order, now.order) {
 		part.Order = now.order
-	} else if part.Changed == nil {
-		return nil
 	}
-	return v.tell(list, 0, part)
+	return part, now, nil
 }
 
 // tell writes one event. Those of the journal have their position as id, so that a browser

@@ -288,7 +288,11 @@ func TestTheRootIsAPageForBrowsersAndATextForOthers(t *testing.T) {
 	}
 }
 
-// text is a handler that answers with itself.
+// text is a page of one file, which is itself.
 type text string
 
 func (t text) ServeHTTP(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, string(t)) }
+
+func (t text) Show(w http.ResponseWriter, _ *http.Request, first []byte) {
+	fmt.Fprintf(w, "%s with %s", t, first)
+}

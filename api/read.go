@@ -196,17 +196,11 @@ const indexText = `gatewarden guards a Kong gateway. This is its API.
   POST /-/reload                 read the configuration and the rules again
 `
 
-// WithPage makes the server show a page to browsers; what it consists of is below /page/.
-func (s *Server) WithPage(page http.Handler) *Server {
-	s.page = page
-	return s
-}
-
 // index answers at the root: browsers with the page, everybody else with what there is.
 func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Vary", "Accept")
 	if s.page != nil && strings.Contains(r.Header.Get("Accept"), "text/html") {
-		s.page.ServeHTTP(w, r)
+		s.page.Show(w, r, s.first(r.Context()))
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

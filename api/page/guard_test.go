@@ -6,6 +6,7 @@ import (
 	"iter"
 	"log/slog"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -68,7 +69,11 @@ func (g *guard) Actions() []gatewarden.Action {
 	return append([]gatewarden.Action(nil), g.actions...)
 }
 
-func (g *guard) Events(context.Context, api.EventQuery) ([]gatewarden.Event, error) { return nil, nil }
+func (g *guard) Events(_ context.Context, q api.EventQuery) ([]gatewarden.Event, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.events[max(0, len(g.events)-q.Limit):]), nil
+}
 
 // happen appends an event to the journal.
 func (g *guard) happen(e gatewarden.Event) {

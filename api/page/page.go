@@ -4,7 +4,13 @@
 // same JSON API as everybody else (package api) and knows nothing that it does not say;
 // this package only serves the files.
 //
-//	api.Server ── /api/v1/live (SSE), /api/v1/… ──▶ static/js/live.js ──▶ views ──▶ the screen
+// What a browser needs to show the first figures comes in one answer: the HTML carries the
+// sheet, the modules as one script, and what the stream would say first. Whatever a browser
+// asks for besides is another turn between its processes, and costs more than the guard's
+// answer (docs/page.md has the figures).
+//
+//	api.Server ── "/": HTML with an api.First ─────────────▶ static/js/live.js ──▶ views ──▶ the screen
+//	           ── /api/v1/live (SSE), /api/v1/… ─────────────────▲
 package page
 
 import (
@@ -13,36 +19,154 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"embed"
+	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"path"
 	"strings"
+	"sync"
+
+	"github.com/gatewarden/gatewarden/api"
 )
 
 //go:embed static
 var static embed.FS
 
-// contentSecurityPolicy lets the page load and ask nothing but its own guard, and run no
-// script that is not one of its files: a name or a reason that is hostile stays a text.
-const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+// policy lets the page load and ask nothing but its own guard, and run no script that is not
+// one of its files, or its own in the HTML, known by its digest: a name or a reason that is
+// hostile stays a text.
+const policy = "default-src 'none'; script-src 'self'%s; style-src 'self'%s; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Handler serves the page itself at "/" and its files below "/page/".
-func Handler() http.Handler {
-	files := load()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name, below := strings.CutPrefix(r.URL.Path, "/page/")
-		if !below {
-			name = "index.html"
+// Site is the page with its files.
+type Site struct {
+	files        map[string]*file
+	before       []byte // the HTML up to what is shown first
+	after        []byte
+	policy       string // of the HTML
+	policyOfFile string
+	packers      sync.Pool // of *gzip.Writer
+}
+
+var _ api.Page = (*Site)(nil)
+
+// Handler returns the page. Its files are part of the program, so what is wrong with one is a
+// defect that every start of every test would show.
+func Handler() *Site {
+	root, err := fs.Sub(static, "static")
+	if err != nil {
+		panic("the page is not embedded: " + err.Error())
+	}
+	s := &Site{files: map[string]*file{}, policyOfFile: fmt.Sprintf(policy, "", "")}
+	s.packers.New = func() any {
+		w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // a valid level
+		return w
+	}
+	if err := s.assemble(root); err != nil {
+		panic("the page cannot be put together: " + err.Error())
+	}
+	if err := s.load(root); err != nil {
+		panic("the embedded page cannot be read: " + err.Error())
+	}
+	return s
+}
+
+// Where index.html leaves room.
+const (
+	roomForSheet  = "<style></style>"
+	roomForFirst  = `<script type="application/json" id="first"></script>`
+	roomForScript = "<script></script>"
+)
+
+// sheets are in the HTML, in this order.
+var sheets = []string{"page.css", "vendor/uplot/uplot.min.css"}
+
+// assemble puts sheets and modules into the HTML.
+func (s *Site) assemble(root fs.FS) error {
+	html, err := fs.ReadFile(root, "index.html")
+	if err != nil {
+		return err
+	}
+	var sheet strings.Builder
+	for _, name := range sheets {
+		text, err := fs.ReadFile(root, name)
+		if err != nil {
+			return err
 		}
-		f, ok := files[name]
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		f.serve(w, r)
-	})
+		sheet.Write(text)
+	}
+	script, err := join(root, "js/main.js")
+	if err != nil {
+		return err
+	}
+	if strings.Contains(script, "</script") || strings.Contains(script, "<!--") || strings.Contains(sheet.String(), "</style") {
+		return fmt.Errorf("a module or a sheet has what would end it within HTML")
+	}
+	start, rest, style := strings.Cut(string(html), roomForSheet)
+	middle, rest, first := strings.Cut(rest, roomForFirst)
+	between, end, last := strings.Cut(rest, roomForScript)
+	if !style || !first || !last {
+		return fmt.Errorf("index.html has no room for %s, %s and %s, in this order", roomForSheet, roomForFirst, roomForScript)
+	}
+	data, closing, _ := strings.Cut(roomForFirst, "</")
+	s.before = []byte(start + "<style>" + sheet.String() + "</style>" + middle + data)
+	s.after = []byte("</" + closing + between + "<script>" + script + "</script>" + end)
+	s.policy = fmt.Sprintf(policy, digest(script), digest(sheet.String()))
+	return nil
+}
+
+// digest lets a policy know a text within the HTML.
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return " 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// ServeHTTP answers with the files of the page, below "/page/".
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f, ok := s.files[strings.TrimPrefix(r.URL.Path, "/page/")]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	s.guard(w, s.policyOfFile)
+	f.serve(w, r)
+}
+
+// Show answers with the page, and what it shows first. That is of now and of nobody else's
+// business, so nobody keeps it.
+func (s *Site) Show(w http.ResponseWriter, r *http.Request, first []byte) {
+	s.guard(w, s.policy)
+	h := w.Header()
+	h.Set("Content-Type", types[".html"])
+	h.Set("Cache-Control", "no-store")
+	parts := [][]byte{s.before, first, s.after}
+	if !takesGzip(r) {
+		_, _ = w.Write(bytes.Join(parts, nil)) // a browser that is gone needs no page
+		return
+	}
+	h.Set("Content-Encoding", "gzip")
+	packer, _ := s.packers.Get().(*gzip.Writer)
+	defer s.packers.Put(packer)
+	packer.Reset(w)
+	for _, part := range parts {
+		_, _ = packer.Write(part)
+	}
+	_ = packer.Close()
+}
+
+// guard sets what every answer of the page tells a browser.
+func (s *Site) guard(w http.ResponseWriter, policy string) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Add("Vary", "Accept-Encoding")
+}
+
+func takesGzip(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
 }
 
 // file is one file of the page, as it goes over the wire.
@@ -53,26 +177,20 @@ type file struct {
 	packed      []byte // the same with gzip
 }
 
-// load reads the embedded files. They are part of the program, so what is wrong with one
-// is a defect that every start of every test would show.
-func load() map[string]*file {
-	files := map[string]*file{}
+// load reads the files that a browser asks for besides the HTML.
+func (s *Site) load(root fs.FS) error {
 	packer, _ := gzip.NewWriterLevel(nil, gzip.BestCompression) // the level is a valid one; a writer for each file would be megabytes
-	err := fs.WalkDir(static, "static", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	return fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || path.Ext(name) == ".html" || path.Ext(name) == ".css" || strings.HasPrefix(name, "js/") {
 			return err
 		}
-		content, err := static.ReadFile(name)
+		content, err := fs.ReadFile(root, name)
 		if err != nil {
 			return err
 		}
-		files[strings.TrimPrefix(name, "static/")] = newFile(name, content, packer)
+		s.files[name] = newFile(name, content, packer)
 		return nil
 	})
-	if err != nil {
-		panic("the embedded page cannot be read: " + err.Error())
-	}
-	return files
 }
 
 // types are those of the files here: a machine's own table may lack or twist them.
@@ -94,14 +212,10 @@ func newFile(name string, content []byte, packer *gzip.Writer) *file {
 func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", f.contentType)
-	h.Set("Content-Security-Policy", contentSecurityPolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-cache") // asked for anew each time, and sent only when it is another
-	h.Add("Vary", "Accept-Encoding")
 	body := f.plain
 	tag := f.tag
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if takesGzip(r) {
 		h.Set("Content-Encoding", "gzip")
 		body, tag = f.packed, strings.TrimSuffix(f.tag, `"`)+`-gz"`
 	}

@@ -18,12 +18,12 @@ var (
 	traces = flag.String("traces", "", "write the browser's traces of these visits into this folder, for its performance panel")
 )
 
-// shown notes when a page says something for the first time: its stream has spoken, its
+// shown notes when a page shows its figures for the first time: it is busy no more, its
 // heading is there, nothing is a placeholder, and a frame with that has been handed over to
 // be drawn. What it asks for afterwards, such as the points of a chart, is not waited for.
 const shown = `
 	const look = () => {
-		if (window.shown || !document.querySelector(".connection.good") || !document.querySelector("main h1") || document.querySelector("main .skeleton")) return;
+		if (window.shown || !document.querySelector("main:not([aria-busy]) h1") || document.querySelector("main .skeleton")) return;
 		window.shown = -1;
 		requestAnimationFrame(() => {
 			const after = new MessageChannel();

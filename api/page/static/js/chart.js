@@ -2,6 +2,7 @@
 // a table; and spark lines, which are small enough for SVG.
 
 import { h, paint } from "./dom.js";
+import { afterFirst } from "./frame.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -71,9 +72,9 @@ let library = null;
 function fetchLibrary(then) {
   if (!library) {
     library = document.createElement("script");
-    library.src = new URL("../vendor/uplot/uplot.min.js", import.meta.url);
+    library.src = "page/vendor/uplot/uplot.min.js";
     library.onerror = () => (library = null); // the next figures try again
-    document.head.append(library);
+    afterFirst.then(() => document.head.append(library));
   }
   library.addEventListener("load", then, { once: true });
 }

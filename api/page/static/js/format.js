@@ -1,10 +1,8 @@
 // Figures, times and durations as people read them.
 
-const number = new Intl.NumberFormat("en");
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "2-digit" });
-
-export const count = (n) => number.format(n || 0);
+/** count writes a whole number, by thousands. A browser's own formats take longer to be made
+ * than the rest of a page to be written (docs/page.md). */
+export const count = (n) => String(Math.round(n || 0)).replace(/\B(?=(\d{3})+$)/g, ",");
 
 /** percent writes a ratio with as many digits as tell it from 0 and from 1. */
 export function percent(ratio, digits = 3) {
@@ -13,7 +11,7 @@ export function percent(ratio, digits = 3) {
   if (p === 0 || p === 100) return p + " %";
   const off = Math.min(Math.abs(p), Math.abs(100 - p));
   const places = Math.min(6, Math.max(0, digits - 1 - Math.floor(Math.log10(Math.max(off, 1e-6)))));
-  return (Math.abs(p) >= 1000 ? number.format(Math.round(p)) : trim(p.toFixed(Math.min(places, 4)))) + " %";
+  return (Math.abs(p) >= 1000 ? count(p) : trim(p.toFixed(Math.min(places, 4)))) + " %";
 }
 
 const trim = (s) => (s.includes(".") ? s.replace(/\.?0+$/, "") : s);
@@ -21,7 +19,7 @@ const trim = (s) => (s.includes(".") ? s.replace(/\.?0+$/, "") : s);
 /** times writes a factor: 14.4×. */
 export function times(x) {
   if (x === null || x === undefined) return "–";
-  return (x >= 100 ? number.format(Math.round(x)) : trim(x.toFixed(x >= 10 ? 1 : 2))) + "×";
+  return (x >= 100 ? count(x) : trim(x.toFixed(x >= 10 ? 1 : 2))) + "×";
 }
 
 export const decimal = (x, places = 2) => (x === null || x === undefined ? "–" : trim(x.toFixed(places)).replace(/^-0$/, "0"));
@@ -51,12 +49,23 @@ export const millis = (text) => {
   return s < 1 ? `${trim((s * 1000).toFixed(s < 0.01 ? 1 : 0))} ms` : `${trim(s.toFixed(2))} s`;
 };
 
+const two = (n) => String(n).padStart(2, "0");
+const clock = (t) => `${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
+
+let dayFormat;
+
+/** day writes a date as the browser's language has it. */
+function day(t) {
+  dayFormat ||= new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "2-digit" });
+  return dayFormat.format(t);
+}
+
 /** at writes an instant: the time alone when it is of today. */
 export function at(iso, now) {
   if (!iso) return "–";
   const t = new Date(iso);
   const today = now ? new Date(now) : new Date();
-  return t.toDateString() === today.toDateString() ? clock.format(t) : `${day.format(t)} ${clock.format(t)}`;
+  return t.toDateString() === today.toDateString() ? clock(t) : `${day(t)} ${clock(t)}`;
 }
 
 export const seconds = (iso) => new Date(iso).getTime() / 1000;

@@ -1,6 +1,7 @@
-// The state of the guard as the page knows it: one stream of server-sent events, which the
-// browser takes up again by itself, and what it said so far. It is asked for as soon as this
-// file is there, while the views are still on their way: this file imports nothing.
+// The state of the guard as the page knows it: what came with the page, then one stream of
+// server-sent events, which the browser takes up again by itself, and what it said so far.
+
+import { afterFirst } from "./frame.js";
 
 const mostEvents = 500;
 const staleAfter = 6000; // ms without a word; the guard says something every second
@@ -14,6 +15,7 @@ class Live {
     this.canaries = new List((c) => c.name);
     this.actions = new List((a) => a.id);
     this.events = []; // the oldest first
+    this.told = 0; // the newest event that the stream brought: after that it goes on
     this.connection = "connecting"; // live, lost
     this.problem = null; // why not: {message, hint}
     this.heard = performance.now();
@@ -25,8 +27,19 @@ class Live {
     return !!this.status && this.slos.known && this.canaries.known && this.actions.known;
   }
 
+  /** begin takes what came with the page. When there is nothing the stream is to bring it, at once. */
+  begin() {
+    const text = document.getElementById("first").textContent;
+    if (!text) return this.start();
+    const first = JSON.parse(text);
+    this.status = first.status;
+    for (const list of ["slos", "canaries", "actions"]) this[list].take(first[list]);
+    this.events = first.events;
+    afterFirst.then(() => this.start());
+  }
+
   start() {
-    this.open();
+    if (!this.source) this.open();
     setInterval(() => this.check(), 1000);
     document.addEventListener("visibilitychange", () => {
       clearTimeout(this.hiding);
@@ -37,8 +50,7 @@ class Live {
 
   open() {
     this.heard = performance.now();
-    const last = this.events.at(-1)?.seq || 0;
-    const source = new EventSource(`api/v1/live?limit=${mostEvents}&since=${last}`);
+    const source = new EventSource(`api/v1/live?limit=${mostEvents}&since=${this.told}`);
     this.source = source;
     const on = (type, take) =>
       source.addEventListener(type, (e) => {
@@ -52,7 +64,10 @@ class Live {
     on("slos", (d) => this.slos.take(d));
     on("canaries", (d) => this.canaries.take(d));
     on("actions", (d) => this.actions.take(d));
-    on("event", (d) => this.remember(d));
+    on("event", (d) => {
+      this.told = d.seq || this.told;
+      this.remember(d);
+    });
     source.onerror = () => {
       if (source.readyState === EventSource.CLOSED) this.explain(); // the guard answered, and said no
       this.lose();
@@ -65,8 +80,10 @@ class Live {
   }
 
   remember(e) {
-    if (e.seq && e.seq <= (this.events.at(-1)?.seq || 0)) return; // said twice over a reconnect
-    this.events.push(e);
+    let at = this.events.length; // the stream begins with those that are older than what came with the page
+    while (at > 0 && e.seq <= this.events[at - 1].seq) at--;
+    if (e.seq && this.events[at]?.seq === e.seq) return; // said twice: by the page or over a reconnect
+    this.events.splice(at, 0, e);
     if (this.events.length > mostEvents) this.events.splice(0, this.events.length - mostEvents);
   }
 
@@ -124,4 +141,4 @@ class List {
 }
 
 export const live = new Live();
-live.start();
+live.begin();

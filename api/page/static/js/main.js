@@ -3,6 +3,7 @@
 import { h, paint } from "./dom.js";
 import { live } from "./live.js";
 import { Resources } from "./resource.js";
+import { afterFirst, firstIsPainted } from "./frame.js";
 import { at } from "./format.js";
 import { badge, empty, problem } from "./parts.js";
 import { pause, resume } from "./orders.js";
@@ -35,6 +36,7 @@ let view = { show: overview, args: [], memo: {} };
 
 /** Painting waits for the next frame, and for a tenth of a second since the last one. */
 const paintEvery = 100;
+const lowestRow = 40; // pixels
 let painting = false;
 let last = -Infinity; // what was painted before there was anything to say does not count
 
@@ -48,6 +50,7 @@ function schedule() {
 
 function show() {
   painting = false;
+  const first = main.ariaBusy === "true";
   if (live.whole) last = performance.now();
   const context = {
     live,
@@ -55,6 +58,7 @@ function show() {
     get: (url, every, version) => resources.get(url, every, version),
     memo: view.memo, // what the view remembers while it is shown
     again: schedule,
+    room: first ? Math.ceil(innerHeight / lowestRow) : Infinity, // for rows: what nobody can see yet comes with the next painting
   };
   paint(document.getElementById("guard"), guard());
   paint(document.getElementById("notice"), notice());
@@ -66,6 +70,10 @@ function show() {
     reportError(e);
   }
   resources.forget();
+  if (!first || !live.whole) return;
+  main.ariaBusy = null;
+  firstIsPainted();
+  afterFirst.then(schedule);
 }
 
 /** go shows what the address names; focus follows it, so that a screen reader does too. */

@@ -1,6 +1,8 @@
 // What a view needs besides the live state: it asks for a URL at each painting, gets what is
 // known, and is painted again when there is more. What nobody asks for is forgotten.
 
+import { afterFirst } from "./frame.js";
+
 const forgetAfter = 15000;
 
 export class Resources {
@@ -23,6 +25,7 @@ export class Resources {
   async ask(url, r, version) {
     r.busy = true;
     r.asked = performance.now();
+    await afterFirst;
     try {
       const answer = await fetch(url, { headers: { Accept: "application/json" } });
       const body = await answer.json();

@@ -64,7 +64,7 @@ export function run(c, id) {
 function shownRun(c, id, k) {
   const newest = k?.run?.id === id ? `${k.run.version} ${k.run.state}` : undefined;
   const r = c.get(`api/v1/runs/${encodeURIComponent(id)}`, newest === undefined ? 5000 : 1000, newest);
-  const whole = r.data;
+  const whole = r.data || (newest && k.run); // which lacks only the trail
   if (!whole) return r.error ? problem(r.error) : skeleton();
   const live = k?.run?.id === id ? { ...whole, ...k.run, trail: whole.trail } : whole;
   k ||= c.live.canaries.get(whole.canary);

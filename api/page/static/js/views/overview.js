@@ -124,7 +124,7 @@ function list(c, slos) {
         ? empty("No SLO is defined.", "Write one into the rules, under ", h("code", {}, "slos:"), ", with a service of Kong's and an objective; ", h("code", {}, "gatewarden check"), " says whether it is right. It is in force two seconds after the file is saved.")
         : !shown.length
           ? empty("No name matches the filter.", "Clear it to see all of them.")
-          : h("ul", { class: "slo-list" }, shown.map((s) => row(c, s, histories.get(s.name), window))),
+          : h("ul", { class: "slo-list" }, shown.slice(0, c.room).map((s) => row(c, s, histories.get(s.name), window))),
     matching.length > shown.length ? h("p", { class: "faint" }, `${count(matching.length - shown.length)} more: narrow the filter.`) : null,
   );
 }

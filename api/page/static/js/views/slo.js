@@ -5,6 +5,7 @@ import { count, percent, times, series, decimal, seconds, parseDuration } from "
 import { badge, empty, facts, forecast, problem, table, link, budgetBar, budgetLeft } from "../parts.js";
 import { chart, isYoung } from "../chart.js";
 import { explained, signalName, signalWords, suspect, tag } from "../cause.js";
+import { alertsTable } from "./alerts.js";
 import { eventRow } from "./timeline.js";
 
 const windows = ["5m", "1h", "6h", "24h", "7d"];
@@ -152,33 +153,6 @@ function burnDown(s, data) {
     show: (v) => percent(v, 2),
   });
 }
-
-/** alertsTable shows the pairs of windows and the outage line. */
-export function alertsTable(e) {
-  const counted = (n) => (n ? `${count(n.bad)} of ${count(n.good + n.bad)}` : "–");
-  return table(
-    "Alerts",
-    [["alert"], ["state"], ["fires at", "num"], ["long window", "num"], ["bad", "num"], ["short window", "num"], ["bad", "num"], ["evidence", "num"]],
-    (e.alerts || []).map((a, i) => {
-      const outage = a.severity === "outage";
-      const row = [
-        outage ? "outage line" : a.severity,
-        badge(a.firing ? "breach" : "quiet"),
-        outage ? percent(a.ratio) : times(a.factor),
-        outage ? "–" : `${times(a.long_burn || 0)} in ${a.long}`,
-        outage ? "–" : counted(a.long_count),
-        outage ? `${percent(ratioOf(a.short_count))} in ${a.short}` : `${times(a.short_burn || 0)} in ${a.short}`,
-        counted(a.short_count),
-        outage ? `e^${decimal(a.log_evidence, 1)}` : a.probability ? `p ${a.probability.toExponential(0)}` : "–",
-      ];
-      row.key = `${a.severity}${i}`;
-      row.cls = a.firing ? "firing" : null;
-      return row;
-    }),
-  );
-}
-
-const ratioOf = (n) => (n && n.good + n.bad ? n.bad / (n.good + n.bad) : 0);
 
 function consumers(c, s) {
   if (signalName(s) === "PromQL") return h("section", { "aria-labelledby": "who" }, h("h2", { id: "who" }, "Who used the budget"), h("p", { class: "none" }, "Its events are counted in Prometheus: whose they were is not known here."));

@@ -4,7 +4,7 @@ import { h } from "../dom.js";
 import { count, percent, times, seconds } from "../format.js";
 import { badge, time, sloLink, canaryLink, actionLink, answersTo, empty, facts, notSeen, outside, step, inPlace, table, takable, link } from "../parts.js";
 import { approve, reject, revert } from "../orders.js";
-import { alertsTable } from "./slo.js";
+import { alertsTable } from "./alerts.js";
 import { limitNow } from "../limit.js";
 
 const types = ["slo", "canary", "gate", "action", "source", "suspect", "drift", "alert", "guard"];
@@ -19,7 +19,7 @@ export function timeline(c) {
     memo.loading = !live.status;
   }
   const wanted = live.events.filter((e) => memo.types.has(e.type) && (!memo.name || matches(e, memo.name.toLowerCase())));
-  const shown = wanted.filter((e) => e.seq <= memo.until).slice(-mostShown).reverse();
+  const shown = wanted.filter((e) => e.seq <= memo.until).slice(-Math.min(mostShown, c.room)).reverse();
   const waiting = wanted.filter((e) => e.seq > memo.until).length;
   return [
     h("h1", {}, "Timeline"),
