@@ -5,22 +5,30 @@ import (
 	"errors"
 	"io"
 	"os"
-	"slices"
 	"time"
 )
 
-// file is a file that is followed.
+// file is a log and the file that it is in, if there is one: see the package comment.
 type file struct {
 	key  string // of its mark
 	mark mark   // as of what is counted
-	f    *os.File
-	head []byte // its first bytes, up to headSize of them
+	head []byte // its first bytes, up to headSize of them; nil when only their sum is known
 
 	pos      int64 // of the next byte to read; behind mark.Offset only within a line that is too long
+	read     int64 // a file of this size holds nothing that could be counted now
 	size     int64 // as of the last look
 	skipping bool  // the rest of a line that is too long
 	gone     bool  // no pattern finds it any more
-	active   time.Time
+	copied   bool  // as of the last look, there is a copy that the patterns find
+
+	f      *os.File // nil unless it is followed
+	active time.Time
+
+	// Of the file that it is in, unless it is followed:
+	seen    os.FileInfo // as of this look; nil when it is missing
+	was     os.FileInfo // as of the look before
+	since   time.Time   // it is as it was seen
+	settled bool        // a change would show in what is seen: see bind
 }
 
 // finding is what read has found.
@@ -32,9 +40,9 @@ type finding struct {
 	more    bool   // there may be more to read at once
 }
 
-// read reads whole lines from where it has got to into buf, which it may make larger
-// up to longest. It changes nothing in file: see commit.
-func (f *file) read(buf *[]byte, longest int) (finding, error) {
+// lines reads whole lines from where it has got to into buf, which it may make larger
+// up to longest. It changes nothing in file: see Source.step.
+func (f *file) lines(buf *[]byte, longest int) (finding, error) {
 	n, err := f.f.ReadAt(*buf, f.pos)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return finding{}, err
@@ -53,38 +61,37 @@ func (f *file) read(buf *[]byte, longest int) (finding, error) {
 		found.lines, found.next = data[start:end], f.pos+int64(end)
 	case found.more && n < longest:
 		*buf = make([]byte, min(2*n, longest))
-		return f.read(buf, longest)
+		return f.lines(buf, longest)
 	case found.more:
 		found.next, found.tooLong = f.pos+int64(n), true
 	}
 	return found, nil
 }
 
-// learn returns the file's head with what data, read at pos, adds to it.
-func (f *file) learn(data []byte) []byte {
-	known := int64(len(f.head)) - f.pos // so much of data
-	if known < 0 || known >= int64(len(data)) || len(f.head) == headSize {
-		return f.head
-	}
-	data = data[known:]
-	return append(slices.Clone(f.head), data[:min(len(data), headSize-len(f.head))]...)
-}
-
-// longer reports whether a candidate that begins as f does holds more: then f is the
-// copy, such as a backup that somebody made by hand.
-func (f *file) longer(c *candidate) bool {
+// same reports whether the file is still the one that began with the head, and data, read
+// at pos, is of it: it was not truncated, and not written anew since. If so it learns its
+// size, and what was added to the head.
+func (f *file) same(data []byte) (bool, error) {
 	info, err := f.f.Stat()
-	return err == nil && info.Size() < c.info.Size()
+	if err != nil {
+		return false, err
+	}
+	head := readHead(f.f)
+	if info.Size() < f.pos || !bytes.HasPrefix(head, f.head) || !holds(head, data, f.pos) {
+		return false, nil
+	}
+	f.size, f.head = info.Size(), head
+	return true, nil
 }
 
-// turnTo makes f be read in the file of a candidate, where it has got to.
-func (f *file) turnTo(c candidate, opened *os.File) {
-	f.f.Close()
-	f.f, f.size, f.gone = opened, c.info.Size(), false
-	if f.pos == 0 {
-		f.head = nil
+// holds reports whether head says the same as data, read at pos, where the two overlap.
+func holds(head, data []byte, pos int64) bool {
+	if pos >= int64(len(head)) {
+		return true
 	}
-	f.mark.identity, f.mark.Path, f.mark.Pattern = inode(c.info), c.path, c.pattern
+	head = head[pos:]
+	n := min(len(head), len(data))
+	return bytes.Equal(head[:n], data[:n])
 }
 
 // rest returns what follows the last whole line.
@@ -97,26 +104,120 @@ func (f *file) rest(longest int) []byte {
 	return data[:n]
 }
 
-// same reports whether the file is still the one that began with head: not truncated,
-// and not written anew since.
-func (f *file) same(head []byte) (bool, error) {
-	info, err := f.f.Stat()
-	if err != nil {
-		return false, err
-	}
-	if info.Size() < f.pos || !bytes.Equal(readHead(f.f, len(head)), head) {
-		return false, nil
-	}
-	f.size = info.Size()
-	return true, nil
-}
-
 // at returns the mark for when everything up to offset is counted.
 func (f *file) at(offset int64) mark {
 	m := f.mark
 	m.Offset = offset
-	if m.Head != len(f.head) {
-		m.Head, m.Sum = len(f.head), sum(f.head)
+	if f.head != nil {
+		m.begin(f.head)
 	}
 	return m
+}
+
+// drained reports whether the open file was read to its end, as far as it has whole lines,
+// and when it was written to last.
+func (f *file) drained() (written time.Time, ok bool) {
+	info, err := f.f.Stat()
+	if err != nil || info.Size() != f.read {
+		return time.Time{}, false
+	}
+	return info.ModTime(), true
+}
+
+// due reports whether the file is to be followed even if another has to make room.
+func (f *file) due() bool { return f.seen != nil && (f.size > f.read || f.gone && f.size >= f.pos) }
+
+// unread returns how many bytes of the log are known that were not counted.
+func (f *file) unread() int64 { return max(f.size-f.mark.Offset, 0) }
+
+// settleAfter is longer than the steps in which any file system counts the time of the last
+// change: FAT has 2 s.
+const settleAfter = 3 * time.Second
+
+// bind makes the candidate the file that the log is in.
+func (f *file) bind(c *candidate, now time.Time) {
+	same := f.asBefore(c.info)
+	if !same {
+		f.since = now
+	}
+	// The head was compared just now. Were the file truncated and written to the same
+	// size from now on, the time of the change would be another.
+	f.settled = same && now.Sub(f.since) >= settleAfter
+	if len(c.head) > len(f.head) || f.pos == 0 {
+		f.head = c.head
+	}
+	f.see(c)
+}
+
+// see learns where the log is, and how long.
+func (f *file) see(c *candidate) {
+	f.seen, f.size, f.gone = c.info, c.info.Size(), c.beside
+	f.mark.identity, f.mark.Path, f.mark.Pattern = inode(c.info), c.path, c.pattern
+}
+
+// place returns where the file is, or was.
+func (f *file) place() place { return placeOf(f.mark.identity, f.mark.Path) }
+
+// asBefore reports whether info is what the file was in the look before.
+func (f *file) asBefore(info os.FileInfo) bool {
+	return f.was != nil && os.SameFile(f.was, info) && f.was.Size() == info.Size() && f.was.ModTime().Equal(info.ModTime())
+}
+
+// turnTo makes the log be read in the file of a candidate, where it has got to.
+func (f *file) turnTo(c *candidate, opened *os.File, now time.Time) {
+	if f.f != nil {
+		f.f.Close()
+	}
+	f.bind(c, now)
+	f.f, f.head, f.active = opened, c.head, now
+}
+
+// close makes the log one that is not followed.
+func (f *file) close() {
+	f.f.Close()
+	f.f, f.seen, f.was, f.settled = nil, nil, nil, false
+}
+
+// likeness is what a candidate is to a log.
+type likeness int
+
+const (
+	unlike  likeness = iota
+	perhaps          // as far as the few bytes tell that one of them has
+	alike            // the two are the same log
+)
+
+// like compares the log with a candidate by how they begin.
+func (f *file) like(c *candidate) likeness {
+	n := f.common(c)
+	if n == 0 {
+		return unlike
+	}
+	there := f.f != nil || f.seen != nil
+	switch {
+	case tells(c.head[:n]), n >= len(f.head) && f.place() == c.place():
+		return alike
+	case f.pos == 0, there && !tells(c.head):
+		return perhaps
+	}
+	return unlike
+}
+
+// common returns how many bytes the log and the candidate begin with alike, as far as they are
+// known, and 0 when those that both have differ.
+func (f *file) common(c *candidate) int {
+	if f.head != nil {
+		n := min(len(f.head), len(c.head))
+		if !bytes.Equal(f.head[:n], c.head[:n]) {
+			return 0
+		}
+		return n
+	}
+	switch m := f.mark; {
+	case len(c.head) >= m.Head && c.sum(m.Head) == m.Sum:
+		return m.Head
+	case len(c.head) < m.Head && m.Line > 0 && len(c.head) >= m.Line && c.sum(m.Line) == m.LineSum:
+		return m.Line
+	}
+	return 0
 }

@@ -7,9 +7,31 @@
 // (collector.Checkpoints), so that after a crash, too, every line is counted exactly
 // once.
 //
-// A file is told from others by its first 4 KiB, because its name changes in a rotation
-// by rename, and its inode is used again for another: a file that begins as another
-// does is that file, or a copy of it.
+// What is read and counted is a log: the lines that begin with one head, a file's first
+// 4 KiB. Its name changes in a rotation by rename, its inode is used again for another
+// file, and for a while it is in two files, or for ever: a copy begins as it does. So one rule
+// tells where a log is: it is in the longest file that begins as it does. The shorter ones
+// are copies, mostly in the making, and are left alone.
+//
+// Each log is in one of these states, which each look at the patterns finds out anew:
+//
+//	        a file has another head than all logs
+//	                         │
+//	                         ▼
+//	             ┌──────  waiting  ◀──────┐  it holds more than was read, and there is no room
+//	there is room│           ▲            │
+//	             ▼           │ it changes │
+//	truncated ─ followed ─▶ at rest       │  read to its end, closed to make room
+//	    │         ▲    │                  │
+//	    │         │    └ out of the patterns and silent ─▶ forgotten
+//	    ▼         │
+//	 missing ─────┴── a file begins as it does ─▶ waiting
+//	    │
+//	    └ for a day ─▶ forgotten
+//
+// A followed log has its file open. Waiting and at rest it has a file, which is closed; when there
+// is room, one at rest is followed, too. Missing it has none: the file was removed or truncated
+// and there is no copy, or it cannot be opened. After a restart all logs begin as missing.
 package filelog
 
 import (

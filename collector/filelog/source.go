@@ -25,12 +25,13 @@ type Source struct {
 	quiet    collector.Quiet
 	now      func() time.Time
 
-	files   []*file
-	parked  map[string]*file // let go, read to their ends, and closed: see room
-	missing map[string]mark  // of files that are not there, or cannot be opened: see resume
-	sought  time.Time        // when folders were last looked through for those
+	files   []*file   // that are followed
+	closed  []*file   // that are not: waiting, at rest or missing
+	waiting int64     // what the waiting ones hold and was not counted, in bytes
+	sought  time.Time // when folders were last looked through for missing ones
 	buf     []byte
 	looked  bool // once: from then on, a new file is read from its beginning
+	stale   bool // a file was truncated: look before anything more is read
 }
 
 // New makes a source.
@@ -46,7 +47,6 @@ func New(env collector.Env, settings Settings) (collector.Source, error) {
 	s := &Source{
 		settings: settings, name: env.Name, sink: env.Sink, kept: env.Checkpoints, feed: feed,
 		log: env.Log.With("source", env.Name), metrics: metrics, now: time.Now, buf: make([]byte, blockSize),
-		parked: map[string]*file{}, missing: map[string]mark{},
 	}
 	for _, path := range settings.Paths {
 		s.patterns = append(s.patterns, env.Path(path))
@@ -93,8 +93,11 @@ func (s *Source) close() {
 
 // read counts a block of each file, and reports whether there may be more at once.
 func (s *Source) read(ctx context.Context) (more bool) {
-	backlog := int64(0)
-	for _, f := range slices.Clone(s.files) { // truncation adds to them
+	if s.stale {
+		s.look(ctx)
+	}
+	backlog := s.waiting
+	for _, f := range slices.Clone(s.files) { // truncation takes from them
 		if ctx.Err() != nil {
 			return false
 		}
@@ -103,7 +106,7 @@ func (s *Source) read(ctx context.Context) (more bool) {
 			s.failed("reading", f.mark.Path, err)
 		}
 		more = more || again
-		backlog += max(f.size-f.mark.Offset, 0)
+		backlog += f.unread()
 	}
 	s.metrics.backlog.Set(float64(backlog))
 	return more
@@ -111,40 +114,51 @@ func (s *Source) read(ctx context.Context) (more bool) {
 
 // step counts a block of f.
 func (s *Source) step(ctx context.Context, f *file) (more bool, err error) {
-	found, err := f.read(&s.buf, max(int(s.settings.MaxLine), blockSize))
+	found, err := f.lines(&s.buf, max(int(s.settings.MaxLine), blockSize))
 	if err != nil {
 		return false, err
 	}
 	// The file is asked only now: had it been truncated while it was read, the lines
 	// would be of the new file, or of both.
-	head := f.learn(found.data)
-	same, err := f.same(head)
+	same, err := f.same(found.data)
 	if err != nil {
 		return false, err
 	}
 	if !same {
-		s.truncated(ctx, f)
+		s.truncated(f)
 		return true, nil
 	}
-	f.head = head
-	if found.next == f.pos {
-		return false, nil
+	read := f.pos + int64(len(found.data))
+	if found.next > f.pos {
+		if err := s.take(ctx, f, found); err != nil {
+			return false, err
+		}
 	}
+	if !found.more {
+		f.read = read
+	}
+	return found.more, nil
+}
+
+// take counts what was found.
+func (s *Source) take(ctx context.Context, f *file, found finding) error {
 	f.active = s.now()
 	block := collector.Block{Data: found.lines}
 	if found.tooLong {
 		block.TooLong = 1
 	}
-	if found.lines == nil {
-		// Within a line that is too long. It is skipped again after a crash: its mark
-		// stays before it.
-		if found.tooLong {
-			err = s.feed.Take(ctx, block, nil)
-		}
-		f.pos, f.skipping = found.next, true
-		return found.more, err
+	if found.lines != nil {
+		return s.count(ctx, f, block, found.next)
 	}
-	return found.more, s.count(ctx, f, block, found.next)
+	// Within a line that is too long. It is skipped again after a crash: its mark
+	// stays before it.
+	if found.tooLong {
+		if err := s.feed.Take(ctx, block, nil); err != nil {
+			return err
+		}
+	}
+	f.pos, f.skipping = found.next, true
+	return nil
 }
 
 // count counts lines together with the mark behind them.
@@ -183,6 +197,9 @@ func (s *Source) finish(ctx context.Context, f *file) {
 		if more, err = s.step(ctx, f); err != nil {
 			return // there is another time
 		}
+		if f.f == nil {
+			return // it was truncated
+		}
 	}
 	if f.pos != before {
 		return
@@ -192,18 +209,31 @@ func (s *Source) finish(ctx context.Context, f *file) {
 			return // there is another time
 		}
 	}
-	s.drop(ctx, f)
+	f.read = f.size
+	s.letGo(f)
+	if !f.copied { // or else the copy would be a new log
+		s.forget(ctx, f)
+	}
 }
 
-// drop follows f no longer, and forgets how far it was read.
-func (s *Source) drop(ctx context.Context, f *file) {
+// letGo follows f no longer.
+func (s *Source) letGo(f *file) {
+	f.close()
+	s.files = without(s.files, f)
+	s.closed = append(s.closed, f)
+}
+
+// forget forgets f, which is not followed.
+func (s *Source) forget(ctx context.Context, f *file) {
 	if err := s.keep(ctx, nil, f.key, nil); err != nil {
 		s.failed("forgetting", f.mark.Path, err)
 		return
 	}
-	f.f.Close()
-	s.files = slices.DeleteFunc(s.files, func(other *file) bool { return other == f })
-	s.metrics.files.Set(float64(len(s.files)))
+	s.closed = without(s.closed, f)
+}
+
+func without(files []*file, f *file) []*file {
+	return slices.DeleteFunc(files, func(other *file) bool { return other == f })
 }
 
 func (s *Source) failed(doing, path string, err error) {
