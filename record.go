@@ -1,6 +1,10 @@
 package gatewarden
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Origin says who made the response that the client saw.
 type Origin uint8
@@ -54,8 +58,9 @@ type Header struct {
 // Record is one request as Kong saw it, or Weight identical ones when the source
 // is a counter.
 //
-// Its strings may share the memory of the body they were decoded from: keep a
-// Record for as long as it is being counted, and clone a string to keep it longer.
+// Its strings may share the memory of the body they were decoded from, or that of a
+// decoder which the next body overwrites: keep a Record for as long as it is being counted,
+// and Clone it, or a string of it, to keep it longer.
 type Record struct {
 	// Signal says what the record is of: "" a request that Kong logged, SignalTraces a
 	// span (Service, its operation as Route, its kind as the only one of Tags), and what
@@ -91,6 +96,27 @@ func (r *Record) Header(response bool, name string) (value string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// Clone returns a copy of r that shares no memory with what it was decoded from.
+func (r *Record) Clone() Record {
+	k := *r
+	for _, s := range [...]*string{
+		&k.Signal, &k.ID, &k.Workspace, &k.Service, &k.Route, &k.Consumer, &k.Method, &k.Path, &k.ClientIP, &k.TraceID,
+	} {
+		*s = strings.Clone(*s)
+	}
+	k.Tags, k.Tries, k.Headers = slices.Clone(k.Tags), slices.Clone(k.Tries), slices.Clone(k.Headers)
+	for i := range k.Tags {
+		k.Tags[i] = strings.Clone(k.Tags[i])
+	}
+	for i := range k.Tries {
+		k.Tries[i].Target = strings.Clone(k.Tries[i].Target)
+	}
+	for i := range k.Headers {
+		k.Headers[i].Name, k.Headers[i].Value = strings.Clone(k.Headers[i].Name), strings.Clone(k.Headers[i].Value)
+	}
+	return k
 }
 
 // Failed reports whether the request counts as an error of the service: a status

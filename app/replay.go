@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -193,7 +192,7 @@ func (r *replay) feed(ctx context.Context, batch []gatewarden.Record) error {
 		case n > 0:
 			err, batch = r.count(ctx, batch[:n]), batch[n:]
 		default:
-			if r.ahead, batch = append(r.ahead, cloned(&batch[0])), batch[1:]; len(r.ahead) == believed {
+			if r.ahead, batch = append(r.ahead, batch[0].Clone()), batch[1:]; len(r.ahead) == believed {
 				err = r.believe(ctx)
 			}
 		}
@@ -236,27 +235,6 @@ func (r *replay) disbelieve() {
 	r.summary.Records += len(r.ahead)
 	r.summary.Dropped += len(r.ahead)
 	r.ahead = nil
-}
-
-// cloned returns a copy of r that shares no memory with the log.
-func cloned(r *gatewarden.Record) gatewarden.Record {
-	k := *r
-	for _, s := range []*string{
-		&k.Signal, &k.ID, &k.Workspace, &k.Service, &k.Route, &k.Consumer, &k.Method, &k.Path, &k.ClientIP, &k.TraceID,
-	} {
-		*s = strings.Clone(*s)
-	}
-	k.Tags, k.Tries, k.Headers = slices.Clone(k.Tags), slices.Clone(k.Tries), slices.Clone(k.Headers)
-	for i := range k.Tags {
-		k.Tags[i] = strings.Clone(k.Tags[i])
-	}
-	for i := range k.Tries {
-		k.Tries[i].Target = strings.Clone(k.Tries[i].Target)
-	}
-	for i := range k.Headers {
-		k.Headers[i].Name, k.Headers[i].Value = strings.Clone(k.Headers[i].Name), strings.Clone(k.Headers[i].Value)
-	}
-	return k
 }
 
 // count counts records in the order of the log. An instant is judged when the first

@@ -36,7 +36,7 @@ func (s *tally) Accept(_ context.Context, _ string, records []gatewarden.Record)
 		return errors.New("not now")
 	}
 	for i := range records {
-		s.paths = append(s.paths, records[i].Path)
+		s.paths = append(s.paths, strings.Clone(records[i].Path))
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/gatewarden/gatewarden"
 )
 
 // TestMutations changes captured bodies at random and decodes all of them by one
@@ -84,13 +86,18 @@ func TestMemoIsBounded(t *testing.T) {
 	}
 }
 
-// TestStringsOutliveTheBody overwrites a body after it was decoded.
+// TestStringsOutliveTheBody overwrites a body after it was decoded. What records have for
+// themselves stays until the decoder is used again, what they have in common for good.
 func TestStringsOutliveTheBody(t *testing.T) {
 	d := NewDecoder(Limits{})
 	body := bytes.Clone(readFile(t, "testdata/kong/http-log.jsonl"))
 	want := sameAsOracle(t, d, body).Records
-	kept := slices.Clone(want)
 	clear(body)
+	kept := make([]gatewarden.Record, len(want))
+	for i := range want {
+		kept[i] = want[i].Clone()
+		kept[i].Service, kept[i].Route, kept[i].Consumer, kept[i].Workspace = want[i].Service, want[i].Route, want[i].Consumer, want[i].Workspace
+	}
 	if _, err := d.Decode([]byte(minimal)); err != nil {
 		t.Fatal(err)
 	}
@@ -107,8 +114,7 @@ func TestStringsOutliveTheBody(t *testing.T) {
 	}
 }
 
-// TestAllocations holds the decoder to one piece of memory a batch: that of its
-// records' strings.
+// TestAllocations holds the decoder to none for what it has met before.
 func TestAllocations(t *testing.T) {
 	d, body := NewDecoder(Limits{}), readFile(t, "testdata/kong/http-log-batch.jsonl")
 	allocs := testing.AllocsPerRun(20, func() {
@@ -116,7 +122,7 @@ func TestAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if allocs > 1 {
+	if allocs > 0 {
 		t.Errorf("%v allocations for 25 records", allocs)
 	}
 }

@@ -20,10 +20,8 @@ func readAll(r *Reader) (records []gatewarden.Record, reports []string, err erro
 	r.Report = func(err error) { reports = append(reports, err.Error()) }
 	for {
 		batch, err := r.Next()
-		for _, rec := range batch {
-			rec.Tries = append([]gatewarden.Try(nil), rec.Tries...)
-			rec.Headers = append([]gatewarden.Header(nil), rec.Headers...)
-			records = append(records, rec)
+		for i := range batch {
+			records = append(records, batch[i].Clone())
 		}
 		if errors.Is(err, io.EOF) {
 			return records, reports, nil

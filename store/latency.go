@@ -112,10 +112,13 @@ func (l *latencies) log(sec int64, marks []mark) {
 	for _, k := range marks {
 		m.entries = appendEntries(m.entries, sec%minute, k)
 	}
-	if len(m.entries)-m.sorted >= max(512, m.sorted/4) {
+	if len(m.entries)-m.sorted >= max(leastUnsorted, m.sorted/4) {
 		m.compact()
 	}
 }
+
+// leastUnsorted is how many entries may pile up before they are put in order.
+const leastUnsorted = 512
 
 // compact puts the entries in order and adds up those of one second and bucket. Only
 // the end of the log that new entries reach into is touched.
@@ -129,7 +132,8 @@ func (m *minuteLog) compact() {
 	if from < m.sorted {
 		last = max(last, m.entries[m.sorted-1].second())
 	}
-	tidied := make([]entry, 0, len(tail))
+	var buf [2 * leastUnsorted]entry // as many as there are mostly, and no garbage
+	tidied := buf[:0]
 	for second := first; second <= last; second++ {
 		tidied = tallySecond(tidied, tail, second)
 	}
