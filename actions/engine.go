@@ -190,7 +190,8 @@ func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.V
 	if e.closing || !e.leads() {
 		return nil
 	}
-	errs := append(e.answerBreaches(ctx, at), e.silence(ctx, at))
+	e.answerBreaches()
+	errs := []error{e.silence(ctx, at)}
 	for _, l := range slices.Clone(e.ladders) {
 		if l.moves {
 			errs = append(errs, e.push(ctx, l, at), e.descend(ctx, l, at), e.finish(ctx, l, at))
@@ -206,6 +207,7 @@ func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.V
 			e.watch(ctx, l, at),
 			e.steer(ctx, l, at),
 			e.climb(ctx, l, at),
+			e.tellJoined(ctx, l, at),
 			e.descend(ctx, l, at),
 			e.finish(ctx, l, at))
 		e.inspect(l, at)
@@ -215,8 +217,9 @@ func (e *Engine) Tick(ctx context.Context, at time.Time, verdicts []gatewarden.V
 }
 
 // answerBreaches begins a ladder for every breach that names a policy and is not
-// answered yet.
-func (e *Engine) answerBreaches(ctx context.Context, at time.Time) (errs []error) {
+// answered yet. One that is there already answers the breach of one more SLO: it stays
+// until that is over as well.
+func (e *Engine) answerBreaches() {
 	for _, n := range e.rules.namings {
 		v := e.verdicts[n.slo]
 		if !fires(v, n.severity) {
@@ -236,10 +239,9 @@ func (e *Engine) answerBreaches(ctx context.Context, at time.Time) (errs []error
 			continue
 		}
 		if !l.answers[n.slo] {
-			errs = append(errs, e.join(ctx, l, &t, at))
+			l.answers[n.slo], l.joined = true, append(l.joined, t)
 		}
 	}
-	return errs
 }
 
 // ladderOf returns the ladder that answers SLOs by that key, or nil.
@@ -252,18 +254,25 @@ func (e *Engine) ladderOf(key string) *ladder {
 	return nil
 }
 
-// join lets a ladder answer the breach of one more SLO: it stays until that is over
-// as well.
-func (e *Engine) join(ctx context.Context, l *ladder, t *gatewarden.Trigger, at time.Time) error {
-	_, err := e.append(ctx, gatewarden.Event{
-		At: at, Type: gatewarden.EventAction, Name: ladderID(l.policy.Name, t) + "-1",
-		State: string(gatewarden.ActionSkipped), Severity: t.Severity.String(),
-		Reason: fmt.Sprintf("%s is known already: %s answers %s, and now %s as well", l.policy.Name, l.id, l.trigger.Name, t.Name),
-	})
-	if err == nil {
-		l.answers[t.Name] = true
+// tellJoined writes down which SLOs a ladder answers besides the one that began it, once
+// there is something of the ladder in the journal: a later life keeps it up for them as well.
+// The event's action is of no step.
+func (e *Engine) tellJoined(ctx context.Context, l *ladder, at time.Time) error {
+	for l.recorded && len(l.joined) > 0 {
+		t := l.joined[0]
+		id := ladderID(l.policy.Name, &t) + "-1"
+		_, err := e.append(ctx, gatewarden.Event{
+			At: at, Type: gatewarden.EventAction, Name: id,
+			State: string(gatewarden.ActionSkipped), Severity: t.Severity.String(),
+			Reason: fmt.Sprintf("%s is known already: %s answers %s, and now %s as well", l.policy.Name, l.id, l.trigger.Name, t.Name),
+			Action: &gatewarden.Action{ID: id, Policy: l.policy.Name, Ladder: l.id, Trigger: t, Mode: l.policy.Mode, Status: gatewarden.ActionSkipped, PlannedAt: at},
+		})
+		if err != nil {
+			return err
+		}
+		l.joined = l.joined[1:]
 	}
-	return err
+	return nil
 }
 
 // leads reports whether this guard may act.

@@ -948,6 +948,50 @@ func TestTimetables(t *testing.T) {
 	}
 }
 
+// TestAfterARestartALadderStaysForAllSLOsThatHeldItUp kills the guard while an SLO that had
+// joined the ladder of another one cannot be judged: it is not known to be well.
+func TestAfterARestartALadderStaysForAllSLOsThatHeldItUp(t *testing.T) {
+	for name, script := range map[string]string{
+		"both at once": `
+				0s   orders=outage latency=outage
+				1m   !restart orders=healthy latency=blind
+				10m  latency=outage
+				11m  latency=healthy
+				17m`,
+		"one after the other, and two restarts": `
+				0s   orders=outage latency=healthy
+				10s  latency=outage
+				1m   !restart orders=healthy latency=blind
+				2m   !restart
+				10m  latency=outage
+				11m  latency=healthy
+				17m`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				policy := protect()
+				policy.Steps = policy.Steps[:1]
+				w := start(t, []gatewarden.ActionPolicy{policy}, slo("orders", "protect"), slo("latency", "protect"))
+				defer func() { w.close(t) }()
+				got := timetable(t, w, script, map[string]func(*Engine) error{"restart": func(*Engine) error {
+					w.kill()
+					return w.boot(t.Context())
+				}})
+				want := lines(`
+				0s   protect-1 started
+				0s   protect-1 applied
+				16m0s protect-1 reverting
+				16m0s protect-1 reverted
+				16m1s protect ended`)
+				joined := regexp.MustCompile(`(?m)^\d+s protect-1 skipped\n`)
+				if diff := cmp.Diff(want, joined.ReplaceAllString(got, "")); diff != "" || len(joined.FindAllString(got, -1)) != 1 {
+					t.Errorf("the story differs (-want +got):\n%s\n%s", diff, got)
+				}
+			})
+		})
+	}
+}
+
 // waiting returns the id of the action that waits for approval.
 func waiting(e *Engine) string {
 	for _, a := range e.List() {

@@ -108,6 +108,7 @@ type pastLadder struct {
 	id       string
 	begun    *gatewarden.Event // how a ladder that answers a run began, nil for others
 	actions  []string          // ids, in the order in which they came up
+	joined   []string          // SLOs that held it up besides the one that began it
 	closed   bool
 	released string
 	ended    time.Time // zero while it is active
@@ -144,11 +145,20 @@ func readPast(ctx context.Context, j Journal) (*past, error) {
 			if l := ladders[event.Name]; l != nil {
 				l.see(&event)
 			}
+		case joins(&event):
+			if l := ladders[event.Action.Ladder]; l != nil {
+				l.joined = append(l.joined, event.Action.Trigger.Name)
+			}
 		case event.Action != nil:
 			p.fold(&event, ladders)
 		}
 	}
 	return p, nil
+}
+
+// joins reports whether an event says that a ladder answers one more SLO; see Engine.tellJoined.
+func joins(event *gatewarden.Event) bool {
+	return event.Action != nil && event.Action.Step == 0 && event.Action.Status == gatewarden.ActionSkipped
 }
 
 // see takes in what became of the whole ladder.
@@ -243,6 +253,9 @@ func (e *Engine) rebuild(p *past, old *pastLadder) *ladder {
 	l := newLadder(policy, first.Trigger)
 	l.id, l.frozen, l.recorded = old.id, !known, true
 	l.closed, l.released = old.closed, old.released
+	for _, slo := range old.joined {
+		l.answers[slo] = true
+	}
 	if old.begun != nil && len(old.actions) == 0 {
 		l.begun = old.begun.At // no gate has kept it from beginning
 	}

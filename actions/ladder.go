@@ -44,7 +44,8 @@ type ladder struct {
 	key     string
 	policy  gatewarden.ActionPolicy
 	trigger gatewarden.Trigger
-	answers map[string]bool // the SLOs that have fired for it
+	answers map[string]bool      // the SLOs that have fired for it
+	joined  []gatewarden.Trigger // of those, what the journal does not know yet
 	rungs   []rung
 
 	round     int       // of climbing, from 1
