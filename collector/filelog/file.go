@@ -197,7 +197,7 @@ func (f *file) like(c *candidate) likeness {
 	switch {
 	case tells(c.head[:n]), n >= len(f.head) && f.place() == c.place():
 		return alike
-	case f.pos == 0, there && !tells(c.head):
+	case f.pos == 0 && !tells(f.head), there && !tells(c.head):
 		return perhaps
 	}
 	return unlike

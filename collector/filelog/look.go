@@ -197,8 +197,9 @@ func (s *Source) takeUp() {
 		slices.Reverse(due) // the newest is the one that is written
 	}
 	s.waiting = 0
+	room := true
 	for _, f := range due {
-		if s.room() {
+		if room = room && s.room(); room {
 			s.follow(f)
 		} else {
 			s.failed("following", f.mark.Path, errTooMany)
@@ -207,7 +208,7 @@ func (s *Source) takeUp() {
 			s.waiting += f.unread()
 		}
 	}
-	if len(s.files) == s.settings.MaxFiles {
+	if len(s.files) >= s.settings.MaxFiles {
 		return
 	}
 	slices.SortStableFunc(atRest, oldest)

@@ -47,7 +47,7 @@ func decodeMarks(values map[string][]byte) map[string]mark {
 	marks := make(map[string]mark, len(values))
 	for key, value := range values {
 		var m mark
-		if json.Unmarshal(value, &m) == nil && m.Head > 0 && m.Head <= headSize && m.Line >= 0 && m.Line <= m.Head && m.Offset >= 0 {
+		if json.Unmarshal(value, &m) == nil && m.Head > 0 && m.Head <= headSize && m.Line >= 0 && m.Line <= m.Head && m.Offset > 0 {
 			marks[key] = m
 		}
 	}
@@ -56,12 +56,12 @@ func decodeMarks(values map[string][]byte) map[string]mark {
 
 // begin learns how the file begins.
 func (m *mark) begin(head []byte) {
-	if m.Head == len(head) {
+	line := firstLine(head)
+	if m.Head == len(head) && m.Line == line {
 		return
 	}
 	m.Head, m.Sum = len(head), sum(head)
-	m.Line = firstLine(head)
-	m.LineSum = sum(head[:m.Line])
+	m.Line, m.LineSum = line, sum(head[:line])
 }
 
 // tells reports whether a head tells a file from all others: it holds a whole line.

@@ -1,6 +1,7 @@
 package filelog
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -13,7 +14,11 @@ func (s *Source) recall() {
 		return
 	}
 	marks := decodeMarks(s.kept.Load(prefix))
-	for _, key := range slices.Sorted(maps.Keys(marks)) {
+	keys := slices.Sorted(maps.Keys(marks))
+	// Should two be of one log, which never ought to be, the first is taken: what is behind
+	// the other was counted.
+	slices.SortStableFunc(keys, func(a, b string) int { return cmp.Compare(marks[b].Offset, marks[a].Offset) })
+	for _, key := range keys {
 		m := marks[key]
 		if !slices.Contains(s.patterns, m.Pattern) { // another source's
 			continue
