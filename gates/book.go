@@ -43,6 +43,7 @@ type Book struct {
 	hold    time.Time       // until then the runs that were restored are not advanced
 	lived   map[string]bool // the runs that hold is about
 	gone    []string        // names of blobs to be deleted
+	damaged damaged         // blobs that should be runs
 	at      time.Time       // of the last tick
 
 	saveAfter time.Time // no writing down before, as it failed just now; guarded by steer

@@ -18,7 +18,7 @@ import (
 //
 // An error means that the store or the log could not be read. What is damaged is left out
 // and logged: a run whose judge cannot be read has no answer, one that is no run at all is
-// lost, and the guard starts.
+// lost, and the guard starts. What is left of such a one is kept for keepDamaged.
 func (b *Book) Restore(ctx context.Context, at time.Time) error {
 	b.steer.Lock()
 	defer b.steer.Unlock()
@@ -26,9 +26,13 @@ func (b *Book) Restore(ctx context.Context, at time.Time) error {
 		return nil
 	}
 	err := b.cfg.Runs.All(ctx, func(name string, blob []byte) error {
-		if canary, ok := strings.CutPrefix(name, pastPrefix); ok {
+		canary, isPast := strings.CutPrefix(name, pastPrefix)
+		switch {
+		case isPast:
 			b.restorePast(name, canary, blob, at)
-		} else {
+		case name == damagedName:
+			b.damaged.restore(blob)
+		default:
 			b.restoreRun(name, blob, at)
 		}
 		return nil
@@ -36,6 +40,10 @@ func (b *Book) Restore(ctx context.Context, at time.Time) error {
 	if err != nil {
 		return fmt.Errorf("reading the runs of canaries: %w", err)
 	}
+	b.mu.Lock()
+	b.damaged.settle(at)
+	b.tellDamaged()
+	b.mu.Unlock()
 	if err := b.replay(ctx, at); err != nil {
 		return fmt.Errorf("reading what the runs of canaries were shown: %w", err)
 	}
@@ -67,7 +75,7 @@ func (b *Book) restoreRun(name string, blob []byte, at time.Time) {
 	defer b.mu.Unlock()
 	r, err := decodeRun(blob, b.cfg.LoadJudge)
 	if r == nil {
-		b.cfg.Logger.Error("a run of a canary is damaged and left out", "run", name, "error", err)
+		b.damaged.find(name, err)
 		return
 	}
 	r.lastSeen, r.savedAt = at, at

@@ -196,7 +196,7 @@ func (b *Book) Keep(ctx context.Context, at time.Time) error {
 	b.mu.Unlock()
 	err := errors.Join(b.saveJudges(ctx, at, len(slots)/saveTicks+1), b.savePasts(ctx, at, slots))
 	if err == nil {
-		err = errors.Join(b.remove(ctx, gone), b.trim(ctx, at))
+		err = errors.Join(b.remove(ctx, gone), b.tendDamaged(ctx, at), b.trim(ctx, at))
 	}
 	if err != nil {
 		b.keepAfter = at.Add(saveLater)

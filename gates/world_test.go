@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -334,6 +335,7 @@ type world struct {
 	ids      int
 	tickErr  error // of the last tick that had one
 	lacking  bool  // too much of the log is missing
+	logger   *slog.Logger
 }
 
 func newWorld(t testing.TB, canaries ...gatewarden.Canary) *world {
@@ -353,6 +355,7 @@ func (w *world) boot() {
 		Lacks: func(s gatewarden.Series, _ time.Time) (bool, string) {
 			return w.lacking, "half of the log of " + s.Service + " is missing"
 		},
+		Logger: w.logger,
 	})
 	if err == nil {
 		err = book.SetCanaries(w.canaries)
