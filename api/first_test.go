@@ -130,3 +130,19 @@ func TestThePageIsShownEmptyWhenThereIsTooMuchOrNothingToBeginWith(t *testing.T)
 }
 
 func nan() float64 { zero := 0.0; return zero / zero }
+
+// Who may not read the stream is told nothing by the page either.
+func TestThePageIsBehindTheSameDoorAsItsStream(t *testing.T) {
+	p := &sheet{}
+	inner := New(&guard{}, nil, slog.New(slog.DiscardHandler)).WithPage(p).Handler()
+	door := &Tokens{All: func() map[string]string { return map[string]string{"ci": "secret"} }, Inner: inner, Others: inner, Users: func() bool { return false }}
+	for bearer, want := range map[string]int{"": 0, "Bearer wrong": 0, "Bearer secret": 1} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Accept", "text/html")
+		r.Header.Set("Authorization", bearer)
+		p.shown = 0
+		if door.ServeHTTP(httptest.NewRecorder(), r); p.shown != want {
+			t.Errorf("with %q the page is shown %d times, want %d", bearer, p.shown, want)
+		}
+	}
+}

@@ -1,7 +1,9 @@
 // Figures, times and durations as people read them.
 
-/** count writes a whole number, by thousands. A browser's own formats take longer to be made
- * than the rest of a page to be written (docs/page.md). */
+// These are written by hand: a browser that makes its first Intl format takes longer for that
+// than for half of a page (docs/page.md).
+
+/** count writes a whole number, by thousands. */
 export const count = (n) => String(Math.round(n || 0)).replace(/\B(?=(\d{3})+$)/g, ",");
 
 /** percent writes a ratio with as many digits as tell it from 0 and from 1. */
@@ -52,13 +54,8 @@ export const millis = (text) => {
 const two = (n) => String(n).padStart(2, "0");
 const clock = (t) => `${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
 
-let dayFormat;
-
-/** day writes a date as the browser's language has it. */
-function day(t) {
-  dayFormat ||= new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "2-digit" });
-  return dayFormat.format(t);
-}
+const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const day = (t) => `${two(t.getDate())} ${months[t.getMonth()]} ${t.getFullYear()}`;
 
 /** at writes an instant: the time alone when it is of today. */
 export function at(iso, now) {

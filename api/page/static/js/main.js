@@ -36,7 +36,7 @@ let view = { show: overview, args: [], memo: {} };
 
 /** Painting waits for the next frame, and for a tenth of a second since the last one. */
 const paintEvery = 100;
-const lowestRow = 40; // pixels
+const lowestRow = 60; // pixels
 let painting = false;
 let last = -Infinity; // what was painted before there was anything to say does not count
 
@@ -58,7 +58,7 @@ function show() {
     get: (url, every, version) => resources.get(url, every, version),
     memo: view.memo, // what the view remembers while it is shown
     again: schedule,
-    room: first ? Math.ceil(innerHeight / lowestRow) : Infinity, // for rows: what nobody can see yet comes with the next painting
+    room: first ? Math.ceil(screen.height / lowestRow) : Infinity, // for rows: what nobody can see yet comes with the next painting
   };
   paint(document.getElementById("guard"), guard());
   paint(document.getElementById("notice"), notice());
