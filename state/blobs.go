@@ -3,8 +3,11 @@ package state
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -61,7 +64,13 @@ func (s *State) blobs(ctx context.Context, name, description string) (*Blobs, er
 // durable; a crash meanwhile leaves the old one.
 func (b *Blobs) Put(ctx context.Context, name string, blob []byte) error {
 	meta := jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}
-	if _, err := b.bucket.Put(ctx, meta, bytes.NewReader(blob)); err != nil {
+	_, err := b.bucket.Put(ctx, meta, bytes.NewReader(blob))
+	if errors.Is(err, jetstream.ErrBadObjectMeta) { // of the one that is there
+		if err = b.purge(ctx, name); err == nil {
+			_, err = b.bucket.Put(ctx, meta, bytes.NewReader(blob))
+		}
+	}
+	if err != nil {
 		return gatewarden.Errorf(gatewarden.Unavailable, "writing the blob %s: %w", name, err).
 			WithHint("is the disk of the state folder full?")
 	}
@@ -147,31 +156,91 @@ func (b *Blobs) readChunks(ctx context.Context, info *jetstream.ObjectInfo) ([]b
 // chunks is what the subjects of chunks begin with.
 func (b *Blobs) chunks() string { return "$O." + b.name + ".C." }
 
-// Delete forgets the blob of that name; one that is not there is no error.
+// Delete forgets the blob of that name, damaged or not; one that is not there is no error.
 func (b *Blobs) Delete(ctx context.Context, name string) error {
-	if err := b.bucket.Delete(ctx, name); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+	err := b.bucket.Delete(ctx, name)
+	if errors.Is(err, jetstream.ErrBadObjectMeta) {
+		err = b.purge(ctx, name)
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
 		return gatewarden.Errorf(gatewarden.Unavailable, "deleting the blob %s: %w", name, err)
 	}
 	return nil
 }
 
+// purge forgets a blob of which not even what it is can be read. Sweep clears away its chunks.
+func (b *Blobs) purge(ctx context.Context, name string) error {
+	stream, err := b.js.Stream(ctx, "OBJ_"+b.name)
+	if err != nil {
+		return err
+	}
+	return stream.Purge(ctx, jetstream.WithPurgeSubject(b.metas()+base64.URLEncoding.EncodeToString([]byte(name))))
+}
+
+// metas is what the subjects of the messages begin with that say what a blob is; its name
+// follows, in base64.
+func (b *Blobs) metas() string { return "$O." + b.name + ".M." }
+
+// listed is what the bucket says of a blob.
+type listed struct {
+	name string
+	nuid string // "" when that cannot be read
+}
+
+// list returns every blob in the order of the names. The client's own List never ends when
+// what comes last cannot be read, and leaves out what else cannot.
+func (b *Blobs) list(ctx context.Context) ([]listed, error) {
+	stream, err := b.js.Stream(ctx, "OBJ_"+b.name)
+	if err != nil {
+		return nil, err
+	}
+	newest := map[string]listed{} // by subject
+	r := reader{stream: stream, filter: b.metas() + ">"}
+	r.begun = func(pending uint64) error {
+		if pending == 0 {
+			return errRead
+		}
+		return nil
+	}
+	r.visit = func(msg message) error {
+		var info jetstream.ObjectInfo
+		name, err := base64.URLEncoding.DecodeString(strings.TrimPrefix(msg.subject, b.metas()))
+		switch {
+		case err != nil: // nobody could ask for it
+		case json.Unmarshal(msg.data, &info) != nil:
+			newest[msg.subject] = listed{name: string(name)}
+		case info.Deleted:
+			delete(newest, msg.subject)
+		default:
+			newest[msg.subject] = listed{string(name), info.NUID}
+		}
+		if msg.pending == 0 {
+			return errRead
+		}
+		return nil
+	}
+	if err := r.read(ctx); !errors.Is(err, errRead) {
+		return nil, err
+	}
+	return slices.SortedFunc(maps.Values(newest), func(x, y listed) int { return strings.Compare(x.name, y.name) }), nil
+}
+
 // All visits every blob in the order of the names, one that is damaged as nil. An error of
 // visit ends it and is returned.
 func (b *Blobs) All(ctx context.Context, visit func(name string, blob []byte) error) error {
-	var list []*jetstream.ObjectInfo
+	var list []listed
 	err := b.state.patiently(ctx, b.name, useTimeout, func(ctx context.Context) (err error) {
-		list, err = b.bucket.List(ctx)
+		list, err = b.list(ctx)
 		return err
 	})
-	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
+	if err != nil {
 		return gatewarden.Errorf(gatewarden.Unavailable, "listing the bucket %s: %w", b.name, err)
 	}
-	slices.SortFunc(list, func(x, y *jetstream.ObjectInfo) int { return strings.Compare(x.Name, y.Name) })
 	until := b.now().Add(shrunkFor)
 	for _, o := range list {
-		blob, err := b.get(ctx, o.Name, until)
+		blob, err := b.get(ctx, o.name, until)
 		if err == nil || gatewarden.ErrorCode(err) == gatewarden.Internal {
-			err = visit(o.Name, blob)
+			err = visit(o.name, blob)
 		}
 		if err != nil {
 			return err
@@ -202,13 +271,16 @@ func (b *Blobs) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	objects, err := b.bucket.List(ctx)
-	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
+	blobs, err := b.list(ctx)
+	if err != nil {
 		return err
 	}
-	named := make(map[string]bool, len(objects))
-	for _, o := range objects {
-		named[o.NUID] = true
+	named := make(map[string]bool, len(blobs))
+	for _, o := range blobs {
+		if o.nuid == "" {
+			return nil // any chunk may be its, and it is kept to be looked at
+		}
+		named[o.nuid] = true
 	}
 	for subject := range info.State.Subjects {
 		if named[strings.TrimPrefix(subject, chunks)] {

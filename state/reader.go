@@ -46,6 +46,7 @@ func (e *endError) Unwrap() error { return e.err }
 // after the other: a consumer lives on one server and ends with it.
 type reader struct {
 	stream jetstream.Stream
+	filter string // the subjects that are visited; "" for all
 	last   uint64 // position of the newest visited
 
 	begun func(pending uint64) error     // told how many messages a new consumer found; may be nil
@@ -94,6 +95,7 @@ func (r *reader) ask(ctx context.Context, wait time.Duration) (jetstream.Consume
 		AckPolicy:         jetstream.AckNonePolicy,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       r.last + 1,
+		FilterSubject:     r.filter,
 		MemoryStorage:     true,
 		InactiveThreshold: consumerIdle,
 	})
