@@ -15,23 +15,17 @@
 //
 // Each log is in one of these states, which each look at the patterns finds out anew:
 //
-//	        a file has another head than all logs
-//	                         │
-//	                         ▼
-//	             ┌──────  waiting  ◀──────┐  it holds more than was read, and there is no room
-//	there is room│           ▲            │
-//	             ▼           │ it changes │
-//	truncated ─ followed ─▶ at rest       │  read to its end, closed to make room
-//	    │         ▲    │                  │
-//	    │         │    └ out of the patterns and silent ─▶ forgotten
-//	    ▼         │
-//	 missing ─────┴── a file begins as it does ─▶ waiting
-//	    │
-//	    └ for a day ─▶ forgotten
+//	waiting   its file holds more than was read, and is closed. It is followed when there is room
+//	followed  its file is open, and read as it grows. Read to its end, it makes room for one that
+//	          waits, and is at rest. Truncated, it is missing. Out of the patterns and silent, it
+//	          is read to its end and forgotten
+//	at rest   its file was read to its end, and is closed. It waits when it changes, and is followed
+//	          when there is room that nobody needs
+//	missing   it has no file: it was removed, or truncated, and there is no copy, or it cannot be
+//	          opened. When one is found that begins as it did, it waits or is at rest. After a day
+//	          it is forgotten
 //
-// A followed log has its file open. Waiting and at rest it has a file, which is closed; when there
-// is room, one at rest is followed, too. Missing it has none: the file was removed or truncated
-// and there is no copy, or it cannot be opened. After a restart all logs begin as missing.
+// A file that begins as no log does is a new log, which waits. In a new life, logs begin as missing.
 package filelog
 
 import (
