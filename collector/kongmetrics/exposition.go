@@ -59,12 +59,10 @@ type bucketKey struct {
 // exposition is what a node said at one look.
 type exposition struct {
 	id, version string
-	requests    map[requestKey]float64
-	buckets     map[bucketKey]float64 // cumulative; only when asked for
-	others      map[string]float64    // counters that fall when a node restarts, and at no other time
-	datastore   *bool
-	targets     []gatewarden.TargetHealth
-	planes      map[string]*gatewarden.DataPlane
+	counts
+	datastore *bool
+	targets   []gatewarden.TargetHealth
+	planes    map[string]*gatewarden.DataPlane
 }
 
 // reader reads expositions.
@@ -87,7 +85,10 @@ func (r reader) read(contentType string, body io.Reader) (*exposition, error) {
 	case err != nil:
 		return nil, err
 	}
-	e := &exposition{requests: map[requestKey]float64{}, buckets: map[bucketKey]float64{}, others: map[string]float64{}, planes: map[string]*gatewarden.DataPlane{}}
+	e := &exposition{
+		counts: counts{requests: map[requestKey]float64{}, buckets: map[bucketKey]float64{}, others: map[string]float64{}},
+		planes: map[string]*gatewarden.DataPlane{},
+	}
 	for _, s := range samples {
 		if err := e.add(s); err != nil {
 			return nil, err

@@ -122,7 +122,7 @@ func TestEveryFormatSaysTheSame(t *testing.T) {
 			}
 			sortTargets(want)
 			sortTargets(got)
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(exposition{}, requestKey{}, routeKey{}, bucketKey{})); diff != "" {
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(exposition{}, counts{}, requestKey{}, routeKey{}, bucketKey{})); diff != "" {
 				t.Error(diff)
 			}
 			for _, cut := range []int{len(body) / 3, len(body)/2 + 1} {

@@ -10,10 +10,21 @@ import (
 
 // counters are what a node had counted at a look. Nothing in them is changed later.
 type counters struct {
-	at       time.Time
+	at time.Time
+	counts
+}
+
+// counts are the counters of an exposition.
+type counts struct {
 	requests map[requestKey]float64
-	buckets  map[bucketKey]float64
-	others   map[string]float64
+	buckets  map[bucketKey]float64 // cumulative; only when asked for
+	others   map[string]float64    // counters that fall when a node restarts, and at no other time
+}
+
+// above reports whether a counter is lower in o. One that falls says that all of the
+// node's began anew: a busy one may have passed its old value since.
+func (c *counts) above(o *counts) bool {
+	return fell(c.requests, o.requests) || fell(c.others, o.others)
 }
 
 // growth is what a node counted between two looks.
@@ -29,7 +40,7 @@ type growth struct {
 // time). A series that is not there this time is remembered as it was: an answer can
 // lose its end, and a series that came back would be taken for new.
 func (e *exposition) keep(at time.Time, before *counters, reset bool) *counters {
-	now := &counters{at: at, requests: e.requests, buckets: e.buckets, others: e.others}
+	now := &counters{at, e.counts}
 	if before == nil || reset {
 		return now
 	}
@@ -52,7 +63,7 @@ func over[K comparable](below, above map[K]float64) map[K]float64 {
 
 // since returns what was counted between two looks at the same node.
 func (e *exposition) since(before *counters, at time.Time) (growth, error) {
-	g := growth{since: before.at, at: at, reset: fell(before.requests, e.requests) || fell(before.others, e.others)}
+	g := growth{since: before.at, at: at, reset: before.above(&e.counts)}
 	base := before
 	if g.reset {
 		base = &counters{}
@@ -70,8 +81,7 @@ func (e *exposition) since(before *counters, at time.Time) (growth, error) {
 	return g, err
 }
 
-// fell reports whether a counter is lower than it was. One that falls says that all of
-// the node's began anew: a busy one may have passed its old value since.
+// fell reports whether a counter is lower than it was.
 func fell[K comparable](before, now map[K]float64) bool {
 	for k, v := range now {
 		if v < before[k] {

@@ -24,11 +24,17 @@ type node struct {
 	client  *http.Client
 	source  *Source
 
-	// seen is when each node has answered here last, by its key: behind one address may be
-	// a balancer of several.
-	seen    map[string]time.Time
+	// seen is what each node said here last, by its key: behind one address may be a balancer
+	// of several.
+	seen    map[string]sight
 	last    gatewarden.Node // as it was at its last answer
 	failing bool
+}
+
+// sight is what a node said at one address.
+type sight struct {
+	at       time.Time // of the last answer
+	counters *counters // of the last answer that fitted in with those at other addresses
 }
 
 // maxBehind is how many nodes behind one address are told apart. Beyond it the one that
@@ -146,69 +152,79 @@ func refusal(resp *http.Response) error {
 func (n *node) take(ctx context.Context, e *exposition, began, at time.Time) error {
 	s := n.source
 	key := cmp.Or(e.id, n.address.url+" "+n.address.host)
-	known := s.state(key)
+	known := s.state(key, at)
 	known.mu.Lock()
 	defer known.mu.Unlock()
-	before := known.counters
+	here, several := n.seen[key], known.several
+	base := known.base(here.counters, e, began)
+	if known.several && !several {
+		s.log.Warn("two nodes say that they are the same; from now on each address counts for itself",
+			"node_id", e.id, "node", n.name, "hint", "give each node its own node_id, or remove kong.id from the image that they are made of")
+	}
 	look := collector.Look{Node: n.describe(e, at), Counts: len(e.requests) > 0}
+	if known.counters != nil {
+		look.Since = here.at
+	}
 	var g growth
-	switch {
-	case before == nil:
-	case began.Before(before.at):
-		// Another address of the node has answered meanwhile, and which answer is newer
-		// nobody knows: the next look has what is in this one.
-		look.Since = n.seen[key]
-	default:
+	if base != nil {
 		var err error
-		if g, err = e.since(before, at); err != nil {
-			known.counters = nil
+		if g, err = e.since(base, at); err != nil {
+			n.begin(key, known)
 			return err
 		}
 		if g.reset {
 			s.metrics.resets.Inc()
 			s.log.Info("a node's counters began anew", "node", n.name)
 		}
-		look.Since, look.Requests = n.seen[key], g.byService()
-		if look.Since.IsZero() {
-			look.Since = g.since
-		}
+		look.Requests = g.byService()
 	}
 	if s.counts {
-		records := g.records()
-		if gap := at.Sub(g.since); len(records) > 0 && gap > n.longestGap() {
-			s.log.Warn("a node could not be looked at for so long that what it counted meanwhile is left out: nobody knows when it happened", "node", n.name, "gap", gap)
-			records = nil
-		}
 		// A node that has nothing new to say has said so: it is not silent.
-		if err := s.sink.Accept(context.WithoutCancel(ctx), s.name, records); err != nil {
+		if err := s.sink.Accept(context.WithoutCancel(ctx), s.name, n.timely(&g)); err != nil {
 			return fmt.Errorf("the requests that it counted could not be counted: %w", err)
 		}
 	}
-	if before == nil || !began.Before(before.at) {
-		known.counters = e.keep(at, before, g.reset)
+	here.at = at
+	known.keep(&here, e, base, g.reset)
+	n.remember(key, here)
+	if len(here.counters.requests) > s.settings.MaxSeries {
+		n.begin(key, known) // series that came and went, without end
 	}
-	if len(known.counters.requests) > s.settings.MaxSeries {
-		known.counters = nil // series that came and went, without end: begin anew
-	}
-	n.remember(key, at)
 	n.last = look.Node
 	s.gateway.Saw(s.name, look)
 	return nil
 }
 
-// longestGap returns how much time between two looks at a node is taken for now. Nodes
-// behind a balancer take turns.
-func (n *node) longestGap() time.Duration {
-	return max(5*time.Duration(n.source.settings.Interval)*time.Duration(max(len(n.seen), 1)), 10*time.Second)
+// timely returns the records of g, unless they may be of any time in a long gap. A node that
+// was merely not hit by the balancer before it was well all the while: the gap is that of the
+// address.
+func (n *node) timely(g *growth) []gatewarden.Record {
+	s := n.source
+	records := g.records()
+	gap := min(g.at.Sub(g.since), g.at.Sub(n.last.At))
+	if len(records) == 0 || gap <= max(5*time.Duration(s.settings.Interval), 10*time.Second) {
+		return records
+	}
+	if due, held := s.gaps.Due(g.at); due {
+		s.log.Warn("a node could not be looked at for so long that what it counted meanwhile is left out: nobody knows when it happened",
+			"node", n.name, "gap", gap, "times_before_unlogged", held)
+	}
+	return nil
 }
 
-// remember notes that a node has answered here.
-func (n *node) remember(key string, at time.Time) {
-	n.seen[key] = at
+// begin begins a node anew.
+func (n *node) begin(key string, known *state) {
+	known.counters = nil
+	delete(n.seen, key)
+}
+
+// remember notes what a node has said here.
+func (n *node) remember(key string, what sight) {
+	n.seen[key] = what
 	if len(n.seen) <= maxBehind {
 		return
 	}
-	oldest := slices.MinFunc(slices.Collect(maps.Keys(n.seen)), func(a, b string) int { return n.seen[a].Compare(n.seen[b]) })
+	oldest := slices.MinFunc(slices.Collect(maps.Keys(n.seen)), func(a, b string) int { return n.seen[a].at.Compare(n.seen[b].at) })
 	delete(n.seen, oldest)
 	n.source.forget(oldest)
 }

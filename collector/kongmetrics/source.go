@@ -27,6 +27,7 @@ type Source struct {
 	log       *slog.Logger
 	metrics   *metrics
 	quiet     collector.Quiet
+	gaps      collector.Quiet
 	discovery discovery
 	reader    reader
 	client    func(address) *http.Client
@@ -34,14 +35,6 @@ type Source struct {
 
 	mu     sync.Mutex
 	states map[string]*state
-}
-
-// state is what a node had counted at the last look at it, known by its own id: one that
-// can be reached by two addresses, as with IPv4 and IPv6, counts once. One that does not say
-// who it is is known by its address.
-type state struct {
-	mu       sync.Mutex
-	counters *counters // nil for one that was not looked at
 }
 
 // New makes a source.
@@ -163,13 +156,14 @@ func (s *Source) follow(ctx context.Context, looking *sync.WaitGroup, stops map[
 	s.forgetGone()
 }
 
-// state returns that of a node.
-func (s *Source) state(key string) *state {
+// state returns that of a node, which is looked at now.
+func (s *Source) state(key string, at time.Time) *state {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.states[key] == nil {
 		s.states[key] = &state{}
 	}
+	s.states[key].looked = at
 	return s.states[key]
 }
 
@@ -188,18 +182,12 @@ const forgetAfter = time.Hour
 func (s *Source) forgetGone() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.states, func(_ string, of *state) bool {
-		if !of.mu.TryLock() {
-			return false // it is looked at
-		}
-		defer of.mu.Unlock()
-		return of.counters != nil && s.now().Sub(of.counters.at) > forgetAfter
-	})
+	maps.DeleteFunc(s.states, func(_ string, of *state) bool { return s.now().Sub(of.looked) > forgetAfter })
 }
 
 // look looks at one node until ctx is done.
 func (s *Source) look(ctx context.Context, a address) {
-	n := &node{address: a, name: cmp.Or(nameOf(a), a.url), client: s.client(a), source: s, seen: map[string]time.Time{}}
+	n := &node{address: a, name: cmp.Or(nameOf(a), a.url), client: s.client(a), source: s, seen: map[string]sight{}}
 	defer func() {
 		n.client.CloseIdleConnections()
 		s.gateway.Gone(s.name, n.name)

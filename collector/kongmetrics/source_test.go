@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -323,6 +324,122 @@ func TestANodeWithTwoAddressesCountsOnce(t *testing.T) {
 	}
 }
 
+// An image may have Kong's id in it, and a template node_id: two nodes then say that they are
+// one. What one counted must never be taken from what the other did: of a restart all counts.
+func TestTwoNodesThatSayTheSameID(t *testing.T) {
+	for name, c := range map[string]struct {
+		first, second map[int]int
+		restart       bool // of the second, in between
+	}{
+		"neither is above the other":  {first: map[int]int{200: 1_000_000, 500: 7}, second: map[int]int{200: 800_000, 500: 90_000}},
+		"the first is above":          {first: map[int]int{200: 1_000_000, 500: 90_000}, second: map[int]int{200: 800_000, 500: 7}},
+		"the second is above":         {first: map[int]int{200: 800_000, 500: 7}, second: map[int]int{200: 1_000_000, 500: 90_000}},
+		"one began just now":          {first: map[int]int{200: 1_000_000, 500: 7}, second: map[int]int{}},
+		"both began just now":         {first: map[int]int{}, second: map[int]int{}},
+		"one restarts":                {first: map[int]int{200: 800_000, 500: 7}, second: map[int]int{200: 1_000_000, 500: 90_000}, restart: true},
+		"one restarts, and was below": {first: map[int]int{200: 1_000_000, 500: 90_000}, second: map[int]int{200: 800_000, 500: 7}, restart: true},
+	} {
+		for _, logged := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, logged %v", name, logged), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					l := newLedger()
+					s := newSource(t, l, logged, func(s *Settings) {
+						s.Targets = []string{"http://10.0.0.1:8100/metrics", "http://10.0.0.2:8100/metrics"}
+					})
+					a, b := &kong{id: "same", counts: c.first}, &kong{id: "same", counts: c.second}
+					gatewayOf(s, map[string]*kong{"10.0.0.1:8100": a, "10.0.0.2:8100": b})
+					stop := begin(t, s)
+					pass(3)
+					for i := range 20 {
+						if c.restart && i == 10 {
+							b.restart()
+						}
+						a.serve(200, 1)
+						b.serve(200, 2)
+						pass(1)
+					}
+					pass(5)
+					stop()
+					good := l.records["orders 200"]
+					if logged {
+						good = l.grown["orders"]
+					}
+					if good != 60 || l.records["orders 500"] != 0 {
+						t.Errorf("60 requests and no failure count as %d and %d", good, l.records["orders 500"])
+					}
+				})
+			})
+		}
+	}
+}
+
+// A node with two addresses restarts as others do, and one of its addresses may go for good.
+func TestANodeWithTwoAddressesRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLedger()
+		s := newSource(t, l, false, func(s *Settings) {
+			s.Targets = []string{"http://10.0.0.1:8100/metrics", "http://[fd00::1]:8100/metrics"}
+		})
+		var logged strings.Builder
+		s.log = slog.New(slog.NewTextHandler(&logged, nil))
+		a := &kong{id: "a", counts: map[int]int{200: 100}}
+		six := &kong{answer: a.say}
+		gatewayOf(s, map[string]*kong{"10.0.0.1:8100": a, "[fd00::1]:8100": six})
+		stop := begin(t, s)
+		pass(3)
+		for range 5 {
+			a.serve(200, 10)
+			pass(2)
+			a.restart()
+			a.serve(200, 1)
+			pass(2)
+		}
+		six.suffer(func() (*http.Response, error) { return nil, errors.New("no route to host") })
+		a.serve(200, 10)
+		pass(2)
+		a.restart()
+		a.serve(200, 3)
+		pass(30)
+		six.suffer(a.say)
+		a.serve(200, 4)
+		pass(3)
+		stop()
+		if diff := cmp.Diff(map[string]uint64{"orders 200": 5*11 + 10 + 3 + 4}, l.records); diff != "" {
+			t.Errorf("counted (-want +got)\n%s", diff)
+		}
+		if strings.Contains(logged.String(), "two nodes") || testutil.ToFloat64(s.metrics.resets) != 6 {
+			t.Errorf("%v restarts were seen, and it says\n%s", testutil.ToFloat64(s.metrics.resets), logged.String())
+		}
+	})
+}
+
+// A balancer need not take turns: a node that was not hit for long was well all the while.
+func TestABalancerThatPicksAtRandom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLedger()
+		s := newSource(t, l, false, func(s *Settings) { s.Targets = []string{"http://lb:8100/metrics"} })
+		nodes := make([]*kong, 8)
+		for i := range nodes {
+			nodes[i] = &kong{id: fmt.Sprint("n", i), counts: map[int]int{200: 1}}
+		}
+		rng := rand.New(rand.NewPCG(1, 1))
+		gatewayOf(s, map[string]*kong{"lb:8100": {answer: func() (*http.Response, error) { return nodes[rng.IntN(len(nodes))].say() }}})
+		stop := begin(t, s)
+		pass(100) // each is known
+		for range 500 {
+			for _, k := range nodes {
+				k.serve(200, 10)
+			}
+			pass(1)
+		}
+		pass(100)
+		stop()
+		if diff := cmp.Diff(map[string]uint64{"orders 200": 500 * 8 * 10}, l.records); diff != "" {
+			t.Errorf("counted (-want +got)\n%s", diff)
+		}
+	})
+}
+
 // What was counted while a node could not be reached happened at any time since: counted at
 // once it would look like an outage that is over.
 func TestWhatWasCountedInALongGapIsNotCountedAtItsEnd(t *testing.T) {
@@ -503,7 +620,7 @@ func TestAPeerThatIsNotWell(t *testing.T) {
 		_, _ = io.Copy(w, resp.Body)
 	}))
 	defer server.Close()
-	n := &node{address: address{url: server.URL + "/metrics"}, name: "kong", client: newClient(address{}, nil), source: s, seen: map[string]time.Time{}}
+	n := &node{address: address{url: server.URL + "/metrics"}, name: "kong", client: newClient(address{}, nil), source: s, seen: map[string]sight{}}
 	head, body, _ := strings.Cut(captured(t, "metrics-db-down.txt"), "\r\n\r\n")
 	if !strings.HasPrefix(head, "HTTP/1.1 500") {
 		t.Fatalf("the captured answer is %q", head)
