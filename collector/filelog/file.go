@@ -21,6 +21,7 @@ type file struct {
 	gone     bool  // no pattern finds it any more
 	copied   bool  // as of the last look, there is a copy that the patterns find
 
+	told   bool     // that it is followed
 	f      *os.File // nil unless it is followed
 	active time.Time
 
@@ -112,16 +113,6 @@ func (f *file) at(offset int64) mark {
 		m.begin(f.head)
 	}
 	return m
-}
-
-// drained reports whether the open file was read to its end, as far as it has whole lines,
-// and when it was written to last.
-func (f *file) drained() (written time.Time, ok bool) {
-	info, err := f.f.Stat()
-	if err != nil || info.Size() != f.read {
-		return time.Time{}, false
-	}
-	return info.ModTime(), true
 }
 
 // due reports whether the file is to be followed even if another has to make room.

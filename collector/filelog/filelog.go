@@ -17,8 +17,9 @@
 //
 //	waiting   its file holds more than was read, and is closed. It is followed when there is room
 //	followed  its file is open, and read as it grows. Read to its end, it makes room for one that
-//	          waits, and is at rest. Truncated, it is missing. Out of the patterns and silent, it
-//	          is read to its end and forgotten
+//	          waits, and is at rest. Not read to its end, it makes room for one that was written to
+//	          later, and waits. Truncated, it is missing. Out of the patterns and silent, it is read
+//	          to its end and forgotten
 //	at rest   its file was read to its end, and is closed. It waits when it changes, and is followed
 //	          when there is room that nobody needs
 //	missing   it has no file: it was removed, or truncated, and there is no copy, or it cannot be

@@ -12,15 +12,6 @@ import (
 // or a new log. The longest come first, because a log is in the longest of those that begin
 // alike.
 func (s *Source) identify(ctx context.Context, unknown []*candidate) {
-	if len(unknown) == 0 {
-		return
-	}
-	// What is followed is asked first how it begins, and how long it is by now.
-	for _, f := range slices.Clone(s.files) {
-		if same, err := f.same(nil); err == nil && !same {
-			s.truncated(f)
-		}
-	}
 	var heads []*candidate
 	for _, c := range unknown {
 		if opened, c := s.open(c); opened != nil {
@@ -31,6 +22,15 @@ func (s *Source) identify(ctx context.Context, unknown []*candidate) {
 	slices.SortStableFunc(heads, func(a, b *candidate) int { return cmp.Compare(b.info.Size(), a.info.Size()) })
 	for _, c := range heads {
 		s.assign(ctx, c)
+	}
+}
+
+// verify asks the files that are followed how they begin, and how long they are by now.
+func (s *Source) verify() {
+	for _, f := range slices.Clone(s.files) {
+		if same, err := f.same(nil); err == nil && !same {
+			s.truncated(f)
+		}
 	}
 }
 

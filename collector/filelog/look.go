@@ -3,6 +3,7 @@ package filelog
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,10 +58,13 @@ func (s *Source) look(ctx context.Context) {
 	if !s.looked {
 		s.recall()
 	}
-	s.identify(ctx, s.settle(s.recognise(s.find())))
+	if unknown := s.settle(s.recognise(s.find())); len(unknown) > 0 {
+		s.verify()
+		s.identify(ctx, unknown)
+	}
 	s.seek(ctx)
 	s.miss(ctx)
-	s.takeUp()
+	s.takeUp(ctx)
 	s.looked = true
 	for _, f := range slices.Clone(s.files) {
 		if f.gone && s.now().Sub(f.active) >= time.Duration(s.settings.CloseAfter) {
@@ -181,7 +185,7 @@ func (s *Source) settle(unknown []*candidate) []*candidate {
 
 // takeUp follows the logs that hold more than was read, as far as there is room, and then
 // others while there is room that nobody needs.
-func (s *Source) takeUp() {
+func (s *Source) takeUp(ctx context.Context) {
 	var due, atRest []*file
 	for _, f := range s.closed {
 		switch {
@@ -199,8 +203,8 @@ func (s *Source) takeUp() {
 	s.waiting = 0
 	room := true
 	for _, f := range due {
-		if room = room && s.room(); room {
-			s.follow(f)
+		if room = room && s.room(f); room {
+			s.follow(ctx, f)
 		} else {
 			s.failed("following", f.mark.Path, errTooMany)
 		}
@@ -214,26 +218,35 @@ func (s *Source) takeUp() {
 	slices.SortStableFunc(atRest, oldest)
 	for _, f := range slices.Backward(atRest) {
 		if len(s.files) < s.settings.MaxFiles {
-			s.follow(f)
+			s.follow(ctx, f)
 		}
 	}
 }
 
 // errTooMany is why a file is not followed.
-var errTooMany = errors.New("there are more files than max_files, and none of those that are followed was read to its end yet: raise max_files, or let paths find fewer")
+var errTooMany = errors.New("there are more files than max_files, and those that are followed were written to later and not read to their ends yet: raise max_files, or let paths find fewer")
 
-// room makes room for one more file, and reports whether there is any: of the files that were
-// read to their ends, the one that was written to longest ago is let go.
-func (s *Source) room() bool {
+// room makes room for f, and reports whether there is any. It lets go the one that was written to
+// longest ago: of those that were read to their ends or else, as the newest matter most, of those
+// that were written to before f was.
+func (s *Source) room(f *file) bool {
 	if len(s.files) < s.settings.MaxFiles {
 		return true
 	}
 	var oldest *file
 	var written time.Time
-	for _, f := range s.files {
-		at, ok := f.drained()
-		if ok && !f.gone && (oldest == nil || at.Before(written)) {
-			oldest, written = f, at
+	read := false // oldest was, to its end
+	for _, other := range s.files {
+		info, err := other.f.Stat()
+		if err != nil || other.gone { // what is removed cannot be opened again
+			continue
+		}
+		drained := info.Size() == other.read
+		if !drained && (read || !info.ModTime().Before(f.seen.ModTime())) {
+			continue
+		}
+		if oldest == nil || drained && !read || info.ModTime().Before(written) {
+			oldest, written, read = other, info.ModTime(), drained
 		}
 	}
 	if oldest == nil {
@@ -244,7 +257,7 @@ func (s *Source) room() bool {
 }
 
 // follow opens the file that the log is in, unless that is another by now.
-func (s *Source) follow(f *file) {
+func (s *Source) follow(ctx context.Context, f *file) {
 	opened, c := s.open(&candidate{path: f.mark.Path, pattern: f.mark.Pattern, beside: f.gone, info: f.seen})
 	if opened == nil {
 		return
@@ -254,10 +267,14 @@ func (s *Source) follow(f *file) {
 		opened.Close()
 		return
 	}
-	if f.mark.Offset == 0 {
-		s.log.Info("following a file", "path", c.path, "from", f.pos)
+	level := slog.LevelInfo
+	if f.told {
+		level = slog.LevelDebug // with little room, it comes and goes
+	}
+	if f.told = true; f.mark.Offset == 0 {
+		s.log.Log(ctx, level, "following a file", "path", c.path, "from", f.pos)
 	} else {
-		s.log.Info("going on with a file", "path", c.path, "at", f.mark.Offset, "of", c.info.Size())
+		s.log.Log(ctx, level, "going on with a file", "path", c.path, "at", f.mark.Offset, "of", c.info.Size())
 	}
 	f.turnTo(c, opened, s.now())
 	s.closed = without(s.closed, f)

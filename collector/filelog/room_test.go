@@ -181,6 +181,32 @@ func TestLittleRoom(t *testing.T) {
 	}
 }
 
+// TestTheNewestComeFirst writes to a log that waits behind a long one.
+func TestTheNewestComeFirst(t *testing.T) {
+	w := newWorld(t, t.TempDir(), func(s *Settings) { s.MaxFiles = 1 })
+	defer func() { w.source.close() }()
+	w.lines = 10_000 // more than a block
+	w.must(os.WriteFile(w.path(".1"), []byte(strings.Repeat(line(3), 10_000)), 0o600))
+	w.source.look(t.Context())
+	w.source.read(t.Context())
+	counted := w.kept.counts["/3"]
+	if counted == 0 || counted == 10_000 {
+		t.Fatalf("%d lines of the long log are read", counted)
+	}
+	w.write(1)
+	w.written(".1", "")
+	w.source.look(t.Context())
+	w.source.read(t.Context())
+	if w.kept.counts["/10000"] != 1 || w.kept.counts["/3"] != counted {
+		t.Errorf("the new line is counted %d times, and %d lines of the long log\n%s", w.kept.counts["/10000"], w.kept.counts["/3"], &w.log)
+	}
+	w.settle()
+	if got := w.kept.counts["/3"]; got != 10_000 {
+		t.Errorf("%d lines of the long log are read in the end", got)
+	}
+	w.checkSource()
+}
+
 // TestWhatWasNeverReadIsLost removes what nobody had read.
 func TestWhatWasNeverReadIsLost(t *testing.T) {
 	for name, c := range map[string]struct {
