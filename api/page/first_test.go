@@ -49,7 +49,7 @@ func TestThePageShowsWhatItCameWithBeforeItsStreamSpeaks(t *testing.T) {
 		g.happen(gatewarden.Event{At: time.Now(), Type: gatewarden.EventSource, Name: "httplog", State: "seeing", Reason: fmt.Sprint("event ", i+1)})
 	}
 	b.visit(url)
-	b.await("the SLOs are there", `document.querySelectorAll(".slo-row").length === 2 && !document.querySelector("main").ariaBusy`)
+	b.await("the SLOs are there", `document.querySelectorAll(".slo-row").length === 2 && !document.querySelector("main[aria-busy]")`)
 	b.await("and the newest event", fmt.Sprintf(`document.querySelector(".last .event")?.innerText.includes("event %d")`, all))
 	if got := b.text(".connection"); got != "connecting" {
 		t.Errorf("nothing has come by the stream, and the page says it is %q", got)
@@ -80,7 +80,7 @@ func TestThePageThatCameWithNothingWaitsForItsStream(t *testing.T) {
 	b.visit(url)
 	b.await("a place is kept for the figures", `document.querySelector("main[aria-busy=true] .skeleton")`)
 	letGo()
-	b.await("the stream brings them", `document.querySelectorAll(".slo-row").length === 1 && !document.querySelector("main").ariaBusy && document.querySelector(".connection.good")`)
+	b.await("the stream brings them", `document.querySelectorAll(".slo-row").length === 1 && !document.querySelector("main[aria-busy]") && document.querySelector(".connection.good")`)
 	g.happen(gatewarden.Event{At: time.Now(), Type: gatewarden.EventSource, Name: "httplog", State: "seeing", Reason: "it has begun"})
 	b.await("and what happens", `document.querySelector(".last .event")?.innerText.includes("it has begun")`)
 }

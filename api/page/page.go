@@ -6,8 +6,7 @@
 //
 // What a browser needs to show the first figures comes in one answer: the HTML carries the
 // sheet, the modules as one script, and what the stream would say first. Whatever a browser
-// asks for besides is another turn between its processes, and costs more than the guard's
-// answer (docs/page.md has the figures).
+// asks for besides is another turn between its processes, which costs more than what it gets.
 //
 //	api.Server ── "/": HTML with an api.First ─────────────▶ static/js/live.js ──▶ views ──▶ the screen
 //	           ── /api/v1/live (SSE), /api/v1/… ─────────────────▲
@@ -22,6 +21,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
@@ -130,14 +130,14 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	s.guard(w, s.policyOfFile)
+	protect(w, s.policyOfFile)
 	f.serve(w, r)
 }
 
 // Show answers with the page, and what it shows first. That is of now and of nobody else's
 // business, so nobody keeps it.
 func (s *Site) Show(w http.ResponseWriter, r *http.Request, first []byte) {
-	s.guard(w, s.policy)
+	protect(w, s.policy)
 	h := w.Header()
 	h.Set("Content-Type", types[".html"])
 	h.Set("Cache-Control", "no-store")
@@ -154,10 +154,11 @@ func (s *Site) Show(w http.ResponseWriter, r *http.Request, first []byte) {
 		_, _ = packer.Write(part)
 	}
 	_ = packer.Close()
+	packer.Reset(io.Discard) // the answer is not kept
 }
 
-// guard sets what every answer of the page tells a browser.
-func (s *Site) guard(w http.ResponseWriter, policy string) {
+// protect sets what every answer of the page tells a browser.
+func protect(w http.ResponseWriter, policy string) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")

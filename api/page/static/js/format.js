@@ -1,7 +1,7 @@
 // Figures, times and durations as people read them.
 
-// These are written by hand: a browser that makes its first Intl format takes longer for that
-// than for half of a page (docs/page.md).
+// Written by hand: before its first figures a browser would spend milliseconds on making its
+// Intl formats.
 
 /** count writes a whole number, by thousands. */
 export const count = (n) => String(Math.round(n || 0)).replace(/\B(?=(\d{3})+$)/g, ",");

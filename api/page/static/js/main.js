@@ -50,7 +50,7 @@ function schedule() {
 
 function show() {
   painting = false;
-  const first = main.ariaBusy === "true";
+  const first = main.hasAttribute("aria-busy");
   if (live.whole) last = performance.now();
   const context = {
     live,
@@ -71,7 +71,7 @@ function show() {
   }
   resources.forget();
   if (!first || !live.whole) return;
-  main.ariaBusy = null;
+  main.removeAttribute("aria-busy");
   firstIsPainted();
   afterFirst.then(schedule);
 }
