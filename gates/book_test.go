@@ -295,8 +295,12 @@ func TestWhatCouldNotBeMovedIsGivenUp(t *testing.T) {
 	if got := w.run(run.ID); got.State != gatewarden.RunFail {
 		t.Fatalf("it is %s", got.State)
 	}
-	w.now = w.now.Add(followUp)
-	w.pass(time.Second, "orders", 0, false)
+	for range followUp / mostSpent {
+		w.now = w.now.Add(mostSpent)
+		if err := w.book.Tick(t.Context(), w.now); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w.disk.held = nil
 	w.pass(time.Second, "orders", 0, false)
 	if len(w.disk.moves) != 0 {

@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	// callFor is how long a callback is tried. Jenkins answers 202 when no build waits for
-	// it yet, and also for a hook that never existed, so that only 200 counts.
-	callFor    = 5 * time.Minute
+	// callTries is how often a callback is tried in one life of the guard, which with the
+	// pauses takes five minutes. Jenkins answers 202 when no build waits for it yet, and also
+	// for a hook that never existed, so that only 200 counts.
+	callTries  = 9
 	callWithin = 10 * time.Second // one try
 	callLater  = time.Minute      // the longest pause between two
 	maxAnswer  = 64 << 10         // read of an answer, so that its connection can be used again
@@ -32,8 +33,7 @@ const (
 
 // call is a callback that is not yet delivered.
 type call struct {
-	Since time.Time `json:"since"` // when it was first to be made, in this life of the guard
-	Tries int       `json:"tries,omitempty"`
+	Tries int       `json:"-"` // in this life of the guard
 	Next  time.Time `json:"next"`
 
 	under bool // way, in a goroutine of its own
@@ -45,12 +45,6 @@ func (b *Book) call(at time.Time, r *run) {
 	defer b.mu.Unlock()
 	c := r.todo.Call
 	if c == nil || c.under || waits(c.Next, at, callLater) || b.life.Err() != nil {
-		return
-	}
-	if at.Sub(c.Since) > callFor {
-		b.cfg.Logger.Error("nobody took the answer of a run; the callback is given up", "run", r.ID, "callback", origin(r.Callback.URL), "tries", c.Tries)
-		b.metrics.callbacks.WithLabelValues(callAbandoned).Inc()
-		r.todo.Call, r.dirty = nil, true
 		return
 	}
 	c.under = true
@@ -74,8 +68,13 @@ func (b *Book) called(at time.Time, r *run, c *call, err error) {
 		return
 	}
 	b.metrics.callbacks.WithLabelValues(callFailed).Inc()
+	if c.Tries++; c.Tries == callTries {
+		b.cfg.Logger.Error("nobody took the answer of a run; the callback is given up", "run", r.ID, "callback", origin(r.Callback.URL), "tries", c.Tries, "error", err)
+		b.metrics.callbacks.WithLabelValues(callAbandoned).Inc()
+		r.todo.Call = nil
+		return
+	}
 	b.cfg.Logger.Warn("a callback was not taken; it is tried again", "run", r.ID, "callback", origin(r.Callback.URL), "error", err)
-	c.Tries++
 	c.Next = at.Add(min(time.Second<<min(c.Tries, 10), callLater))
 }
 

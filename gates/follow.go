@@ -10,16 +10,20 @@ import (
 	"github.com/gatewarden/gatewarden"
 )
 
-// followUp is how long what follows from an answer is tried: what could not be done for an
-// hour would take people by surprise.
-const followUp = time.Hour
+const (
+	// followUp is how long what follows from an answer is tried: what could not be done for
+	// an hour would take people by surprise.
+	followUp = time.Hour
+	// mostSpent is what one tick takes of that time at most. In what is between two ticks
+	// beyond it nobody tried: the machine slept, or its clock leapt.
+	mostSpent = 5 * time.Second
+)
 
 // todo is what is left to do about a run. It is written down with the run, so that it is
 // done after a crash too, at least once.
 type todo struct {
 	Events  []gatewarden.Event `json:"events,omitempty"`  // for the journal, in order
 	Answers []string           `json:"answers,omitempty"` // policies to start
-	Until   time.Time          `json:"until,omitzero"`    // for the answers
 	Call    *call              `json:"call,omitempty"`    // whoever asked to be told
 }
 
@@ -27,6 +31,15 @@ func (t *todo) empty() bool { return len(t.Events) == 0 && len(t.Answers) == 0 &
 
 // busy reports whether there is something to do about the run, apart from judging it.
 func (r *run) busy() bool { return !r.todo.empty() || r.move.Wanted && !r.move.Done }
+
+// spend takes the time since the last tick off what there is for what follows from the run's
+// answer. The clock's time does not matter, nor how long the guard was away: a life that takes
+// the run up has all of it.
+func (b *Book) spend(r *run, passed time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r.left -= min(max(passed, 0), mostSpent)
+}
 
 // settle does what is to be done about a run, and writes down how far that got.
 func (b *Book) settle(ctx context.Context, at time.Time, r *run) error {
@@ -70,12 +83,12 @@ func (b *Book) tell(ctx context.Context, r *run) error {
 // answer starts the policies that answer the run.
 func (b *Book) answer(ctx context.Context, at time.Time, r *run) error {
 	b.mu.Lock()
-	policies, until, view := r.todo.Answers, r.todo.Until, r.view(false)
+	policies, left, view := r.todo.Answers, r.left, r.view(false)
 	b.mu.Unlock()
 	if len(policies) == 0 {
 		return nil
 	}
-	var left []string
+	var open []string
 	var errs []error
 	for _, policy := range policies {
 		if b.cfg.Answer == nil {
@@ -88,17 +101,17 @@ func (b *Book) answer(ctx context.Context, at time.Time, r *run) error {
 			b.cfg.Logger.Error("a run cannot be answered", "run", r.ID, "policy", policy, "error", err)
 		default:
 			errs = append(errs, fmt.Errorf("answering the run %s with %s: %w", r.ID, policy, err))
-			left = append(left, policy)
+			open = append(open, policy)
 		}
 	}
-	if at.After(until) && len(left) > 0 {
-		b.cfg.Logger.Error("a run was not answered in time; it is given up", "run", r.ID, "policies", left, "error", errors.Join(errs...))
-		left = nil
+	if left <= 0 && len(open) > 0 {
+		b.cfg.Logger.Error("a run was not answered in time; it is given up", "run", r.ID, "policies", open, "error", errors.Join(errs...))
+		open = nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(left) != len(policies) {
-		r.todo.Answers, r.dirty = left, true
+	if len(open) != len(policies) {
+		r.todo.Answers, r.dirty = open, true
 	}
 	return errors.Join(errs...)
 }

@@ -78,10 +78,7 @@ func (b *Book) restoreRun(name string, blob []byte, at time.Time) {
 		b.damaged.find(name, err)
 		return
 	}
-	r.lastSeen, r.savedAt = at, at
-	if c := r.todo.Call; c != nil {
-		c.Since = at // while the guard was away nobody tried
-	}
+	r.lastSeen, r.savedAt, r.left = at, at, followUp
 	r.Version++ // whoever has seen the last life's may look again
 	b.enter(r)
 	if err == nil {

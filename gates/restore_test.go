@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"pgregory.net/rapid"
 
 	"github.com/gatewarden/gatewarden"
@@ -241,6 +242,60 @@ func TestAfterALongAbsenceWhatFollowsIsDone(t *testing.T) {
 	}
 	if len(w.disk.notes) != 1 {
 		t.Errorf("who asked for it was called %d times", len(w.disk.notes))
+	}
+}
+
+// Nor is it given up without a try because nobody was there to try it, or because the clock
+// says so: a failed canary kept its requests for good.
+func TestWhatFollowsFromAnAnswerHasItsTime(t *testing.T) {
+	down := gatewarden.Errorf(gatewarden.Unavailable, "it does not answer")
+	for sentence, c := range map[string]struct{ restarts, slow bool }{
+		"after an absence":                                        {restarts: true},
+		"after a clock that leapt":                                {},
+		"after an absence, when they take a while longer":         {restarts: true, slow: true},
+		"after a clock that leapt, when they take a while longer": {slow: true},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			canary := canaryOf("orders")
+			canary.Steps = []int{50}
+			w := newWorld(t, canary)
+			l := &listener{until: 1000}
+			w.book.cfg.Notify = l
+			run, _, err := w.book.Start(t.Context(), w.now, Request{
+				Canary: "orders", Callback: &gatewarden.Callback{URL: "http://jenkins/hook", Authorization: gatewarden.NewSecret("s3cret")},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.pass(10*time.Second, "orders", 5, false)
+			w.disk.held, w.disk.answered = down, down
+			w.pass(10*time.Second, "orders", 5, true)
+			w.book.calls.Wait()
+			if got := w.run(run.ID); got.State != gatewarden.RunFail || !w.book.runs[run.ID].busy() {
+				t.Fatalf("it is %s, and busy %v", got.State, w.book.runs[run.ID].busy())
+			}
+			w.now = w.now.Add(2 * time.Hour)
+			if c.restarts {
+				w.boot()
+				w.book.cfg.Notify = l
+			}
+			if c.slow {
+				w.pass(2*time.Minute, "orders", 0, false)
+			}
+			w.book.calls.Wait()
+			l.until, w.disk.held, w.disk.answered = 0, nil, nil
+			w.pass(time.Minute, "orders", 0, false)
+			w.book.calls.Wait()
+			if diff := cmp.Diff([]string{"orders 50", "orders 0"}, w.disk.moves); diff != "" {
+				t.Errorf("moves (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{"drain orders fail"}, w.disk.answers); diff != "" {
+				t.Errorf("answers (-want +got):\n%s", diff)
+			}
+			if n := testutil.ToFloat64(w.book.metrics.callbacks.WithLabelValues(callDelivered)); n != 1 || w.book.runs[run.ID].busy() {
+				t.Errorf("the callback was delivered %v times, and there is %+v to do", n, w.book.runs[run.ID].todo)
+			}
+		})
 	}
 }
 

@@ -27,6 +27,7 @@ type run struct {
 
 	todo todo
 	move move
+	left time.Duration // of the ticks in which what follows from its answer is tried; see spend
 
 	dirty        bool // it must be written down
 	savedAt      time.Time
@@ -213,21 +214,21 @@ func (r *run) conclude(at, now time.Time, state gatewarden.RunState, reason, by 
 	} else {
 		r.judge = nil
 	}
-	r.todo = todo{Until: now.Add(followUp)}
+	r.todo, r.left = todo{}, followUp
 	switch state {
 	case gatewarden.RunPass:
 		r.todo.Answers = slices.Clone(r.canary.OnPass)
-		r.moveTo(100, len(r.Steps)+1, now)
+		r.moveTo(100, len(r.Steps)+1)
 	case gatewarden.RunFail:
 		r.todo.Answers = slices.Clone(r.canary.OnFail)
-		r.moveTo(0, r.Step, now)
+		r.moveTo(0, r.Step)
 	case gatewarden.RunCancelled:
-		r.moveTo(0, r.Step, now)
+		r.moveTo(0, r.Step)
 	default:
 		r.move = move{} // inconclusive: the weights stay as they are
 	}
 	if r.Callback != nil {
-		r.todo.Call = &call{Since: now, Next: now}
+		r.todo.Call = &call{Next: now}
 	}
 	r.todo.Events = append(r.todo.Events, r.event(at, gatewarden.EventGate, string(state), reason, by))
 	r.dirty = true
@@ -266,8 +267,8 @@ func (r *run) watch(at time.Time) {
 		r.Verdict = &d.verdict
 		reason := "after its pass: " + d.verdict.Reason
 		r.unwatch(d.at, gatewarden.Breach, reason)
-		r.todo.Answers, r.todo.Until = slices.Clone(r.canary.OnFail), at.Add(followUp)
-		r.moveTo(0, r.Step, at)
+		r.todo.Answers, r.left = slices.Clone(r.canary.OnFail), followUp
+		r.moveTo(0, r.Step)
 		r.move.Reason = reason
 		return
 	}

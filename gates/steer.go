@@ -209,7 +209,7 @@ func (b *Book) begin(at time.Time, s *slot, req Request) (*run, error) {
 	}
 	if b.cfg.Mover != nil && len(s.canary.Steps) > 0 {
 		r.Steps = slices.Clone(s.canary.Steps)
-		r.moveTo(float64(r.Steps[0]), 1, at)
+		r.moveTo(float64(r.Steps[0]), 1)
 	}
 	r.todo.Events = append(r.todo.Events, r.event(at, gatewarden.EventGate, string(r.State), "a run of the canary began", req.By))
 	return r, nil

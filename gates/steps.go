@@ -14,7 +14,6 @@ import (
 type move struct {
 	Wanted  bool      `json:"wanted,omitempty"` // false: the share is somebody else's business
 	Percent float64   `json:"percent"`
-	Until   time.Time `json:"until,omitzero"` // then it is given up; zero: as long as the run lasts
 	Done    bool      `json:"done,omitempty"`
 	DoneAt  time.Time `json:"done_at,omitzero"`
 	Reason  string    `json:"reason,omitempty"` // where it is not the run's
@@ -25,15 +24,12 @@ type move struct {
 
 // moveTo makes the guard give the canary so many per cent of the requests, if it is the
 // guard that moves the weights.
-func (r *run) moveTo(percent float64, step int, at time.Time) {
+func (r *run) moveTo(percent float64, step int) {
 	if len(r.Steps) == 0 {
 		return
 	}
 	r.Step = step
 	r.move = move{Wanted: true, Percent: percent}
-	if r.Over() {
-		r.move.Until = at.Add(followUp)
-	}
 }
 
 // climbing reports whether the canary has steps before it. When the guard will not move the
@@ -69,7 +65,7 @@ func (r *run) step(at time.Time) {
 	if r.standing != gatewarden.Healthy && v.PassEvidence() < v.PassNeeded*float64(k)/float64(n) {
 		return
 	}
-	r.moveTo(float64(r.Steps[k]), k+1, at)
+	r.moveTo(float64(r.Steps[k]), k+1)
 	r.dirty = true
 	r.changed()
 }
@@ -84,13 +80,6 @@ func (b *Book) moveOn(ctx context.Context, at time.Time, r *run) {
 	}
 	if want.Reason != "" {
 		view.Reason = want.Reason
-	}
-	if !want.Until.IsZero() && at.After(want.Until) {
-		b.mu.Lock()
-		r.move.Wanted, r.dirty = false, true
-		b.mu.Unlock()
-		b.cfg.Logger.Error("the weights of a canary were not moved in time; it is given up", "run", r.ID, "percent", want.Percent, "error", want.Held)
-		return
 	}
 	done, held, never := false, "this guard moves no weights", true
 	if b.cfg.Mover != nil {
@@ -108,6 +97,10 @@ func (b *Book) moveOn(ctx context.Context, at time.Time, r *run) {
 		r.changed()
 	}
 	if !done {
+		if r.Over() && r.left <= 0 {
+			r.move.Wanted, r.dirty = false, true
+			b.cfg.Logger.Error("the weights of a canary were not moved in time; it is given up", "run", r.ID, "percent", want.Percent, "error", held)
+		}
 		return
 	}
 	r.move.Done, r.move.DoneAt, r.dirty = true, at, true

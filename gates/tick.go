@@ -33,6 +33,7 @@ func (b *Book) Tick(ctx context.Context, at time.Time) error {
 	if b.over() != nil {
 		return nil
 	}
+	passed := b.passed(at)
 	errs := []error{b.judge(at)}
 	b.flush(ctx, at) // what the judges were told of the split
 	errs = append(errs, b.saveChanged(ctx, at))
@@ -40,9 +41,20 @@ func (b *Book) Tick(ctx context.Context, at time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, tickWithin)
 	defer cancel()
 	for _, r := range b.all((*run).busy) {
+		b.spend(r, passed)
 		errs = append(errs, b.settle(ctx, at, r))
 	}
 	return errors.Join(errs...)
+}
+
+// passed returns the time since the last tick, 0 at the first one.
+func (b *Book) passed(at time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.at.IsZero() {
+		return 0
+	}
+	return at.Sub(b.at)
 }
 
 // judge lets time pass for everything that is judged.
