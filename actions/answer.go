@@ -175,8 +175,8 @@ func (l *ladder) through() bool {
 // lastBegun returns when the newest of the ladder's steps was begun.
 func (l *ladder) lastBegun() (last time.Time) {
 	for i := range l.rungs {
-		if a := l.rungs[i].current; a != nil && a.counted.After(last) {
-			last = a.counted
+		if a := l.rungs[i].current; a != nil && a.begunAt().After(last) {
+			last = a.begunAt()
 		}
 	}
 	return last

@@ -166,7 +166,6 @@ func (e *Engine) begin(ctx context.Context, l *ladder, i int, at time.Time) erro
 		return e.observeOnly(ctx, a, at, "observe mode: would "+Describe(&a.Spec)+", because "+l.trigger.Reason)
 	case gatewarden.ModeEnforce:
 		e.actions[a.ID] = a
-		a.counted = at
 		l.rungs[i].round = l.round
 		e.start(a, e.apply)
 		return nil
@@ -174,7 +173,6 @@ func (e *Engine) begin(ctx context.Context, l *ladder, i int, at time.Time) erro
 		err := e.record(ctx, a, change{at: at, to: gatewarden.ActionWaiting,
 			reason: "waits for approval to " + Describe(&a.Spec) + ", because " + l.trigger.Reason})
 		if err == nil {
-			a.counted = at
 			l.rungs[i].round = l.round
 		}
 		return err
@@ -185,7 +183,7 @@ func (e *Engine) begin(ctx context.Context, l *ladder, i int, at time.Time) erro
 func (e *Engine) observeOnly(ctx context.Context, a *action, at time.Time, reason string) error {
 	err := e.record(ctx, a, change{at: at, to: gatewarden.ActionSkipped, reason: reason})
 	if err == nil {
-		a.observed, a.counted = true, at
+		a.observed = true
 		a.ladder.rungs[a.Step-1].round = a.ladder.round
 	}
 	return err

@@ -428,6 +428,53 @@ func TestTimetables(t *testing.T) {
 				1m0s protect-1 skipped
 				2m0s protect-1r2 waiting`,
 		},
+		"to be asked is not to begin: what was withdrawn does not count for the limit per hour, what was done does": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) {
+				p.Mode, p.Steps, p.Limits.PerHour, p.Revert.After = gatewarden.ModeApprove, p.Steps[:1], 1, 10*time.Second
+			}),
+			do: map[string]func(*Engine) error{
+				"approve": func(e *Engine) error { return e.Approve(context.Background(), waiting(e), "ada") },
+			},
+			script: `
+				0s   orders=outage
+				1m   orders=healthy
+				1m5s orders=outage
+				50m  !approve
+				51m  orders=healthy
+				52m  orders=outage
+				111m`,
+			want: `
+				0s   protect-1 waiting
+				1m0s protect-1 skipped
+				1m5s protect-1r2 waiting
+				50m0s protect-1r2 waiting
+				50m0s protect-1r2 started
+				50m0s protect-1r2 applied
+				51m10s protect-1r2 reverting
+				51m10s protect-1r2 reverted
+				51m11s protect ended
+				52m0s protect-1 skipped
+				1h50m0s protect-1 waiting`,
+		},
+		"what waits for approval counts for the limit per hour, because it may begin at any moment": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) {
+				p.Mode, p.Limits.PerHour = gatewarden.ModeApprove, 2
+				p.Steps = []gatewarden.Step{weightStep(0, "a"), weightStep(time.Second, "b"), weightStep(2*time.Second, "c")}
+			}),
+			do: map[string]func(*Engine) error{
+				"reject": func(e *Engine) error { return e.Reject(context.Background(), waiting(e), "ada", "") },
+			},
+			script: `
+				0s   orders=outage
+				70m  !reject
+				71m`,
+			want: `
+				0s   protect-1 waiting
+				1s   protect-2 waiting
+				2s   protect-3 skipped
+				1h10m0s protect-2 skipped
+				1h10m0s protect-3 waiting`,
+		},
 		"what nobody approved in time is not asked for again in the same breach, but in the next": {
 			policy: policyWith(func(p *gatewarden.ActionPolicy) {
 				p.Mode, p.Steps, p.ApprovalExpires = gatewarden.ModeApprove, p.Steps[:1], time.Minute

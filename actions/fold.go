@@ -281,14 +281,11 @@ func (e *Engine) rebuildRung(l *ladder, past *gatewarden.Action, order ordinals,
 	if round > l.round {
 		l.round, l.begun, l.descended, l.lapsed = round, time.Time{}, false, false
 	}
-	if a.StartedAt != nil {
-		a.counted = *a.StartedAt
-	}
 	switch {
 	case a.Status == gatewarden.ActionSkipped && knownBy(past) != "":
 		r.round = round
 	case a.Status == gatewarden.ActionSkipped && !byHand && l.policy.Mode == gatewarden.ModeObserve:
-		a.observed, a.counted = true, a.PlannedAt
+		a.observed = true
 		r.round = round
 	case a.Status == gatewarden.ActionSkipped && !byHand:
 		return // held at a gate; it may pass when the breach lasts

@@ -44,8 +44,12 @@ func (e *Engine) countGate(l *ladder, at time.Time) (gate, reason string) {
 	if end, ok := e.endBefore(l); ok && l.begun.IsZero() && at.Before(end.Add(limits.Cooldown)) {
 		return gateCooldown, fmt.Sprintf("%s is in its cool-down until %s", l.policy.Name, end.Add(limits.Cooldown).UTC().Format(time.RFC3339))
 	}
-	if n := e.begunSince(l.policy.Name, at.Add(-time.Hour)); limits.PerHour > 0 && n >= limits.PerHour {
-		return gatePerHour, fmt.Sprintf("%s has begun %s in the last hour, its limit of %d in an hour", l.policy.Name, many(n, "action"), limits.PerHour)
+	if begun, due := e.begunSince(l.policy.Name, at.Add(-time.Hour)); limits.PerHour > 0 && begun+due >= limits.PerHour {
+		of := ""
+		if due > 0 {
+			of = fmt.Sprintf(" (%d of them on the way, or waiting for approval)", due)
+		}
+		return gatePerHour, fmt.Sprintf("%s has begun %s in the last hour%s, its limit of %d in an hour", l.policy.Name, many(begun+due, "action"), of, limits.PerHour)
 	}
 	if n := e.active(l.policy.Name); limits.MaxActive > 0 && n >= limits.MaxActive {
 		return gateActive, fmt.Sprintf("%s has %s in place or under way, its limit of %d at once", l.policy.Name, many(n, "action"), limits.MaxActive)
@@ -77,14 +81,19 @@ func (e *Engine) endBefore(l *ladder) (time.Time, bool) {
 	return end, ok
 }
 
-// begunSince counts the actions of a policy that were begun after a time.
-func (e *Engine) begunSince(policy string, since time.Time) (n int) {
+// begunSince counts the actions of a policy that were begun after a time, and those that may
+// begin at any moment. What was withdrawn, rejected or let lapse before it began counts no more.
+func (e *Engine) begunSince(policy string, since time.Time) (begun, due int) {
 	for _, a := range e.actions {
-		if a.Policy == policy && a.counted.After(since) {
-			n++
+		switch {
+		case a.Policy != policy:
+		case a.mayBegin():
+			due++
+		case a.begunAt().After(since):
+			begun++
 		}
 	}
-	return n
+	return begun, due
 }
 
 // active counts the actions of a policy that are in place or under way; those that

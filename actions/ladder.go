@@ -80,12 +80,11 @@ type action struct {
 	kind   gatewarden.StepKind // likewise
 	ladder *ladder
 
-	held     string    // the gate that it was last stopped by
-	counted  time.Time // when it was begun, for the limit per hour; zero when it was not
-	observed bool      // it is done in the mind only
-	busy     bool      // a goroutine is at it
-	again    bool      // it was taken back while busy: the goroutine reverts it before it rests
-	tries    int       // attempts at reverting that failed
+	held     string // the gate that it was last stopped by
+	observed bool   // it is done in the mind only
+	busy     bool   // a goroutine is at it
+	again    bool   // it was taken back while busy: the goroutine reverts it before it rests
+	tries    int    // attempts at reverting that failed
 
 	sign   *gatewarden.Sign   // how it shows in the traffic; nil when that is not known, or cannot be told
 	drift  string             // what somebody else has made of it, as of the last look
@@ -200,6 +199,24 @@ func (a *action) standing() bool {
 // may not have helped.
 func (a *action) pending() bool {
 	return a.busy || a.Status == gatewarden.ActionWaiting || a.inPlace() || a.verifying()
+}
+
+// begunAt returns when the action was begun, or was only observed; zero when it was neither.
+func (a *action) begunAt() time.Time {
+	switch {
+	case a.StartedAt != nil:
+		return *a.StartedAt
+	case a.observed:
+		return a.PlannedAt
+	default:
+		return time.Time{}
+	}
+}
+
+// mayBegin reports whether the action has not begun and may do so at any moment: it is on its
+// way, or a person is asked.
+func (a *action) mayBegin() bool {
+	return a.StartedAt == nil && (a.busy || a.Status == gatewarden.ActionWaiting)
 }
 
 // revertible reports whether the action can be taken back now.

@@ -190,7 +190,7 @@ func (e *Engine) beginMove(ctx context.Context, a *action, at time.Time) error {
 		return e.holdMove(ctx, a, at, gatePaused, a.trouble)
 	case a.Mode == gatewarden.ModeEnforce:
 		a.Memo, a.trouble = a.ladder.memoBefore(a), nil
-		a.counted, a.retryAt = at, at.Add(refusedAgain)
+		a.retryAt = at.Add(refusedAgain)
 		e.actions[a.id] = a
 		e.start(a, e.apply)
 		return nil
@@ -339,9 +339,6 @@ func (e *Engine) rebuildMoves(p *past, old *pastLadder, first *gatewarden.Action
 			l.policy.Steps = append(l.policy.Steps, a.Spec)
 		}
 		a.observed = a.Status == gatewarden.ActionSkipped && a.Mode == gatewarden.ModeObserve
-		if a.StartedAt != nil {
-			a.counted = *a.StartedAt
-		}
 		l.rungs[a.Step-1] = rung{current: a, settled: p.byHand[id]}
 		e.actions[a.id] = a
 	}

@@ -116,7 +116,7 @@ func (e *Engine) heldAgain(ctx context.Context, a *action) bool {
 		return false
 	}
 	l.rungs[a.Step-1].round = l.round - 1
-	a.counted, a.By = time.Time{}, "" // who approved it is asked again
+	a.By = "" // who approved it is asked again
 	e.logUnsettled(a, e.hold(ctx, a, now, gate, "not begun: "+reason))
 	return true
 }

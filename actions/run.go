@@ -154,14 +154,11 @@ func (e *Engine) notBegun(ctx context.Context, a *action, err error) {
 }
 
 // climbAnew lets the ladder of an action that came to nothing begin a new round when its breach
-// comes back. What had not begun does not count for the limit per hour.
+// comes back.
 func (e *Engine) climbAnew(a *action) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	a.ladder.descended = true
-	if a.StartedAt == nil {
-		a.counted = time.Time{}
-	}
 }
 
 // callApply makes the call until it succeeds or no longer matters.
