@@ -395,6 +395,24 @@ func TestNoTriggerInAPauseThatCameWhileItWasLooking(t *testing.T) {
 	})
 }
 
+// The same goes for whoever takes the answer back, whatever may be cancelled of a job that
+// has begun.
+func TestNoTriggerForAnAnswerThatWasTakenBackWhileItWasLooking(t *testing.T) {
+	for _, cancel := range []gatewarden.JobCancel{"", gatewarden.CancelNever, gatewarden.CancelQueued, gatewarden.CancelRunning} {
+		inWorld(t, fakejenkins.Config{}, rollback(), func(t *testing.T, w *world) {
+			begun := time.Now()
+			w.remember(memo{Job: testJob, NextBuild: 1, Open: true, Since: begun, Sent: begun})
+			ctx := actions.WithWithdrawn(t.Context(), func() bool { return time.Since(begun) > time.Second })
+			a := w.action()
+			a.Spec.Jenkins.Cancel = cancel
+			out, err := w.exec.Apply(ctx, a, w.save)
+			if err != nil || out.Status != gatewarden.ActionFailed || !strings.Contains(out.Reason, "was not triggered: its answer was taken back") || w.triggers() != 0 {
+				t.Errorf("cancel %q: %+v, %v after %d triggers, want failed after none", cancel, out, err, w.triggers())
+			}
+		})
+	}
+}
+
 func TestTooLateToTrigger(t *testing.T) {
 	inWorld(t, fakejenkins.Config{}, rollback(), func(t *testing.T, w *world) {
 		w.remember(memo{Job: testJob, NextBuild: 1, Open: true, Since: time.Now().Add(-time.Hour), Sent: time.Now().Add(-time.Hour)})

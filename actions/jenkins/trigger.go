@@ -83,7 +83,12 @@ func (r *run) trigger(ctx context.Context) (gatewarden.Outcome, error) {
 	if err != nil {
 		return gatewarden.Outcome{}, err
 	}
-	if err := actions.Held(ctx); err != nil { // the search before it takes up to Settle
+	// The search before it takes up to Settle, and longer when Jenkins is slow. What has not
+	// begun needs no Cancel to be given up.
+	if actions.Withdrawn(ctx) {
+		return r.notRun(fmt.Sprintf("the Jenkins job %s was not triggered: its answer was taken back", r.step.Job)), nil
+	}
+	if err := actions.Held(ctx); err != nil {
 		return gatewarden.Outcome{}, err
 	}
 	before := r.memo
