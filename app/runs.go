@@ -54,7 +54,7 @@ func (r *releases) Move(ctx context.Context, at time.Time, run *gatewarden.Run, 
 		return false, gatewarden.Errorf(gatewarden.NotFound, "the canary %s is no longer in the rules, so nobody knows its targets", run.Canary)
 	}
 	return r.engine.Move(ctx, at, actions.MoveRequest{
-		Run: run, Mode: c.Mode, Step: gatewarden.ShareStep{Upstream: c.Upstream, Tracks: c.Tracks, Percent: percent},
+		Run: moved(run), Mode: c.Mode, Step: gatewarden.ShareStep{Upstream: c.Upstream, Tracks: c.Tracks, Percent: percent},
 	})
 }
 
@@ -70,14 +70,34 @@ func (r *releases) Answer(ctx context.Context, at time.Time, run *gatewarden.Run
 // that its canary broke after its pass.
 func triggered(run *gatewarden.Run) gatewarden.Trigger {
 	since, reason := *run.EndedAt, run.Reason
-	if run.State == gatewarden.RunPass && run.Verdict != nil && run.Verdict.State == gatewarden.Breach && run.Verdict.Since != nil {
-		since, reason = *run.Verdict.Since, "after its pass: "+run.Verdict.Reason
+	if brokeLater(run) {
+		since, reason = *run.Verdict.Since, afterPass(run)
 	}
 	return gatewarden.Trigger{
 		Kind: gatewarden.EventGate, Name: run.Canary, Since: since,
 		Reason: fmt.Sprintf("run %s of the canary %s: %s", run.ID, run.Canary, reason),
 	}
 }
+
+// moved returns the run as the moves of its weights tell of it: they are moved for its
+// reason, or because its canary broke after its pass.
+func moved(run *gatewarden.Run) *gatewarden.Run {
+	if !brokeLater(run) {
+		return run
+	}
+	m := *run
+	m.Reason = afterPass(run)
+	return &m
+}
+
+// brokeLater reports whether the canary of a run broke after the judge had passed it. What a
+// person said of it is no pass that can break.
+func brokeLater(run *gatewarden.Run) bool {
+	v := run.Verdict
+	return run.State == gatewarden.RunPass && run.Override == nil && v != nil && v.State == gatewarden.Breach && v.Since != nil
+}
+
+func afterPass(run *gatewarden.Run) string { return "after its pass: " + run.Verdict.Reason }
 
 // begin makes way for a new run of a canary.
 func (r *releases) begin(ctx context.Context, at time.Time, canary string) error {

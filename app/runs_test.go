@@ -13,11 +13,22 @@ func TestARollbackIsForWhatHappened(t *testing.T) {
 	broke := ended.Add(time.Minute)
 	run := gatewarden.Run{ID: "r1", Canary: "orders", State: gatewarden.RunPass, EndedAt: &ended, Reason: "it is within its margins"}
 	run.Verdict = &gatewarden.CanaryVerdict{State: gatewarden.Healthy}
+	if got := moved(&run); got.Reason != run.Reason {
+		t.Errorf("the weights of a pass are moved for %q", got.Reason)
+	}
 	if got := triggered(&run); got.Reason != "run r1 of the canary orders: it is within its margins" || !got.Since.Equal(ended) {
 		t.Errorf("a pass is answered by %+v", got)
 	}
 	run.Verdict = &gatewarden.CanaryVerdict{State: gatewarden.Breach, Since: &broke, Reason: "it is worse"}
 	if got := triggered(&run); got.Reason != "run r1 of the canary orders: after its pass: it is worse" || !got.Since.Equal(broke) {
 		t.Errorf("a break after it is answered by %+v", got)
+	}
+	if got := moved(&run); got.Reason != "after its pass: it is worse" || run.Reason != "it is within its margins" {
+		t.Errorf("after it the weights are taken back for %q, and the run is %q", got.Reason, run.Reason)
+	}
+	run.Override = &gatewarden.Override{State: gatewarden.RunPass, By: "ada"}
+	run.Reason = "ada said so"
+	if got := triggered(&run); got.Reason != "run r1 of the canary orders: ada said so" || !got.Since.Equal(ended) {
+		t.Errorf("what ada said of a canary that was about to fail is answered by %+v", got)
 	}
 }

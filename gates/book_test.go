@@ -105,9 +105,6 @@ func TestABreakAfterThePassIsAnswered(t *testing.T) {
 	if diff := cmp.Diff([]string{"orders 50", "orders 100", "orders 0"}, w.disk.moves); diff != "" {
 		t.Errorf("moves (-want +got):\n%s", diff)
 	}
-	if want := "after its pass: " + got.Verdict.Reason; w.disk.because != want {
-		t.Errorf("the weights are taken back because %q, want %q", w.disk.because, want)
-	}
 }
 
 func TestWatchingEnds(t *testing.T) {

@@ -265,11 +265,9 @@ const quiet = time.Minute
 func (r *run) watch(at time.Time) {
 	if d := r.decision; d != nil {
 		r.Verdict = &d.verdict
-		reason := "after its pass: " + d.verdict.Reason
-		r.unwatch(d.at, gatewarden.Breach, reason)
+		r.unwatch(d.at, gatewarden.Breach, "after its pass: "+d.verdict.Reason)
 		r.todo.Answers, r.left = slices.Clone(r.canary.OnFail), followUp
 		r.moveTo(0, r.Step)
-		r.move.Reason = reason
 		return
 	}
 	var reason string

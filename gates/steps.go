@@ -16,7 +16,6 @@ type move struct {
 	Percent float64   `json:"percent"`
 	Done    bool      `json:"done,omitempty"`
 	DoneAt  time.Time `json:"done_at,omitzero"`
-	Reason  string    `json:"reason,omitempty"` // where it is not the run's
 
 	Held  string `json:"held,omitempty"`  // why it is not done yet, in words
 	Never bool   `json:"never,omitempty"` // and that does not pass: nothing the guard does moves them
@@ -77,9 +76,6 @@ func (b *Book) moveOn(ctx context.Context, at time.Time, r *run) {
 	b.mu.Unlock()
 	if !want.Wanted || want.Done {
 		return
-	}
-	if want.Reason != "" {
-		view.Reason = want.Reason
 	}
 	done, held, never := false, "this guard moves no weights", true
 	if b.cfg.Mover != nil {

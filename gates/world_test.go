@@ -157,7 +157,6 @@ type disk struct {
 	events   []gatewarden.Event
 	answers  []string
 	moves    []string
-	because  string // the reason of the last move
 	notes    []gatewarden.Run
 
 	ops      int
@@ -292,7 +291,6 @@ func (d *disk) Move(_ context.Context, _ time.Time, run *gatewarden.Run, percent
 	}
 	err := d.op(func() {
 		d.moves = append(d.moves, fmt.Sprintf("%s %g", run.Canary, percent))
-		d.because = run.Reason
 		d.share[run.Canary] = percent / 100
 	})
 	return err == nil, err
