@@ -71,7 +71,7 @@ type App struct {
 
 	ingest    *http.ServeMux
 	headers   *collector.Headers      // that records are to carry
-	sources   []collector.Source      // that others send to, or that read what is here
+	sources   []source                // that others send to, or that read what is here
 	listeners map[string]net.Listener // by their names in the configuration
 	closers   closers
 	started   time.Time
@@ -259,7 +259,7 @@ func (a *App) openSources(_ context.Context, set settings) (err error) {
 }
 
 // buildSources builds the sources whose kinds are wanted.
-func (a *App) buildSources(set settings, reg prometheus.Registerer, closers *closers, wanted func(kind string) bool) (list []collector.Source, err error) {
+func (a *App) buildSources(set settings, reg prometheus.Registerer, closers *closers, wanted func(kind string) bool) (list []source, err error) {
 	byKind := map[string]collector.Factory{}
 	for _, f := range factories() {
 		byKind[f.Kind] = f
@@ -276,7 +276,7 @@ func (a *App) buildSources(set settings, reg prometheus.Registerer, closers *clo
 			return list, err
 		}
 		troubles := newTroubles(prometheus.WrapRegistererWith(prometheus.Labels{"source": name}, reg))
-		source, err := byKind[s.Kind].Build(collector.Env{
+		built, err := byKind[s.Kind].Build(collector.Env{
 			Name: name, Sink: a.sinkOf(s.Kind, &set.config.State), Spans: a.intake.spans, Mux: a.ingest, Headers: a.headers,
 			Dir: filepath.Dir(set.config.File), Checkpoints: a.keeper.checkpoints.of(writer),
 			Gateway: a.intake.gateway, Logged: logged(set.config.Sources),
@@ -288,13 +288,13 @@ func (a *App) buildSources(set settings, reg prometheus.Registerer, closers *clo
 		if err != nil {
 			return list, fmt.Errorf("setting up the source %s of %s:%d: %w", name, s.File, s.Line, err)
 		}
-		if c, ok := source.(io.Closer); ok { // it listens already; Run may never be called
+		if c, ok := built.(io.Closer); ok { // it listens already; Run may never be called
 			closers.add("the source "+name, func(context.Context) error { return c.Close() })
 		}
 		a.intake.expect(name, s.Kind, a.started)
-		a.intake.asks(name, source)
+		a.intake.asks(name, built)
 		a.intake.watchTroubles(name, troubles)
-		list = append(list, source)
+		list = append(list, source{built, name, a.logger.With("component", "collector")})
 	}
 	return list, nil
 }

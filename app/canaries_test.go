@@ -85,11 +85,11 @@ func TestTheCheckOfTheLogWaitsForTheLatestSource(t *testing.T) {
 		in.asks("log", late(lag))
 		settings := kongmetrics.DefaultSettings()
 		settings.Targets = []string{"http://kong:8100/metrics"}
-		source, err := kongmetrics.New(collector.Env{Name: "kongmetrics", Logged: true, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}, settings)
+		counters, err := kongmetrics.New(collector.Env{Name: "kongmetrics", Logged: true, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}, settings)
 		if err != nil {
 			t.Fatal(err)
 		}
-		in.check([]collector.Source{source})
+		in.check([]source{{Source: counters}})
 		if got := now.Sub(in.gateway.completeness(now).To); got != want {
 			t.Errorf("with a lag of %s the log is compared up to %s ago, want %s", lag, got, want)
 		}

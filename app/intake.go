@@ -267,9 +267,9 @@ func (in *intake) views(at time.Time) []api.Source {
 
 // check makes the log be checked by those of the sources that can: how much of what
 // Kong's counters say came by each source is known from now on.
-func (in *intake) check(sources []collector.Source) {
+func (in *intake) check(sources []source) {
 	for _, s := range sources {
-		checking, ok := s.(*kongmetrics.Source)
+		checking, ok := s.Source.(*kongmetrics.Source)
 		if !ok {
 			continue
 		}

@@ -16,7 +16,6 @@ import (
 	"github.com/gatewarden/gatewarden/actions/kong"
 	"github.com/gatewarden/gatewarden/api"
 	"github.com/gatewarden/gatewarden/api/page"
-	"github.com/gatewarden/gatewarden/collector"
 	"github.com/gatewarden/gatewarden/gates"
 	"github.com/gatewarden/gatewarden/journal"
 	"github.com/gatewarden/gatewarden/journal/export"
@@ -42,7 +41,7 @@ type term struct {
 	executors map[gatewarden.StepKind]actions.Executor
 	shown     curtain            // before the actions, for the API
 	exporters []*export.Exporter // of the journal, to those that audit names
-	sources   []collector.Source // that ask others: two guards would count the same twice
+	sources   []source           // that ask others: two guards would count the same twice
 	handler   http.Handler       // of the API
 
 	closers closers

@@ -73,6 +73,7 @@ func (s *Source) Run(ctx context.Context) error {
 		working.Go(func() { follow.follow(ctx) })
 	}
 	working.Go(func() { fill.fill(ctx) })
+	<-ctx.Done() // when the past is filled in, too
 	return nil
 }
 
