@@ -73,6 +73,19 @@ func TestLittleRoom(t *testing.T) {
 			w.turn()
 			w.turn()
 		}},
+		"a log is at rest in a copy of it made by hand, and is written to": {1, func(w *world) {
+			w.write(9)
+			w.copyTo("-backup", -1)
+			w.written("-backup", "") // the first of two that are equally long
+			w.turn()
+			w.must(os.WriteFile(w.path("-other"), []byte(line(9)), 0o600))
+			w.lines++
+			for range 4 { // lets the copy go, and finds that it stays as it is
+				w.turn()
+				w.now = w.now.Add(settleAfter)
+			}
+			w.write(3)
+		}},
 		"what is written between copying and truncating is read": {256, func(w *world) {
 			w.write(9)
 			w.copyTo(".1", -1)
@@ -216,10 +229,6 @@ func TestWhatWasNeverReadIsLost(t *testing.T) {
 		"it waited and was removed":                            {func(w *world) { w.must(os.Remove(w.path(".1"))) }, 1},
 		"it waited and was truncated":                          {func(w *world) { w.must(os.Truncate(w.path(".1"), 0)) }, 1},
 		"it waited, was truncated, and its copy is in another": {func(w *world) { w.must(os.Rename(w.path(".1"), w.path(".2"))) }, 0},
-		"it waited and was removed, and another log has just begun": {func(w *world) {
-			w.must(os.Remove(w.path(".1")))
-			w.must(os.WriteFile(w.path(".3"), []byte(line(99)[:50]), 0o600))
-		}, 1},
 		"it waited, was truncated, and its copy is shorter": {func(w *world) {
 			whole, err := os.ReadFile(w.path(".1"))
 			w.must(err)
@@ -245,6 +254,27 @@ func TestWhatWasNeverReadIsLost(t *testing.T) {
 				t.Errorf("%v are said to be lost, want %v\n%s", n, c.lost, &w.log)
 			}
 		})
+	}
+}
+
+// TestAFewBytesAreNoCopyOfWhatIsGone begins a log as the one began that was removed before.
+func TestAFewBytesAreNoCopyOfWhatIsGone(t *testing.T) {
+	w := newWorld(t, t.TempDir(), func(s *Settings) { s.MaxFiles = 1 })
+	defer func() { w.source.close() }()
+	w.must(os.WriteFile(w.path("-other"), []byte("of another kind\n"), 0o600))
+	w.write(3)
+	w.written("", "-other")
+	w.source.look(t.Context()) // kong.log waits
+	w.must(os.Remove(w.path("")))
+	w.must(os.WriteFile(w.path("-next"), []byte(line(3)[:50]), 0o600))
+	w.settle()
+	if n := testutil.ToFloat64(w.source.metrics.lost); n != 1 {
+		t.Errorf("%v files are said to be lost\n%s", n, &w.log)
+	}
+	w.must(appendTo(w.path("-next"), line(3)[50:]))
+	w.settle()
+	if n := w.kept.counts["/3"]; n != 1 {
+		t.Errorf("the line is counted %d times\n%s", n, &w.log)
 	}
 }
 
