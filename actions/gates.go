@@ -27,7 +27,7 @@ const (
 // why; "" when all are open. Pauses do not matter to a policy that only observes.
 func (e *Engine) gate(l *ladder, i int, at time.Time) (gate, reason string) {
 	if p := e.pause(); p != nil && l.policy.Mode != gatewarden.ModeObserve {
-		return gatePaused, fmt.Sprintf("%s paused the guard: %s", p.By, p.Reason)
+		return gatePaused, p.says()
 	}
 	if gate, reason := e.timeGate(l, i, at); gate != "" {
 		return gate, reason

@@ -16,6 +16,8 @@ type Pause struct {
 	At     time.Time
 }
 
+func (p *Pause) says() string { return fmt.Sprintf("%s paused the guard: %s", p.By, p.Reason) }
+
 // Pause stops the engine from beginning anything and from climbing down. What is in
 // place stays while the breach lasts; after that its lease runs out. It holds over
 // restarts.
@@ -94,7 +96,7 @@ func (e *Engine) pause() *Pause {
 // It is called with mu held.
 func (e *Engine) shutSince(a *action, at time.Time) (gate, reason string) {
 	if p := e.pause(); p != nil {
-		return gatePaused, fmt.Sprintf("%s paused the guard: %s", p.By, p.Reason)
+		return gatePaused, p.says()
 	}
 	if a.By != "" || a.ladder.moves {
 		return "", ""
@@ -136,10 +138,9 @@ func (e *Engine) untilResumed(ctx context.Context, a *action) error {
 		if p == nil {
 			return nil
 		}
-		reason := fmt.Sprintf("%s paused the guard: %s", p.By, p.Reason)
 		if !said {
 			said = true
-			e.settleOrLog(ctx, a, change{reason: "begun, and held because " + reason})
+			e.settleOrLog(ctx, a, change{reason: "begun, and held because " + p.says()})
 		}
 		timer := time.NewTimer(lookAgain)
 		select {
@@ -149,7 +150,7 @@ func (e *Engine) untilResumed(ctx context.Context, a *action) error {
 		}
 		timer.Stop()
 		if ctx.Err() != nil || e.stopping() || !e.wanted(a) {
-			return gatewarden.Errorf(gatewarden.Unavailable, "held for as long as it was wanted: %s", reason)
+			return gatewarden.Errorf(gatewarden.Unavailable, "held for as long as it was wanted: %s", p.says())
 		}
 	}
 }

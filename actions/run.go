@@ -17,6 +17,9 @@ const (
 	defaultHook   = 10 * time.Second // how long a webhook may take when the step does not say
 )
 
+// errHeld says that a call has changed nothing, because a pause holds it.
+var errHeld = errors.New("held")
+
 // errOvertaken says that a change no longer applies, because another came first.
 var errOvertaken = errors.New("overtaken by another change")
 
@@ -177,7 +180,7 @@ func (e *Engine) callApply(ctx context.Context, a *action) (outcome gatewarden.O
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if p := e.pause(); p != nil {
-			return gatewarden.Errorf(gatewarden.Unavailable, "%s paused the guard: %s", p.By, p.Reason)
+			return gatewarden.Errorf(gatewarden.Unavailable, "%w: %s", errHeld, p.says())
 		}
 		return nil
 	})
@@ -368,7 +371,7 @@ func (e *Engine) renewOutside(ctx context.Context, a *action, x Renewer) {
 // attempt calls an executor until it succeeds, fails for good, no longer matters, or
 // the engine stops or leads no more. Failures to revert are never for good.
 func (e *Engine) attempt(ctx context.Context, a *action, call string, f func(context.Context, Executor, gatewarden.Action) error) error {
-	for n := 0; ; n++ {
+	for n := 0; ; {
 		if call == "apply" {
 			if err := e.untilResumed(ctx, a); err != nil {
 				return err
@@ -382,6 +385,9 @@ func (e *Engine) attempt(ctx context.Context, a *action, call string, f func(con
 		if e.stopping() {
 			return err
 		}
+		if errors.Is(err, errHeld) {
+			continue // the peer has no part in it: untilResumed says so, and waits
+		}
 		e.metrics.retries.WithLabelValues(string(snapshot.Spec.Kind), call).Inc()
 		e.cfg.Logger.Warn("a call failed and is tried again", "action", a.id, "call", call, "attempt", n+1, "error", err)
 		if n == 0 {
@@ -390,6 +396,7 @@ func (e *Engine) attempt(ctx context.Context, a *action, call string, f func(con
 		if !e.wait(ctx, n) || (call != "revert" && !e.wanted(a)) {
 			return err
 		}
+		n++
 	}
 }
 
