@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/state"
 	"github.com/gatewarden/gatewarden/store"
@@ -31,6 +33,27 @@ const (
 	damagedName  = "store-damaged"
 )
 
+// keeperMetrics are the keeper's metrics.
+type keeperMetrics struct {
+	split   prometheus.Counter // messages that were written in parts
+	leftOut prometheus.Counter // messages that the log did not take in parts either
+}
+
+func newKeeperMetrics(reg prometheus.Registerer) *keeperMetrics {
+	m := &keeperMetrics{
+		split: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatewarden_app_cells_in_parts_total",
+			Help: "Messages of counts that were too large for the log of cells, most often because of long checkpoints, and were written in parts.",
+		}),
+		leftOut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatewarden_app_cells_left_out_total",
+			Help: "Messages of counts that the log of cells did not take in parts either: each made a snapshot.",
+		}),
+	}
+	reg.MustRegister(m.split, m.leftOut)
+	return m
+}
+
 // cellLog is the log of cells; see state.Log.
 type cellLog interface {
 	Append(ctx context.Context, data []byte) (seq uint64, err error)
@@ -52,6 +75,8 @@ type keeper struct {
 	now       func() time.Time
 	// checkpoints are written with the counts; nil for none.
 	checkpoints *checkpoints
+	metrics     *keeperMetrics
+	sets        sets        // messages of the log that came in parts
 	reports     *reports    // for the guard that leads; nil for a guard that is alone
 	leads       func() bool // whether snapshots are this guard's to take; of several guards
 
@@ -70,7 +95,7 @@ type keeper struct {
 func newKeeper(ctx context.Context, a *App) (*keeper, error) {
 	k := &keeper{
 		store: a.store, snapshots: a.snapshots, logger: a.logger.With("component", "keeper"), now: a.now, checkpoints: newCheckpoints(),
-		leads: a.leads, kick: make(chan struct{}, 1),
+		leads: a.leads, kick: make(chan struct{}, 1), metrics: newKeeperMetrics(a.registry),
 	}
 	var err error
 	if k.cells, err = a.state.Cells(ctx); err != nil {
@@ -109,7 +134,11 @@ func (k *keeper) restore(ctx context.Context) error {
 
 // take brings a message of the log into the store.
 func (k *keeper) take(seq uint64, data []byte) error {
-	if err := k.checkpoints.open(data, k.logger, k.apply); err != nil {
+	whole, err := k.sets.add(data)
+	if whole != nil && err == nil {
+		err = k.checkpoints.open(whole, k.logger, k.apply)
+	}
+	if err != nil {
 		// One damaged second must not keep the guard from starting, nor from going on.
 		k.logger.Error("a message of the log of cells is damaged; its second is lost", "seq", seq, "error", err)
 	}
@@ -286,8 +315,12 @@ func (k *keeper) write(ctx context.Context) error {
 		seq, err := k.cells.Append(ctx, k.pending[0])
 		switch {
 		case gatewarden.ErrorCode(err) == gatewarden.Invalid:
-			err = k.leaveOut(ctx, err)
-			if k.pending = k.pending[1:]; err != nil {
+			if parts := inParts(k.pending[0]); parts != nil {
+				k.metrics.split.Inc()
+				k.pending = append(parts, k.pending[1:]...)
+				continue
+			}
+			if err = k.leaveOut(ctx, err); err != nil {
 				return err
 			}
 			continue
@@ -304,10 +337,14 @@ func (k *keeper) write(ctx context.Context) error {
 	return nil
 }
 
-// leaveOut makes durable what the log will never take, if a snapshot is this guard's to
-// take. What comes after it must not wait for it.
+// leaveOut makes durable what the log will never take, nor parts of it, if a snapshot is
+// this guard's to take. What comes after it must not wait for it.
 func (k *keeper) leaveOut(ctx context.Context, why error) error {
-	size := len(k.pending[0])
+	k.metrics.leftOut.Inc()
+	size, out := len(k.pending[0]), k.pending[0]
+	for k.pending = k.pending[1:]; len(k.pending) > 0 && sameSet(out, k.pending[0]); k.pending = k.pending[1:] {
+		size += len(k.pending[0])
+	}
 	if k.reports != nil {
 		k.logger.Error("counts are too much for one message: the other guards will not have them", "bytes", size, "error", why)
 		if !k.leads() {

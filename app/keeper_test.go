@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/gates"
@@ -36,7 +38,7 @@ func keep(t *testing.T, dir string, log *bytes.Buffer) (*keeper, *state.State) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &keeper{store: store.New(store.Config{KeepDeltas: true}, prometheus.NewRegistry()), cells: cells, snapshots: snapshots, logger: logger, now: func() time.Time { return noon.Add(time.Hour) }}, s
+	return &keeper{store: store.New(store.Config{KeepDeltas: true}, prometheus.NewRegistry()), cells: cells, snapshots: snapshots, logger: logger, metrics: newKeeperMetrics(prometheus.NewRegistry()), now: func() time.Time { return noon.Add(time.Hour) }}, s
 }
 
 var noon = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
@@ -149,7 +151,7 @@ func TestCountsWaitTenMinutesForTheState(t *testing.T) {
 		cells := &brokenLog{until: began.Add(9 * time.Minute)}
 		k := &keeper{
 			store: store.New(store.Config{KeepDeltas: true}, prometheus.NewRegistry()), cells: cells,
-			reports: &reports{}, logger: slog.New(slog.DiscardHandler), kick: make(chan struct{}, 1),
+			reports: &reports{}, metrics: newKeeperMetrics(prometheus.NewRegistry()), logger: slog.New(slog.DiscardHandler), kick: make(chan struct{}, 1),
 		}
 		other := store.New(store.Config{}, prometheus.NewRegistry())
 		sli := gatewarden.SLI{Kind: gatewarden.SLIAvailability}
@@ -183,23 +185,83 @@ func TestCountsWaitTenMinutesForTheState(t *testing.T) {
 	})
 }
 
-// TestWhatIsTooLargeForTheLogKeepsNothingBack: a snapshot has it instead.
+// noise is n bytes that cannot be packed.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{}).Read(b)
+	return b
+}
+
+// TestCheckpointsTooLargeForOneMessageAreWrittenInParts, and no snapshot is taken for them.
+func TestCheckpointsTooLargeForOneMessageAreWrittenInParts(t *testing.T) {
+	dir, log := t.TempDir(), &bytes.Buffer{}
+	k, s := keepMarks(t, dir, log)
+	ctx := t.Context()
+	k.cells = &shortLog{k.cells, 1 << 20, 1000}
+	value := noise(1 << 20)
+	for i := range 3 {
+		value[0] = byte(i)
+		if err := k.checkpoints.of("").Accept(ctx, "test", nil, map[string][]byte{"at": bytes.Clone(value)}); err != nil {
+			t.Fatal(err)
+		}
+		add(k, 10*i, 1)
+		if err := k.drain(ctx); err != nil || k.ready() != nil {
+			t.Errorf("too much for one message: %v, %v", err, k.ready())
+		}
+	}
+	if _, err := k.snapshots.Get(ctx, snapshotName); gatewarden.ErrorCode(err) != gatewarden.NotFound {
+		t.Errorf("a snapshot was taken: %v", err)
+	}
+	if got := testutil.ToFloat64(k.metrics.split); got != 3 {
+		t.Errorf("%v messages were split", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := keepMarks(t, dir, log)
+	if err := again.restore(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n, got := counted(again), again.checkpoints.of("").Load("")["at"]; n != 3 || !bytes.Equal(got, value) {
+		t.Errorf("after a crash there are %d requests, want 3, and a value of %d bytes", n, len(got))
+	}
+}
+
+// shortLog is a log of cells that takes no messages longer than most, and only so many.
+type shortLog struct {
+	cellLog
+	most, left int
+}
+
+func (l *shortLog) Append(ctx context.Context, data []byte) (uint64, error) {
+	if len(data) > l.most {
+		return 0, gatewarden.Errorf(gatewarden.Invalid, "too long")
+	}
+	if l.left--; l.left < 0 {
+		return 0, gatewarden.Errorf(gatewarden.Unavailable, "nobody answers")
+	}
+	return l.cellLog.Append(ctx, data)
+}
+
+// TestWhatIsTooLargeForTheLogKeepsNothingBack has a log that does not take parts either: a
+// snapshot has it instead, one for all parts.
 func TestWhatIsTooLargeForTheLogKeepsNothingBack(t *testing.T) {
 	dir, log := t.TempDir(), &bytes.Buffer{}
 	k, s := keepMarks(t, dir, log)
 	ctx := t.Context()
-	if err := k.checkpoints.of("").Accept(ctx, "test", nil, map[string][]byte{"at": make([]byte, 9<<20)}); err != nil {
+	k.cells = &shortLog{k.cells, 100 << 10, 1000}
+	if err := k.checkpoints.of("").Accept(ctx, "test", nil, map[string][]byte{"at": noise(1 << 20)}); err != nil {
 		t.Fatal(err)
 	}
 	add(k, 0, 1)
-	if err := k.drain(ctx); err != nil || k.ready() != nil {
+	if err := k.drain(ctx); err != nil || k.ready() != nil || len(k.pending) != 0 {
 		t.Errorf("too much for one message: %v, %v", err, k.ready())
 	}
 	add(k, 10, 3)
 	if err := k.drain(ctx); err != nil {
 		t.Error(err)
 	}
-	if !strings.Contains(log.String(), "too much for one message") {
+	if !strings.Contains(log.String(), "too much for one message") || testutil.ToFloat64(k.metrics.leftOut) != 1 {
 		t.Errorf("nobody was told: %s", log)
 	}
 	if err := s.Close(); err != nil {
@@ -209,8 +271,41 @@ func TestWhatIsTooLargeForTheLogKeepsNothingBack(t *testing.T) {
 	if err := again.restore(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if n, value := counted(again), again.checkpoints.of("").Load("")["at"]; n != 4 || len(value) != 9<<20 {
+	if n, value := counted(again), again.checkpoints.of("").Load("")["at"]; n != 4 || len(value) != 1<<20 {
 		t.Errorf("after a crash there are %d requests, want 4, and a value of %d bytes", n, len(value))
+	}
+}
+
+// TestACrashBetweenPartsLosesAllOfTheMessage: what is counted must be what was read.
+func TestACrashBetweenPartsLosesAllOfTheMessage(t *testing.T) {
+	for _, parts := range []int{0, 1, 2, 3} {
+		dir, log := t.TempDir(), &bytes.Buffer{}
+		k, s := keepMarks(t, dir, log)
+		ctx := t.Context()
+		take(t, k, 1)
+		if err := k.drain(ctx); err != nil {
+			t.Fatal(err)
+		}
+		k.cells = &shortLog{k.cells, 1 << 20, parts}
+		if err := k.checkpoints.of("").Accept(ctx, "test", nil, map[string][]byte{"more": noise(1 << 20)}); err != nil {
+			t.Fatal(err)
+		}
+		take(t, k, 2)
+		_ = k.drain(ctx) // which the crash cuts short
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again, _ := keepMarks(t, dir, log)
+		if err := again.restore(ctx); err != nil {
+			t.Fatal(err)
+		}
+		want := 1
+		if parts == 3 { // all of them
+			want = 2
+		}
+		if n := int(counted(again)); n != want || read(again) != n || strings.Contains(log.String(), "damaged") {
+			t.Errorf("after %d parts %d requests are counted and %d were read\n%s", parts, n, read(again), log)
+		}
 	}
 }
 
@@ -244,7 +339,7 @@ func TestALostPartOfASnapshotKeepsNoGuardFromStarting(t *testing.T) {
 		t.Errorf("nobody was told: %s", log)
 	}
 	j := journal.NewMemory()
-	book, err := gates.New(gates.Config{NewJudge: (&intake{}).newJudge, LoadJudge: loadJudge, Journal: j, Runs: runs, Log: noMessages{}, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	book, err := gates.New(gates.Config{NewJudge: newJudge, LoadJudge: loadJudge, Journal: j, Runs: runs, Log: noMessages{}, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +347,7 @@ func TestALostPartOfASnapshotKeepsNoGuardFromStarting(t *testing.T) {
 	if err := book.Restore(t.Context(), noon); err != nil {
 		t.Errorf("the guard does not lead: %v", err)
 	}
-	if !strings.Contains(log.String(), "a run of a canary is damaged and left out") {
+	if !strings.Contains(log.String(), "runs of canaries are damaged and left out") {
 		t.Errorf("nobody was told: %s", log)
 	}
 }
