@@ -620,6 +620,66 @@ func TestAStartCountsItsAbsenceFromTheLastSignOfLife(t *testing.T) {
 	})
 }
 
+// A job whose trigger was under way when the guard died is not triggered hours later, whatever
+// is in the journal besides.
+func TestAGuardThatWasAwayForLongTriggersNothing(t *testing.T) {
+	ahead := func(w *world) {
+		_, err := w.ledger.append(gatewarden.Event{
+			At: time.Now().Add(24 * time.Hour), Type: gatewarden.EventAction, Name: gatewarden.GuardName, State: gatewarden.GuardResumed, By: "ada",
+		})
+		if err != nil {
+			panic(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		before, died func(*world)
+		halted       bool
+	}{
+		"and nothing else":                                    {},
+		"it is started with the pause file there":             {halted: true},
+		"its clock was a day ahead for a moment":              {before: ahead},
+		"its clock was a day ahead in the end":                {died: ahead},
+		"the file is there, and the clock was ahead a moment": {before: ahead, halted: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = []gatewarden.Step{jenkinsStep(0)} })
+				w := start(t, []gatewarden.ActionPolicy{p}, slo("orders", "protect"))
+				w.outside.fault = unansweredFor(w, "apply", 2*time.Minute)
+				if c.before != nil {
+					c.before(w)
+				}
+				timetable(t, w, "0s orders=outage\n1m", nil)
+				if c.died != nil {
+					c.died(w)
+				}
+				w.kill()
+				time.Sleep(3 * time.Hour)
+				if c.halted {
+					w.beforeStart = func(e *Engine) error { return e.Halt(t.Context(), &Pause{By: "the file stop", At: time.Now()}) }
+				}
+				w.mustBoot(t)
+				defer w.close(t)
+				for range 60 {
+					tick(t, w, map[string]string{"orders": "outage"})
+				}
+				if err := w.engine.Halt(t.Context(), nil); err != nil {
+					t.Fatal(err)
+				}
+				for range 60 {
+					tick(t, w, map[string]string{"orders": "outage"})
+				}
+				if got := w.engine.List()[0].Status; got != gatewarden.ActionUnknown || len(w.outside.ran) != 0 {
+					t.Errorf("it is %s, and ran %v\n%s", got, w.outside.ran, w.told())
+				}
+				if told := strings.Count(w.told(), "pause-file paused"); c.halted != (told == 1) {
+					t.Errorf("that the file is there was told %d times:\n%s", told, w.told())
+				}
+			})
+		})
+	}
+}
+
 // counting counts the calls of an executor, orphans included.
 type counting struct {
 	*remover

@@ -43,6 +43,9 @@ func (e *Engine) Start(ctx context.Context, at time.Time) error {
 		return nil
 	}
 	var errs []error
+	if e.halted != nil {
+		errs = append(errs, e.tellHalted(ctx, nil, e.halted))
+	}
 	for _, l := range e.ladders {
 		errs = append(errs, e.expire(ctx, l, at))
 		if l.moves {
@@ -76,10 +79,11 @@ func (e *Engine) takeUp(a *action, at time.Time) {
 	case a.watchable():
 		e.start(a, e.learnSign)
 	case a.Status != gatewarden.ActionStarted:
-	case a.Spec.Kind.Reversible(), at.Before(e.seen.Add(a.ladder.policy.Lease)), e.runsOutside(a):
+	case a.Spec.Kind.Reversible(), at.Sub(e.seen).Abs() < a.ladder.policy.Lease, e.runsOutside(a):
 		e.start(a, e.apply)
 	default:
-		// A job that was perhaps never triggered must not be triggered hours later.
+		// A job that was perhaps never triggered must not be triggered hours later. When the last
+		// event is of the future, how long ago that was is not known.
 		e.start(a, func(ctx context.Context, a *action) {
 			e.settleOrLog(ctx, a, change{to: gatewarden.ActionUnknown, reason: "the guard was away for longer than a lease while this was under way, please look whether it was done"})
 		})
@@ -101,7 +105,7 @@ type past struct {
 	paused  *Pause
 	orders  map[string]*ordinals
 	changes uint64    // of actions
-	seen    time.Time // the last sign of life of a guard
+	seen    time.Time // the last sign of life of a guard: when the last event was written, by its clock
 }
 
 type pastLadder struct {
@@ -130,9 +134,7 @@ func readPast(ctx context.Context, j Journal) (*past, error) {
 		if err != nil {
 			return nil, err
 		}
-		if event.At.After(p.seen) {
-			p.seen = event.At
-		}
+		p.seen = event.At
 		switch {
 		case event.Name == gatewarden.PauseFileName: // whether the file is there is seen by looking
 		case event.State == gatewarden.GuardPaused:

@@ -68,9 +68,14 @@ func (e *Engine) Halt(ctx context.Context, p *Pause) error {
 	was := e.halted
 	e.halted = p
 	e.publish()
-	if (was == nil) == (p == nil) || !e.leads() {
-		return nil
+	if (was == nil) == (p == nil) || !e.started || !e.leads() {
+		return nil // what is so before Start, that writes down
 	}
+	return e.tellHalted(ctx, was, p)
+}
+
+// tellHalted writes down that a file holds the guard, or that the one that did is gone.
+func (e *Engine) tellHalted(ctx context.Context, was, p *Pause) error {
 	event := gatewarden.Event{At: e.cfg.Now(), Type: gatewarden.EventAction, Name: gatewarden.PauseFileName, State: gatewarden.GuardResumed}
 	if p != nil {
 		event.State, event.Reason = gatewarden.GuardPaused, p.By+" is there: "+p.Reason

@@ -238,7 +238,8 @@ type world struct {
 	dead    *bool             // of the engine at hand
 	crashAt func(string) bool // whether to die at a failpoint
 
-	onFailpoint func(string) // called without the lock
+	onFailpoint func(string)        // called without the lock
+	beforeStart func(*Engine) error // of each engine
 }
 
 func newWorld(policies []gatewarden.ActionPolicy, slos []gatewarden.SLO) *world {
@@ -288,6 +289,11 @@ func (w *world) boot(ctx context.Context) error {
 		return err
 	}
 	w.engine = engine
+	if w.beforeStart != nil {
+		if err := w.beforeStart(engine); err != nil {
+			return err
+		}
+	}
 	// In a goroutine of its own, because a crash ends the goroutine.
 	return w.apart(func() error { return engine.Start(ctx, time.Now()) })
 }
