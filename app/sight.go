@@ -30,8 +30,14 @@ type asker interface {
 // laggard is a source of spans that has them later than they end, and knows by how much.
 type laggard interface{ Lag() time.Duration }
 
-// signalQueries stands for the signals of all queries.
-const signalQueries = "prometheus"
+// filler is a source that may be there for the past only: it follows nothing then, and that
+// it says nothing is no silence.
+type filler interface{ Follows() bool }
+
+const (
+	signalQueries = "prometheus" // stands for the signals of all queries
+	signalPast    = "past"       // of what follows nothing: no SLO lives on it
+)
 
 // signalOf returns the signal of what sources of a kind bring.
 func signalOf(kind string) string {
@@ -80,10 +86,14 @@ func (in *intake) serve(slos []gatewarden.SLO) {
 func (in *intake) asks(name string, source collector.Source) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	h := in.sources[name]
 	if a, ok := source.(asker); ok {
-		in.sources[name].asker = a
+		h.asker = a
 	} else if l, ok := source.(laggard); ok {
-		in.sources[name].lags = l.Lag()
+		h.lags = l.Lag()
+	}
+	if f, ok := source.(filler); ok && !f.Follows() {
+		h.signal = signalPast
 	}
 }
 
@@ -230,6 +240,8 @@ func (in *intake) silent(name string, h *sourceHealth, at time.Time) (bool, stri
 		heard, _ = in.gateway.answered(name) // it may bring no records, and is not meant to
 	}
 	switch {
+	case h.signal == signalPast:
+		return false, ""
 	case h.asker != nil:
 		return in.allSilent(h, at)
 	case heard.IsZero() && at.Sub(in.started) <= in.blindAfter:
@@ -345,7 +357,11 @@ func (b behind) Revise(from time.Time, counts []gatewarden.Count) int {
 }
 
 // Step is that of instants that are as much earlier.
-func (b behind) Step(at time.Time) time.Duration { return b.counter.Step(at.Add(-b.lag())) }
+func (b behind) Step(at time.Time) (length, offset time.Duration) {
+	lag := b.lag()
+	length, offset = b.counter.Step(at.Add(-lag))
+	return length, offset + lag
+}
 
 // Late is the counter's.
 func (b behind) Late() uint32 { return b.counter.Late() }

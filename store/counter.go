@@ -95,15 +95,16 @@ func (c *Counter) Revise(from time.Time, counts []gatewarden.Count) (first int) 
 	return first
 }
 
-// Step returns how long the slots are in which the store counts what was at an instant.
-func (c *Counter) Step(at time.Time) time.Duration {
+// Step returns how long the slots are in which the store counts what was at an instant. They
+// begin with multiples of that, 0 after.
+func (c *Counter) Step(at time.Time) (length, offset time.Duration) {
 	c.store.mu.RLock()
 	defer c.store.mu.RUnlock()
 	level := 0
 	for level < coarsest && at.Unix() < c.store.cal.horizon(level) {
 		level++
 	}
-	return time.Duration(slotWidth(level)) * time.Second
+	return time.Duration(slotWidth(level)) * time.Second, 0
 }
 
 // Late returns how often something was counted in the series further back than seconds

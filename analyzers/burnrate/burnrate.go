@@ -34,9 +34,10 @@ type Counter interface {
 	// coverage. It returns the index of the first one that differs from what counts said
 	// before, and len(counts) when none does.
 	Revise(from time.Time, counts []gatewarden.Count) (first int)
-	// Step returns how long the steps are, from multiples of their length on, in which is
-	// counted what was at an instant: windows begin and end with one.
-	Step(at time.Time) time.Duration
+	// Step returns how long the steps are in which is counted what was at an instant, and how
+	// long after multiples of their length they begin, which is the same for all: windows
+	// begin and end with one.
+	Step(at time.Time) (length, offset time.Duration)
 	// Late tells by another number than before that events were counted further back than
 	// counts are exact.
 	Late() uint32

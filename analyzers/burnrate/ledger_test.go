@@ -61,7 +61,7 @@ func (l *ledger) Revise(from time.Time, counts []gatewarden.Count) int {
 	return revise(l, from, counts)
 }
 
-func (l *ledger) Step(time.Time) time.Duration { return time.Second }
+func (l *ledger) Step(time.Time) (length, offset time.Duration) { return time.Second, 0 }
 
 func (l *ledger) Late() uint32 { return 0 } // nothing comes late to it
 

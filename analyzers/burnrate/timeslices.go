@@ -13,9 +13,9 @@ const (
 	// checkEvery is how often it is looked whether the slices before that have got more
 	// events: a source that was away catches up, or fills in the past.
 	checkEvery = time.Minute
-	// groupSpan is of how much time the events of slices are compared at once: counts are
-	// exact to the second about so far back, and whole hours at any age.
-	groupSpan = time.Hour
+	// hour is of how much time the events are compared at once: counts are exact to the second
+	// about so far back, and those of the Counter's whole hours at any age.
+	hour = time.Hour
 )
 
 // timeslices counts slices of time: one is good when at least the objective of its
@@ -25,8 +25,8 @@ const (
 // The outcomes are kept as running totals, 8 bytes a slice: 340 KB for minutes of 30
 // days. The first look judges all slices of the window, which is one Count each;
 // where the store keeps history in coarser steps than a slice, the slices in such a
-// step get its mean. Slices that get more events later are judged again, an hour of
-// them at a time, and no others: those know better than coarse steps do.
+// step get its mean. Slices of an hour that gets more events later are judged again, and no
+// others: those know better than coarse steps do.
 type timeslices struct {
 	requests  Counter
 	length    time.Duration
@@ -35,10 +35,10 @@ type timeslices struct {
 	end       int64     // index of the first slice that has not ended
 	looked    time.Time // the instant of the last advance
 
-	group   int64     // slices in a group
-	events  []uint64  // events[g % len] is how many group g had at the last check
-	checked time.Time // the instant of that
-	late    uint32    // what Late said then
+	events  []uint64      // events[h % len] is how many hour h had at the last check
+	checked time.Time     // the instant of that
+	late    uint32        // what Late said then
+	offset  time.Duration // of the Counter's hours
 }
 
 // total counts slices; differences of two are right even after an overflow.
@@ -54,10 +54,9 @@ func newTimeslices(slo *gatewarden.SLO, requests Counter) *timeslices {
 		longest = max(longest, p.Long, p.Short)
 	}
 	longest = max(longest, recentWindow(slo))
-	slices, group := int64(longest/length)+2, max(int64(groupSpan/length), 1)
 	return &timeslices{
 		requests: requests, length: length, objective: slo.TimesliceObjective,
-		totals: make([]total, slices), group: group, events: make([]uint64, slices/group+2),
+		totals: make([]total, longest/length+2), events: make([]uint64, (longest+2*length)/hour+3),
 	}
 }
 
@@ -94,14 +93,13 @@ func (s *timeslices) advance(to time.Time) {
 	if end < s.end || start < oldest { // the first look, a long pause, a clock set back
 		start = oldest
 		*s.at(start) = total{}
-		clear(s.events)
 		s.checked = time.Time{}
 	}
 	first, again := start, map[int64]bool(nil)
 	if to.Sub(s.checked) >= checkEvery {
-		again = s.check(to, oldest, start, end)
-		for g := range again {
-			first = min(first, max(g*s.group, oldest))
+		again = s.check(to, oldest, start)
+		for h := range again {
+			first = min(first, max(s.begins(h).UnixNano()/int64(s.length), oldest))
 		}
 	}
 	next := *s.at(first)
@@ -109,7 +107,7 @@ func (s *timeslices) advance(to time.Time) {
 	for i := first; i < end; i++ {
 		before := was
 		was = *s.at(i + 1)
-		if i >= start || again[i/s.group] {
+		if i >= start || s.within(again, i) {
 			next = s.judge(next, i)
 		} else {
 			next.good, next.bad = next.good+was.good-before.good, next.bad+was.bad-before.bad
@@ -122,8 +120,9 @@ func (s *timeslices) advance(to time.Time) {
 // judge adds slice i to a total.
 func (s *timeslices) judge(t total, i int64) total {
 	from, to := s.begin(i), s.begin(i+1)
-	if step := s.requests.Step(from); step > s.length {
-		from = time.Unix(0, from.UnixNano()/int64(step)*int64(step))
+	if step, offset := s.requests.Step(from); step > s.length {
+		middle := from.Add(s.length/2 - offset).UnixNano()
+		from = time.Unix(0, middle/int64(step)*int64(step)).Add(offset)
 		to = from.Add(step)
 	}
 	c := s.requests.Count(from, to)
@@ -137,25 +136,46 @@ func (s *timeslices) judge(t total, i int64) total {
 	return t
 }
 
-// check returns the groups that have got more events since the last check: of the last two,
+// check returns the hours that have got more events since the last check: of the last two,
 // those that are judged now, and all when the Counter says that what is older has changed.
-func (s *timeslices) check(to time.Time, oldest, start, end int64) map[int64]bool {
-	newest := end / s.group
-	from := min(newest-1, start/s.group)
-	if late := s.requests.Late(); late != s.late {
-		s.late, from = late, oldest/s.group
+func (s *timeslices) check(to time.Time, oldest, start int64) map[int64]bool {
+	_, offset := s.requests.Step(to)
+	known := offset == s.offset // else the hours are others than those compared before
+	s.checked, s.offset = to, offset
+	newest := s.hour(to)
+	from := min(newest-1, s.hour(s.begin(start)))
+	if late := s.requests.Late(); late != s.late || !known {
+		s.late, from = late, s.hour(s.begin(oldest))
 	}
-	s.checked = to
 	more := map[int64]bool{}
-	for g := from; g <= newest; g++ {
-		seen := &s.events[g%int64(len(s.events))]
-		n := s.requests.Count(s.begin(g*s.group), s.begin((g+1)*s.group)).Total()
-		if n > *seen {
-			more[g] = true
+	for h := from; h <= newest; h++ {
+		seen := &s.events[h%int64(len(s.events))]
+		n := s.requests.Count(s.begins(h), s.begins(h+1)).Total()
+		if n > *seen && known {
+			more[h] = true
 		}
 		*seen = n
 	}
 	return more
+}
+
+// hour returns in which of the Counter's hours an instant is.
+func (s *timeslices) hour(at time.Time) int64 { return at.Add(-s.offset).UnixNano() / int64(hour) }
+
+// begins returns when an hour does.
+func (s *timeslices) begins(h int64) time.Time { return time.Unix(0, h*int64(hour)).Add(s.offset) }
+
+// within reports whether a part of slice i is in one of the hours.
+func (s *timeslices) within(hours map[int64]bool, i int64) bool {
+	if len(hours) == 0 {
+		return false
+	}
+	for h := s.hour(s.begin(i)); h <= s.hour(s.begin(i+1).Add(-1)); h++ {
+		if hours[h] {
+			return true
+		}
+	}
+	return false
 }
 
 // begin returns when slice i begins.

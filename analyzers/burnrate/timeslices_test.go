@@ -1,6 +1,7 @@
 package burnrate
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -78,7 +79,7 @@ type table3h struct {
 	asked int // counts
 }
 
-func (w *table3h) Step(time.Time) time.Duration { return time.Second }
+func (w *table3h) Step(time.Time) (length, offset time.Duration) { return time.Second, 0 }
 
 func (w *table3h) Late() uint32 { return w.late }
 
@@ -146,6 +147,107 @@ func TestSlicesSeeWhatIsFilledIn(t *testing.T) {
 			t.Fatalf("%d counts in a minute in which nothing came late", w.asked)
 		}
 	})
+}
+
+// aging is a Counter that keeps history in coarser steps the older it is, as the store does, and
+// answers as of a while ago.
+type aging struct {
+	lag    time.Duration
+	totals []gatewarden.Count // up to each second since the start
+	late   uint32
+}
+
+// add counts events of an instant; counts of the last hour are exact.
+func (w *aging) add(at time.Time, good, bad uint64) {
+	second := int(at.Sub(start) / time.Second)
+	for len(w.totals) <= second {
+		w.totals = append(w.totals, w.before(int64(len(w.totals))))
+	}
+	for i := second; i < len(w.totals); i++ {
+		w.totals[i] = plus(w.totals[i], gatewarden.Count{Good: good, Bad: bad})
+	}
+	if len(w.totals)-second > 3600 {
+		w.late++
+	}
+}
+
+func (w *aging) before(second int64) gatewarden.Count {
+	second = min(second, int64(len(w.totals)))
+	if second <= 0 {
+		return gatewarden.Count{}
+	}
+	return w.totals[second-1]
+}
+
+func (w *aging) Step(at time.Time) (length, offset time.Duration) {
+	switch age := time.Duration(len(w.totals))*time.Second - at.Add(-w.lag).Sub(start); {
+	case age <= time.Hour:
+		return time.Second, w.lag
+	case age <= 10*time.Hour:
+		return 30 * time.Second, w.lag
+	case age <= 20*time.Hour:
+		return 5 * time.Minute, w.lag
+	default:
+		return time.Hour, w.lag
+	}
+}
+
+func (w *aging) Late() uint32 { return w.late }
+
+func (w *aging) Count(from, to time.Time) gatewarden.Count {
+	round := func(at time.Time) int64 {
+		step, _ := w.Step(at)
+		return int64(at.Add(-w.lag).Truncate(step).Sub(start) / time.Second)
+	}
+	a, b := w.before(round(from)), w.before(round(to))
+	return gatewarden.Count{Good: b.Good - a.Good, Bad: b.Bad - a.Bad}
+}
+
+func (w *aging) Until(to time.Time, lengths []time.Duration, counts []gatewarden.Count) {
+	until(w, to, lengths, counts)
+}
+
+func (w *aging) Revise(from time.Time, counts []gatewarden.Count) int { return revise(w, from, counts) }
+
+// What comes late changes the slices of its hour. Those of other hours know better than the
+// coarse steps do that history ages into, wherever those begin.
+func TestOneLateEventChangesOneHour(t *testing.T) {
+	for _, lag := range []time.Duration{0, 17 * time.Second, 45 * time.Second, 75 * time.Second} {
+		for _, slice := range []time.Duration{time.Minute, 7 * time.Minute, 45 * time.Minute} {
+			t.Run(fmt.Sprintf("slices of %s, %s behind", slice, lag), func(t *testing.T) {
+				slo := sliced()
+				slo.Timeslice, slo.Pairs = slice, nil
+				w := &aging{lag: lag}
+				a := New(slo, w, nil)
+				rng := rand.New(rand.NewPCG(uint64(lag), uint64(slice)))
+				at := start
+				for ; at.Before(start.Add(25 * time.Hour)); at = at.Add(10 * time.Second) {
+					good, bad := 50+rng.Uint64N(100), uint64(0)
+					if at.Minute()/5 == 4 && at.Hour()%2 == 0 { // five minutes of outage every two hours
+						good, bad = 0, good
+					}
+					w.add(at, good, bad)
+					a.Analyze(at)
+				}
+				look := func() (good, bad uint64) {
+					at = at.Add(checkEvery)
+					w.add(at, 1, 0)
+					c := a.Analyze(at).SLO.Count
+					return c.Good, c.Bad
+				}
+				_, before := look()
+				hour := at.Add(-3 * time.Hour).Truncate(2 * time.Hour).Add(time.Hour) // one without an outage
+				w.add(hour.Add(30*time.Minute), 1, 0)
+				if _, bad := look(); bad+1 < before || bad > before {
+					t.Errorf("%d slices were bad, and after one good event that came late %d are", before, bad)
+				}
+				w.add(hour.Add(30*time.Minute), 0, 1_000_000)
+				if _, bad := look(); bad == before || bad > before+3 {
+					t.Errorf("%d slices were bad, and after an outage that came late %d are", before, bad)
+				}
+			})
+		}
+	}
 }
 
 // Bad minutes page once they have spent 2 % of the budget: 14.4 % of the 2m window

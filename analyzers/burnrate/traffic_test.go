@@ -39,7 +39,7 @@ func (r *ring) Until(to time.Time, lengths []time.Duration, counts []gatewarden.
 	until(r, to, lengths, counts)
 }
 
-func (r *ring) Step(time.Time) time.Duration { return time.Second }
+func (r *ring) Step(time.Time) (length, offset time.Duration) { return time.Second, 0 }
 
 func (r *ring) Late() uint32 { return 0 }
 
