@@ -253,3 +253,42 @@ func TestAnSLOSaysWhatItLivesOn(t *testing.T) {
 	s.bring(t, "tcplog", gatewarden.Record{Service: "payments"})
 	check("when records have come", map[*gatewarden.SLO][]string{orders: {"httplog"}, gateway: {"httplog", "tcplog"}, spans: {"otlp"}})
 }
+
+// past is a source of the past, as elasticsearch with read: nothing.
+type past struct{ ending }
+
+func (past) Lag() time.Duration { return 0 }
+func (past) Follows() bool      { return false }
+
+// What is not expected to speak is never silent, and nobody is blind for it, or sees by it.
+func TestASourceOfThePastIsNeverSilent(t *testing.T) {
+	s := newSights(t, "httplog", "elasticsearch")
+	s.asks("elasticsearch", past{})
+	orders, payments := sloOn(gatewarden.Series{Service: "orders"}), sloOn(gatewarden.Series{Service: "payments"})
+	for second := range 300 {
+		s.now = noon.Add(time.Duration(second) * time.Second)
+		s.bring(t, "httplog", gatewarden.Record{Service: "orders"})
+		if second > 100 && second < 110 {
+			s.come(t, "elasticsearch", gatewarden.Record{Service: "payments", At: noon.Add(-time.Duration(second) * time.Minute)})
+		}
+		if events := s.events(s.now); len(events) > 0 {
+			t.Fatalf("after %d s: %+v", second, events)
+		}
+		for _, v := range s.views(s.now) {
+			if v.Silent {
+				t.Fatalf("after %d s %s is shown as silent", second, v.Name)
+			}
+		}
+	}
+	if blind, why := s.BlindTo(payments, s.now); blind {
+		t.Errorf("while httplog speaks it is blind to payments: %s", why)
+	}
+	s.now = s.now.Add(2 * time.Minute)
+	s.bring(t, "elasticsearch", gatewarden.Record{Service: "orders"}) // the last of the past
+	if blind, why := s.BlindTo(orders, s.now); !blind || !strings.Contains(why, "no source has delivered a record for 2m") {
+		t.Errorf("while httplog is silent: %v, %q", blind, why)
+	}
+	if on := s.livesOn(orders); !cmp.Equal(on, []string{"httplog"}) {
+		t.Errorf("orders live on %v", on)
+	}
+}

@@ -48,6 +48,10 @@ func New(env collector.Env, settings Settings) (collector.Source, error) {
 // Lag returns how late records come, for those who judge by the second.
 func (s *Source) Lag() time.Duration { return s.settings.Late() }
 
+// Follows reports whether what is indexed from now on is read: it is not when the past is all
+// that is asked for.
+func (s *Source) Follows() bool { return s.settings.Read != readNothing }
+
 // lookEvery is how often the fields of the index are looked at anew: tomorrow's index may
 // be made otherwise.
 const lookEvery = 10 * time.Minute
@@ -69,7 +73,7 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 	var working sync.WaitGroup
 	defer working.Wait()
-	if s.settings.Read != readNothing {
+	if s.Follows() {
 		working.Go(func() { follow.follow(ctx) })
 	}
 	working.Go(func() { fill.fill(ctx) })

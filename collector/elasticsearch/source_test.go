@@ -349,6 +349,9 @@ func TestRecordsAreLateByTheLag(t *testing.T) {
 		if got := s.Lag(); got != want {
 			t.Errorf("read: %s has a lag of %s, want %s", read, got, want)
 		}
+		if s.Follows() != (want > 0) {
+			t.Errorf("read: %s follows: %v", read, s.Follows())
+		}
 	}
 }
 
