@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,11 +13,16 @@ import (
 )
 
 const (
-	// maxAlerts bounds how many alerts of others fire at once; more are refused.
+	// maxAlerts bounds how many alerts of others fire at once, those that have fallen silent
+	// of late included; more are refused.
 	maxAlerts = 10_000
 	// silentAlert is how long an alert may be neither repeated nor resolved until it says
 	// nothing any more. Alertmanager repeats every 4 h unless told otherwise.
 	silentAlert = 24 * time.Hour
+	// forgetAlert is how long one is known that was not repeated: a ladder that cannot be
+	// judged by then has ended before, though a restart in the first forgetAfter of that counts
+	// it anew.
+	forgetAlert = silentAlert + 2*forgetAfter
 )
 
 // alarm is an alert of somebody else that fires.
@@ -65,7 +71,7 @@ func (e *Engine) hearOne(ctx context.Context, a *gatewarden.Alert) error {
 	case !a.Firing && !fires:
 		return nil
 	case a.Firing && !fires && len(e.alarms) >= maxAlerts:
-		return gatewarden.Errorf(gatewarden.Unavailable, "%d alerts fire already, and no more are taken", maxAlerts)
+		return gatewarden.Errorf(gatewarden.Unavailable, "%d alerts fire already, or have fallen silent of late, and no more are taken", maxAlerts)
 	}
 	event := gatewarden.Event{At: now, Type: gatewarden.EventAlert, Name: cmp.Or(a.Labels["alertname"], a.Fingerprint), State: gatewarden.AlertResolved, Reason: reasonOf(a), Alert: a}
 	if a.Firing {
@@ -89,12 +95,16 @@ func (e *Engine) setAlarm(a *gatewarden.Alert, heard time.Time) {
 	e.alarms[a.Fingerprint] = &alarm{Alert: *a, heard: heard}
 }
 
+// mute reports whether the alarm says nothing any more.
+func (a *alarm) mute(at time.Time) bool { return a.silent || at.Sub(a.heard) > silentAlert }
+
 // silence writes down which alerts have fallen silent, so that they do not fire again after a
-// restart. What they have started goes on as blind.
+// restart. What they have started goes on as blind, until they are forgotten.
 func (e *Engine) silence(ctx context.Context, at time.Time) error {
+	e.forgetSilent(at)
 	var errs []error
 	for _, a := range e.alarms {
-		if a.silent || at.Sub(a.heard) <= silentAlert {
+		if a.silent || !a.mute(at) {
 			continue
 		}
 		over := a.Alert
@@ -110,6 +120,10 @@ func (e *Engine) silence(ctx context.Context, at time.Time) error {
 	return errors.Join(errs...)
 }
 
+func (e *Engine) forgetSilent(at time.Time) {
+	maps.DeleteFunc(e.alarms, func(_ string, a *alarm) bool { return a.silent && at.Sub(a.heard) > forgetAlert })
+}
+
 // reasonOf says what an alert is about.
 func reasonOf(a *gatewarden.Alert) string {
 	name := "the alert " + cmp.Or(a.Labels["alertname"], a.Fingerprint)
@@ -119,17 +133,25 @@ func reasonOf(a *gatewarden.Alert) string {
 	return clip(name + ": " + a.Summary)
 }
 
-// recall takes up the alerts that fired when the guard stopped. How long they have been
-// silent is counted from now.
+// recall takes up the alerts that fired when the guard stopped, and those that had fallen
+// silent. How long the others have been silent is counted from now.
 func (e *Engine) recall(ctx context.Context, at time.Time) error {
 	for event, err := range e.cfg.Journal.All(ctx, gatewarden.EventAlert) {
 		if err != nil {
 			return fmt.Errorf("reading the journal for alerts: %w", err)
 		}
-		if event.Alert != nil {
+		switch {
+		case event.Alert == nil:
+		case event.State == gatewarden.AlertSilent:
+			over := *event.Alert
+			over.Firing = true // as far as anybody knows
+			e.setAlarm(&over, event.At.Add(-silentAlert))
+			e.alarms[over.Fingerprint].silent = true
+		default:
 			e.setAlarm(event.Alert, at)
 		}
 	}
+	e.forgetSilent(at)
 	return nil
 }
 
@@ -163,7 +185,7 @@ func (e *Engine) alarmVerdict(p *gatewarden.ActionPolicy, at time.Time) *gatewar
 	for _, a := range e.alarms {
 		switch {
 		case !matchesAny(p.OnAlert, &a.Alert):
-		case at.Sub(a.heard) > silentAlert:
+		case a.mute(at):
 			if first == nil {
 				v.State, v.Reason = gatewarden.Inconclusive, "an alert was neither repeated nor resolved for "+gatewarden.Duration(silentAlert).String()
 			}

@@ -147,6 +147,73 @@ func TestAnAlertThatFellSilentDoesNotFireAgainAfterARestart(t *testing.T) {
 	})
 }
 
+// An alert that fell silent is not known to be over, in the next life either: its ladder is not
+// well again, and when it is heard once more what cannot be done twice is not.
+func TestAnAlertThatFellSilentIsNotOverAfterARestart(t *testing.T) {
+	for _, restarts := range []int{0, 1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			p := alerted()
+			p.Steps = []gatewarden.Step{jenkinsStep(0)}
+			w := start(t, []gatewarden.ActionPolicy{p})
+			defer w.close(t)
+			hear := func() {
+				t.Helper()
+				if _, err := w.engine.Hear(t.Context(), []gatewarden.Alert{crashing("a", true, w.begun)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			hear()
+			for range 25 * 60 {
+				tick(t, w, nil)
+				time.Sleep(time.Minute - time.Second)
+			}
+			for range restarts {
+				w.kill()
+				w.mustBoot(t)
+			}
+			for range 10 * 60 {
+				tick(t, w, nil)
+			}
+			hear()
+			tick(t, w, nil)
+			if story := w.story(); len(w.outside.ran) != 1 || strings.Contains(story, "ended") {
+				t.Errorf("%d restarts: it ran %v, want once, by a ladder that has not ended:\n%s", restarts, w.outside.ran, story)
+			}
+		})
+	}
+}
+
+func TestASilentAlertIsForgotten(t *testing.T) {
+	for name, restart := range map[string]bool{"by the guard that heard it": false, "by the next": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := start(t, []gatewarden.ActionPolicy{alerted()})
+				defer w.close(t)
+				if _, err := w.engine.Hear(t.Context(), []gatewarden.Alert{crashing("a", true, w.begun)}); err != nil {
+					t.Fatal(err)
+				}
+				for time.Since(w.begun) < forgetAlert {
+					tick(t, w, nil)
+					time.Sleep(10 * time.Minute)
+				}
+				if n := len(w.engine.alarms); n != 1 {
+					t.Errorf("%d alarms before %s", n, forgetAlert)
+				}
+				time.Sleep(silentAlert) // it is counted from when it fell silent, at the next tick
+				if restart {
+					w.kill()
+					w.mustBoot(t)
+				} else {
+					tick(t, w, nil)
+				}
+				if n := len(w.engine.alarms); n != 0 {
+					t.Errorf("%d alarms after %s", n, forgetAlert+silentAlert)
+				}
+			})
+		})
+	}
+}
+
 func TestAlertsTheJournalDoesNotTakeAreAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, []gatewarden.ActionPolicy{alerted()})

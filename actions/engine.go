@@ -134,7 +134,7 @@ type Engine struct {
 	seen     time.Time         // the last sign of life in the journal at the start
 	paused   *Pause            // by a person
 	halted   *Pause            // by a file
-	alarms   map[string]*alarm // of others, by their fingerprints: those that fire
+	alarms   map[string]*alarm // of others, by their fingerprints: those that fire, or did until they fell silent
 	deposed  bool              // the journal has another writer: this guard decides nothing any more
 
 	answered  map[string]time.Time     // ids of the ladders of runs that have ended, and when
