@@ -6,7 +6,7 @@ import (
 )
 
 // The guard of docker-compose.yml uses everything that stands beside it, which nobody can
-// start here; that its files say nothing wrong can be known.
+// start here; that its files say nothing wrong can be known. cmd/gatewarden runs a guard on them.
 func TestTheConfigurationOfTheContainersIsRight(t *testing.T) {
 	env := func(name string) (string, bool) { return "16686", name == "JAEGER_PORT" }
 	problems, files := Check([]string{"../deploy/compose/gatewarden/gatewarden.yaml"}, env)
