@@ -1,12 +1,12 @@
 package jenkins
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/actions"
@@ -71,23 +71,35 @@ func (r *run) stopDue(ctx context.Context, b *build) bool {
 		(r.memo.Stopped != "" || r.givesUp(ctx) != "")
 }
 
+// stopping is how far a call has come with stopping a build.
+type stopping struct {
+	heard bool      // Jenkins has answered
+	until time.Time // when that, and then the build's end, is waited for no longer; zero before the first try
+}
+
 // stop tells Jenkins to stop the build. That it answers says nothing of what came of it: the
 // build is looked at on. The outcome has a status only when Jenkins refuses.
-func (r *run) stop(ctx context.Context) (gatewarden.Outcome, error) {
-	r.memo.Stopped = cmp.Or(r.memo.Stopped, r.givesUp(ctx))
-	if err := r.store(); err != nil {
-		return gatewarden.Outcome{}, err
+func (r *run) stop(ctx context.Context, s *stopping) (gatewarden.Outcome, error) {
+	if r.memo.Stopped == "" {
+		r.memo.Stopped = r.givesUp(ctx)
+		if err := r.store(); err != nil {
+			return gatewarden.Outcome{}, err
+		}
 	}
 	path := fmt.Sprintf("%s/%d/stop", jobPath(r.step.Job), r.memo.Build)
 	ans, _, err := r.client.post(ctx, path, nil, nil, func() {})
 	if err == nil && ans.status >= http.StatusBadRequest {
 		err = r.client.refusal(path, ans)
 	}
+	unanswered := gatewarden.ErrorCode(err) == gatewarden.Unavailable // it may have come through
+	if s.heard = !unanswered; s.heard || s.until.IsZero() {
+		s.until = r.cfg.Now().Add(r.cfg.Settle)
+	}
 	switch {
 	case ctx.Err() != nil:
 		return gatewarden.Outcome{}, ctx.Err()
-	case gatewarden.ErrorCode(err) == gatewarden.Unavailable: // it may have come through
-		r.logger.Warn("the build may not have been stopped", "build", r.memo.Build, "err", err)
+	case unanswered:
+		r.logger.Warn("the build may not have been stopped; telling it once more when it is seen to run", "build", r.memo.Build, "err", err)
 	case err != nil:
 		return r.unknown("build #%d of the Jenkins job %s could not be stopped %s, and was left running: %v", r.memo.Build, r.step.Job, r.memo.Stopped, err), nil
 	}

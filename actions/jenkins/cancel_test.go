@@ -41,8 +41,8 @@ func TestAJobThatIsGivenUp(t *testing.T) {
 		"queued, may not cancel":    {gatewarden.CancelRunning, nil, 0, reader, gatewarden.ActionUnknown, "whether it could be cancelled is not known, and it may start later: Jenkins answered 422", 1, ""},
 		"running, never cancelled":  {gatewarden.CancelNever, lasting(time.Hour), time.Minute, nil, gatewarden.ActionUnknown, "had not ended after 10m; it was left running", 0, ""},
 		"running, for queued ones":  {gatewarden.CancelQueued, lasting(time.Hour), time.Minute, nil, gatewarden.ActionUnknown, "had not ended after 10m; it was left running", 0, ""},
-		"running":                   {gatewarden.CancelRunning, lasting(time.Hour), 0, nil, gatewarden.ActionFailed, ": the guard had stopped it after 10m", 0, fakejenkins.Aborted},
-		"running, and taken back":   {gatewarden.CancelRunning, lasting(time.Hour), time.Minute, nil, gatewarden.ActionFailed, ": the guard had stopped it when its answer was taken back", 0, fakejenkins.Aborted},
+		"running":                   {gatewarden.CancelRunning, lasting(time.Hour), 0, nil, gatewarden.ActionFailed, ": the guard had told it to stop after 10m", 0, fakejenkins.Aborted},
+		"running, and taken back":   {gatewarden.CancelRunning, lasting(time.Hour), time.Minute, nil, gatewarden.ActionFailed, ": the guard had told it to stop when its answer was taken back", 0, fakejenkins.Aborted},
 		"running, may not be":       {gatewarden.CancelRunning, lasting(time.Hour), 0, reader, gatewarden.ActionUnknown, "could not be stopped after 10m, and was left running: Jenkins answered 403", 0, ""},
 		"running, does not heed it": {gatewarden.CancelRunning, stubborn(time.Hour), 0, nil, gatewarden.ActionUnknown, "was told to stop after 10m, and had not ended 15s later", 0, ""},
 	} {
@@ -152,4 +152,69 @@ func TestAStopIsSentAgainAfterACrash(t *testing.T) {
 			t.Errorf("%+v, %v after %v", out, err, w.stops())
 		}
 	})
+}
+
+// TestAStopThatIsLostIsSentAgain has something before Jenkins that answers 502 to the first
+// stops.
+func TestAStopThatIsLostIsSentAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		lost   int
+		stops  int // that Jenkins gets
+		status gatewarden.ActionStatus
+		says   string
+		ends   fakejenkins.Result
+	}{
+		"one":   {1, 1, gatewarden.ActionFailed, ": the guard had told it to stop after 10m", fakejenkins.Aborted},
+		"two":   {2, 1, gatewarden.ActionFailed, ": the guard had told it to stop after 10m", fakejenkins.Aborted},
+		"every": {1000, 0, gatewarden.ActionUnknown, "was to be stopped after 10m, and Jenkins has not answered that for 15s; it may run on", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			job := rollback()
+			job.Pipeline = lasting(time.Hour)
+			inWorld(t, fakejenkins.Config{}, job, func(t *testing.T, w *world) {
+				inner, asked := w.cfg.HTTPClient.Transport, 0
+				w.cfg.HTTPClient = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+					if strings.HasSuffix(r.URL.Path, "/stop") {
+						if asked++; asked <= c.lost {
+							return &http.Response{StatusCode: http.StatusBadGateway, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+						}
+					}
+					return inner.RoundTrip(r)
+				})}
+				w.rebuild()
+				a := w.action()
+				a.Spec.Jenkins.Cancel = gatewarden.CancelRunning
+				out, err := w.exec.Apply(t.Context(), a, w.save)
+				if err != nil || out.Status != c.status || !strings.Contains(out.Reason, c.says) {
+					t.Errorf("%+v, %v, want %s because %q", out, err, c.status, c.says)
+				}
+				if len(w.stops()) != c.stops || len(w.ours()) != 1 || w.ours()[0].Result != c.ends {
+					t.Errorf("%v, and the builds are %+v", w.stops(), w.ours())
+				}
+				if n := len(w.saves); w.saves[n-1].Stopped == "" || w.saves[n-2].Stopped != "" {
+					t.Errorf("it was noted more than once, or not: %+v", w.saves)
+				}
+			})
+		})
+	}
+}
+
+// TestABuildThatWasToldToStop has ended; the rules take its result for ok otherwise.
+func TestABuildThatWasToldToStop(t *testing.T) {
+	results := map[string]gatewarden.JobResult{"unstable": gatewarden.JobOK, "not_built": gatewarden.JobUnknown}
+	for result, want := range map[string]gatewarden.ActionStatus{
+		"SUCCESS": gatewarden.ActionApplied, "UNSTABLE": gatewarden.ActionFailed, "NOT_BUILT": gatewarden.ActionFailed, "FAILURE": gatewarden.ActionFailed,
+	} {
+		t.Run(result, func(t *testing.T) {
+			inWorld(t, fakejenkins.Config{}, rollback(), func(t *testing.T, w *world) {
+				step := *w.action().Spec.Jenkins
+				step.Results = results
+				r := &run{Executor: w.exec, action: w.action(), step: &step, save: w.save, memo: memo{Job: testJob, Build: 1, Stopped: "after 10m"}, logger: w.exec.logger}
+				out := r.finished(t.Context(), build{Number: 1, Result: result})
+				if told := strings.Contains(out.Reason, "the guard had told it to stop after 10m"); out.Status != want || told != (want == gatewarden.ActionFailed) {
+					t.Errorf("%+v, want %s", out, want)
+				}
+			})
+		})
+	}
 }

@@ -196,7 +196,7 @@ func (r *run) afterItem(ctx context.Context) (gatewarden.Outcome, error) {
 // followBuild follows the build until it ended.
 func (r *run) followBuild(ctx context.Context) (gatewarden.Outcome, error) {
 	path := fmt.Sprintf("%s/%d/api/json", jobPath(r.step.Job), r.memo.Build)
-	told := time.Time{} // when it was told to stop, by this call
+	var stopping stopping
 	for missing := 0; ; {
 		var b build
 		err := r.ask(ctx, path, buildTree(), &b)
@@ -208,11 +208,10 @@ func (r *run) followBuild(ctx context.Context) (gatewarden.Outcome, error) {
 				cmp.Or(b.Actions.action(), "none")), nil
 		case err == nil && b.Number == r.memo.Build && b.ended():
 			return r.finished(ctx, b), nil
-		case err == nil && b.Number == r.memo.Build && told.IsZero() && r.stopDue(ctx, &b):
-			if out, err := r.stop(ctx); err != nil || out.Status != "" {
+		case err == nil && b.Number == r.memo.Build && !stopping.heard && r.stopDue(ctx, &b):
+			if out, err := r.stop(ctx, &stopping); err != nil || out.Status != "" {
 				return out, err
 			}
-			told = r.cfg.Now()
 		case code == gatewarden.NotFound:
 			if missing++; missing > 1 {
 				return r.unknown("the record of build #%d of the Jenkins job %s is gone", r.memo.Build, r.step.Job), nil
@@ -222,13 +221,8 @@ func (r *run) followBuild(ctx context.Context) (gatewarden.Outcome, error) {
 		default:
 			return r.unknown("build #%d of the Jenkins job %s runs, but Jenkins no longer tells about it: %v", r.memo.Build, r.step.Job, err), nil
 		}
-		switch {
-		case !told.IsZero() && r.cfg.Now().Sub(told) >= r.cfg.Settle:
-			return r.unknown("build #%d of the Jenkins job %s was told to stop %s, and had not ended %s later", r.memo.Build, r.step.Job,
-				r.memo.Stopped, gatewarden.Duration(r.cfg.Settle)), nil
-		case told.IsZero() && r.late():
-			return r.unknown("build #%d of the Jenkins job %s had not ended after %s; it was left running", r.memo.Build, r.step.Job,
-				gatewarden.Duration(r.wait())), nil
+		if out := r.longEnough(&stopping); out.Status != "" {
+			return out, nil
 		}
 		if err := sleep(ctx, jittered(r.cfg.PollBuild)); err != nil {
 			return gatewarden.Outcome{}, err
@@ -236,7 +230,24 @@ func (r *run) followBuild(ctx context.Context) (gatewarden.Outcome, error) {
 	}
 }
 
-// finished makes the outcome of a build that ended.
+// longEnough is the outcome, unknown, of a build that is followed no longer though it has not
+// ended. It has no status while the build is followed.
+func (r *run) longEnough(s *stopping) gatewarden.Outcome {
+	began := !s.until.IsZero()
+	switch over := began && !r.cfg.Now().Before(s.until); {
+	case over && s.heard:
+		return r.unknown("build #%d of the Jenkins job %s was told to stop %s, and had not ended %s later", r.memo.Build, r.step.Job, r.memo.Stopped, gatewarden.Duration(r.cfg.Settle))
+	case over:
+		return r.unknown("build #%d of the Jenkins job %s was to be stopped %s, and Jenkins has not answered that for %s; it may run on", r.memo.Build, r.step.Job, r.memo.Stopped, gatewarden.Duration(r.cfg.Settle))
+	case !began && r.late():
+		return r.unknown("build #%d of the Jenkins job %s had not ended after %s; it was left running", r.memo.Build, r.step.Job, gatewarden.Duration(r.wait()))
+	default:
+		return gatewarden.Outcome{}
+	}
+}
+
+// finished makes the outcome of a build that ended. One that was told to stop may end as
+// anything: a pipeline can catch that.
 func (r *run) finished(ctx context.Context, b build) gatewarden.Outcome {
 	took := (time.Duration(b.Duration) * time.Millisecond).Round(time.Second)
 	text := fmt.Sprintf("build #%d of the Jenkins job %s ended as %s after %s", b.Number, r.step.Job, shorten(printable(b.Result), 40), gatewarden.Duration(took))
@@ -245,8 +256,8 @@ func (r *run) finished(ctx context.Context, b build) gatewarden.Outcome {
 	switch {
 	case b.Result == "SUCCESS":
 		means = gatewarden.JobOK
-	case b.Result == "ABORTED" && r.memo.Stopped != "":
-		means, text = gatewarden.JobFailed, text+": the guard had stopped it "+r.memo.Stopped
+	case r.memo.Stopped != "":
+		means, text = gatewarden.JobFailed, text+": the guard had told it to stop "+r.memo.Stopped
 	case ruled:
 		text += fmt.Sprintf(", which is %s by the rules", means)
 	}
