@@ -65,7 +65,7 @@ func (j *judges) of(slos []gatewarden.SLO) []analyzers.Analyzer {
 func (j *judges) counter(slo *gatewarden.SLO) burnrate.Counter {
 	c := j.store.Counter(slo.Series, &slo.SLI)
 	if slo.SLI.Query == nil && slo.Series.Signal == "" {
-		return c
+		return behind{c, j.intake.lagOfLog}
 	}
 	return behind{c, func() time.Duration { return j.intake.lagOf(slo) }}
 }

@@ -10,11 +10,27 @@ import (
 	"github.com/gatewarden/gatewarden/rules"
 )
 
-// outageWithin is how late a record may come for the outage line to be judged by it.
-const outageWithin = 15 * time.Second
+// lagOfLog returns how far behind the present Kong's requests are judged: as of when the
+// quickest of the sources that bring the log has them. It is 0 with one that brings them at
+// once, which is any but Elasticsearch, and without a log.
+func (in *intake) lagOfLog() (lag time.Duration) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	late := false
+	for _, h := range in.sources {
+		pastOnly := h.kind == "elasticsearch" && h.lags == 0
+		if brings := isLog(h.kind) && !pastOnly; brings && (!late || h.lags < lag) {
+			lag, late = h.lags, true
+		}
+	}
+	return lag
+}
+
+// promptly is how late Kong's log may come without a warning.
+const promptly = 15 * time.Second
 
 // checkLate warns of what outages are to start when Kong's log comes by Elasticsearch only,
-// and too late for the outage line: it would never start.
+// and late: it starts that much later.
 func checkLate(config *rules.Config, set *rules.Rules) rules.Problems {
 	var late *rules.Source
 	lag := time.Duration(0)
@@ -29,7 +45,7 @@ func checkLate(config *rules.Config, set *rules.Rules) rules.Problems {
 		}
 		switch of := settings.Late(); {
 		case of == 0: // it only fills in the past
-		case of < outageWithin:
+		case of < promptly:
 			return nil
 		case late == nil || of < lag:
 			late, lag = s, of
@@ -46,8 +62,8 @@ func checkLate(config *rules.Config, set *rules.Rules) rules.Problems {
 	}
 	return rules.Problems{{
 		File: late.File, Line: late.Line, Severity: rules.SeverityWarning,
-		Message: fmt.Sprintf("elasticsearch brings Kong's log %s late, and the outage line judges what comes within %s: on_outage of %s never starts",
-			gatewarden.Duration(lag), gatewarden.Duration(outageWithin), strings.Join(names, ", ")),
+		Message: fmt.Sprintf("elasticsearch brings Kong's log %s late: on_outage of %s starts that much later",
+			gatewarden.Duration(lag), strings.Join(names, ", ")),
 		Hint: "let Kong's log come directly, such as by - httplog: {}, with read: nothing here; or set lag: 5s where the shipper and refresh_interval allow it",
 	}}
 }

@@ -41,7 +41,7 @@ func TestOutagesThatComeTooLateAreWarnedOf(t *testing.T) {
 			}
 			warned := false
 			for _, p := range problems {
-				if strings.Contains(p.Message, "on_outage of orders never starts") {
+				if strings.Contains(p.Message, "on_outage of orders starts that much later") {
 					warned = p.Severity == rules.SeverityWarning && p.Line == 3
 				}
 			}

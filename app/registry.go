@@ -50,8 +50,12 @@ func factories() []collector.Factory {
 
 // logged reports whether any of the sources brings Kong's log, request by request.
 func logged(sources []rules.Source) bool {
-	others := []string{"kongmetrics", "prometheus", "otlp", "zipkin", "jaeger"}
-	return slices.ContainsFunc(sources, func(s rules.Source) bool { return !slices.Contains(others, s.Kind) })
+	return slices.ContainsFunc(sources, func(s rules.Source) bool { return isLog(s.Kind) })
+}
+
+// isLog reports whether sources of a kind bring Kong's log.
+func isLog(kind string) bool {
+	return !slices.Contains([]string{"kongmetrics", "prometheus", "otlp", "zipkin", "jaeger"}, kind)
 }
 
 // preflighter is an executor that can tell before a breach whether a step would work.
