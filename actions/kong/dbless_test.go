@@ -296,6 +296,31 @@ func FuzzDeclaration(f *testing.F) {
 	})
 }
 
+// TestAnOrphanIsLookedAtWhenItsTurnToGoHasCome: somebody may have made it theirs by then.
+func TestAnOrphanIsLookedAtWhenItsTurnToGoHasCome(t *testing.T) {
+	b := newDBLess(t)
+	b.mustRun(pluginAction("a-1", rateLimit(200)))
+	o := b.orphan()
+	leave, err := b.exec.client.enter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	sent := b.wire.sent.Load()
+	wantCode(t, b.exec.RemoveOrphan(impatient, o), gatewarden.Unavailable, "is not over yet")
+	if looks := b.wire.sent.Load() - sent; looks > 0 {
+		t.Errorf("%d requests before its turn", looks)
+	}
+	leave()
+	if err := b.exec.RemoveOrphan(t.Context(), o); err != nil {
+		t.Error(err)
+	}
+	if left := b.get("/plugins/" + o.ID); strings.Contains(left, o.ID) {
+		t.Errorf("it is still there: %s", left)
+	}
+}
+
 // TestALimitLooksWhenItsTurnHasCome: what is read before, another step may have changed by then.
 func TestALimitLooksWhenItsTurnHasCome(t *testing.T) {
 	b := newDBLess(t)

@@ -88,6 +88,11 @@ func (e *Executor) RemoveOrphan(ctx context.Context, o actions.Orphan) error {
 	if o.Action == "" || o.ID != pluginID(o.Action) {
 		return gatewarden.Errorf(gatewarden.Conflict, "%s is not the guard's own, and what it was before is not known any more", o.Change).WithHint("put it right by hand, then take the tags %s and %s off it", tag, actionTag+o.Action)
 	}
+	e, leave, err := e.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	current, err := e.client.plugin(ctx, o.ID)
 	if err != nil || current == nil {
 		return err
