@@ -89,7 +89,9 @@ func (s *Steerer) Steer(step *gatewarden.AdaptiveStep, limit gatewarden.Limit, a
 		return actions.Steering{}
 	}
 	b := boundsOf(step, slo)
-	if ahead := p.since.Sub(at); ahead > 0 { // the clock was set back: how long ago it was is not known, and is waited for no more
+	// The clock was set back: how long ago it was is not known, and is waited for no more. What is
+	// less than a Settle ahead is waited for.
+	if ahead := p.since.Sub(at); ahead > b.settle {
 		p.earlier(ahead + max(b.settle, doubtAfter))
 	}
 	recent := s.count(step, slo, at.Add(-bindTime), after(at))

@@ -208,6 +208,29 @@ func TestAClockThatIsSetBackDoesNotFreezeALimit(t *testing.T) {
 	}
 }
 
+// TestAClockThatIsSetBackByLessThanASettleIsWaitedFor lets a limit begin, and the clock step back
+// right after: what is seen then are requests from before it.
+func TestAClockThatIsSetBackByLessThanASettleIsWaitedFor(t *testing.T) {
+	s := steererOf(log{"orders": times(60, second{good: 50, bad: 50, shed: 100})})
+	step := stepFor("orders")
+	for _, ahead := range []time.Duration{time.Millisecond, 20 * time.Millisecond, defaultSettle} {
+		limit, err := s.Begin(step, noon.Add(ahead))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Steer(step, limit, noon); got.To != nil {
+			t.Errorf("%s back: it goes from %d to %d", ahead, limit.Value, got.To.Value)
+		}
+	}
+	limit, err := s.Begin(step, noon.Add(defaultSettle+time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Steer(step, limit, noon); got.To == nil || got.To.Value >= limit.Value {
+		t.Errorf("more than that: it stays at %d: %+v", limit.Value, got)
+	}
+}
+
 func TestALimitThatNothingCanSteerStays(t *testing.T) {
 	s := steererOf(log{"orders": times(60, second{bad: 50, shed: 100})})
 	limit, err := write(gatewarden.Limit{}, settled(), noon.Add(-time.Minute))
