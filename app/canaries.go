@@ -13,16 +13,17 @@ import (
 	"github.com/gatewarden/gatewarden/store"
 )
 
-// newJudge returns the judge of a run that starts at the given instant. It leaves each
-// second open for as long as the latest source of Kong's log takes to bring it.
-func (in *intake) newJudge(c *gatewarden.Canary, start time.Time) (gates.Judge, error) {
-	p := policyOf(c)
-	p.Delay = min(p.Delay+in.lagOfSignal(""), mostDelay)
-	return canary.New(p, start)
+// newJudge returns the judge of a run that starts at the given instant.
+func newJudge(c *gatewarden.Canary, start time.Time) (gates.Judge, error) {
+	return canary.New(policyOf(c), start)
 }
 
-// mostDelay is how long a second may stay open.
-const mostDelay = time.Minute
+// delay is how long the seconds of a run stay open: for as long as the latest source of
+// Kong's log takes to bring them.
+func (in *intake) delay() time.Duration {
+	p := canary.DefaultPolicy()
+	return p.Delay + in.lagOfSignal("")
+}
 
 // loadJudge returns a judge as it was written down.
 func loadJudge(_ *gatewarden.Canary, state []byte) (gates.Judge, error) {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -16,6 +17,8 @@ import (
 	"github.com/gatewarden/gatewarden/analyzers/canary"
 	"github.com/gatewarden/gatewarden/collector"
 	"github.com/gatewarden/gatewarden/collector/kongmetrics"
+	"github.com/gatewarden/gatewarden/gates"
+	"github.com/gatewarden/gatewarden/journal"
 	"github.com/gatewarden/gatewarden/store"
 )
 
@@ -26,53 +29,107 @@ func (late) Run(context.Context) error { return nil }
 func (l late) Lag() time.Duration      { return time.Duration(l) }
 
 // With a log that comes by way of Elasticsearch each second is over before the first of its
-// records comes: no canary was ever judged.
+// records comes: no canary was ever judged. What the sources are is known only when the guard
+// has taken up its runs, and the history of a baseline may be of a life with others.
 func TestSecondsStayOpenForTheLatestSource(t *testing.T) {
+	direct, late17 := []time.Duration{0}, []time.Duration{17 * time.Second}
 	for name, c := range map[string]struct {
-		lags []time.Duration
-		want gatewarden.State
+		before, lags []time.Duration // in a life before, and in this one
+		after        time.Duration   // from the start to that of the run
+		want         gatewarden.State
 	}{
-		"a log that comes directly":    {[]time.Duration{0}, gatewarden.Inconclusive},
-		"a log that comes late":        {[]time.Duration{17 * time.Second}, gatewarden.Breach},
-		"beside one that does not":     {[]time.Duration{0, 17 * time.Second}, gatewarden.Breach},
-		"one that comes far too late":  {[]time.Duration{time.Hour}, gatewarden.Breach},
-		"spans that come late as well": {[]time.Duration{0}, gatewarden.Inconclusive},
+		"a log that comes directly":        {nil, direct, 2 * time.Minute, gatewarden.Inconclusive},
+		"a log that comes late":            {nil, late17, 2 * time.Minute, gatewarden.Breach},
+		"beside one that does not":         {nil, []time.Duration{0, 17 * time.Second}, 2 * time.Minute, gatewarden.Breach},
+		"one that comes far too late":      {nil, []time.Duration{time.Hour}, 2 * time.Minute, gatewarden.Breach},
+		"one that came directly until now": {direct, late17, 2 * time.Minute, gatewarden.Breach},
+		"one that came late until now":     {late17, direct, 2 * time.Minute, gatewarden.Inconclusive},
+		"one that comes as late as it did": {late17, late17, 2 * time.Minute, gatewarden.Breach},
+		"when a run is asked for at once":  {nil, late17, 0, gatewarden.Breach},
 	} {
 		t.Run(name, func(t *testing.T) {
-			start := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-			in := newIntake(store.New(store.Config{}, prometheus.NewRegistry()), time.Now, time.Minute, prometheus.NewRegistry())
-			for i, lag := range c.lags {
-				name := fmt.Sprint("log-", i)
-				in.expect(name, "httplog", start)
-				in.asks(name, late(lag))
+			w := lateLog{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), kept: drawer{}}
+			if c.before != nil {
+				w.boot(c.before)
+				w.pass(5 * time.Minute)
 			}
-			in.expect("jaeger", "jaeger", start)
-			in.asks("jaeger", late(time.Minute))
-			j, err := in.newJudge(&loadText(t, canaryRules(byTag)).Canaries[0], start)
+			w.boot(c.lags)
+			w.pass(c.after)
+			run, _, err := w.book.Start(t.Context(), w.now, gates.Request{Canary: "orders", By: "ada"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			v := gatewarden.CanaryVerdict{}
-			for s := range 10 * 60 {
-				at := start.Add(time.Duration(s) * time.Second)
-				for i := range 40 { // of 17 seconds ago; the canary's all fail
-					track := gatewarden.Track(i % 2)
-					j.Add(&gatewarden.Observation{
-						At: at.Add(-17 * time.Second), Track: track, Failed: track == gatewarden.TrackCanary, Latency: 10 * time.Millisecond, Weight: 1,
-					})
-				}
-				j.Advance(at)
-				if v = j.Verdict(at); v.State != gatewarden.Inconclusive {
-					break
-				}
+			w.pass(10 * time.Minute)
+			v, err := w.book.Run(run.ID)
+			if err != nil || v.Verdict.State != c.want {
+				t.Fatalf("%s: %s, want %s, %v", v.State, v.Reason, c.want, err)
 			}
-			if v.State != c.want {
-				t.Errorf("%s: %s, want %s", v.State, v.Reason, c.want)
-			}
-			if c.want == gatewarden.Inconclusive && !strings.Contains(v.Reason, "its records come too late") {
+			if late := strings.Contains(v.Reason, "its records come too late"); late != (c.want == gatewarden.Inconclusive) {
 				t.Errorf("it says %q", v.Reason)
 			}
+			if v.Verdict.State == gatewarden.Breach && c.before == nil && v.Verdict.Late > 0 {
+				t.Errorf("%d records came too late, those of the baseline's past among them", v.Verdict.Late)
+			}
 		})
+	}
+}
+
+// forgotten is a log that nobody reads again.
+type forgotten struct{ noMessages }
+
+func (forgotten) Append(context.Context, []byte) (uint64, error) { return 1, nil }
+func (forgotten) Trim(context.Context, uint64) error             { return nil }
+
+// lateLog is a book of a loop whose records are 17 seconds old when they come. The canary's
+// all fail.
+type lateLog struct {
+	t    *testing.T
+	now  time.Time
+	kept drawer
+	book *gates.Book
+}
+
+// boot starts it as a term does: its sources come after its runs.
+func (w *lateLog) boot(lags []time.Duration) {
+	w.t.Helper()
+	reg := prometheus.NewRegistry()
+	s := store.New(store.Config{}, reg)
+	in := newIntake(s, time.Now, time.Minute, reg)
+	l, _, err := newLoop(w.t.Context(), parts{
+		rules: loadText(w.t, canaryRules("baseline: {route: stable}\ncanary: {route: next}")),
+		store: s, intake: in, journal: journal.NewMemory(), started: w.now, registry: reg,
+		gates: gates.Config{Runs: w.kept, Log: forgotten{}},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for i, lag := range lags {
+		name := fmt.Sprint("log-", i)
+		in.expect(name, "httplog", w.now)
+		in.asks(name, late(lag))
+	}
+	in.expect("jaeger", "jaeger", w.now)
+	in.asks("jaeger", late(time.Minute)) // of spans, which no canary waits for
+	w.book = l.runs
+}
+
+// pass lets time pass, at 40 requests a second.
+func (w *lateLog) pass(d time.Duration) {
+	for end := w.now.Add(d); w.now.Before(end); w.now = w.now.Add(time.Second) {
+		b := w.book.Batch(w.now)
+		for i := range 40 {
+			r := gatewarden.Record{
+				At: w.now.Add(-17 * time.Second), Service: "orders", Route: "stable", Status: 200, Weight: 1,
+				Latency: gatewarden.Latency{Request: 10 * time.Millisecond},
+			}
+			if i%2 == 1 {
+				r.Status, r.Route = 500, "next"
+			}
+			b.Add(&r)
+		}
+		if err := errors.Join(b.Commit(w.t.Context()), w.book.Tick(w.t.Context(), w.now), w.book.Keep(w.t.Context(), w.now)); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 }
 

@@ -24,6 +24,20 @@ func (d drawer) Get(_ context.Context, name string) ([]byte, error) {
 	return nil, gatewarden.Errorf(gatewarden.NotFound, "there is no blob %s", name)
 }
 
+func (d drawer) Delete(_ context.Context, name string) error {
+	delete(d, name)
+	return nil
+}
+
+func (d drawer) All(_ context.Context, visit func(string, []byte) error) error {
+	for name, blob := range d {
+		if err := visit(name, blob); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // TestTheTracksOutliveAGuard restarts what knows the tracks while Kong does not answer.
 func TestTheTracksOutliveAGuard(t *testing.T) {
 	const moved = "baseline: {target_tag: \"version:v2\"}\ncanary: {target_tag: \"version:v3\"}"

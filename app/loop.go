@@ -145,7 +145,8 @@ func newLoop(ctx context.Context, p parts) (l *loop, j *judges, err error) {
 // then on the intake shows it what it counts.
 func (l *loop) newBook(ctx context.Context, p parts) (book *gates.Book, err error) {
 	cfg := p.gates
-	cfg.NewJudge, cfg.LoadJudge, cfg.Journal, cfg.Answer, cfg.Registerer = p.intake.newJudge, loadJudge, p.journal, l.releases.Answer, p.registry
+	cfg.NewJudge, cfg.LoadJudge, cfg.Delay = newJudge, loadJudge, p.intake.delay
+	cfg.Journal, cfg.Answer, cfg.Registerer = p.journal, l.releases.Answer, p.registry
 	cfg.Lacks = p.intake.gateway.lacks
 	if p.moves {
 		cfg.Mover = l.releases

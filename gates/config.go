@@ -16,6 +16,9 @@ import (
 // states. Its methods are not called concurrently, and instants never go back.
 type Judge interface {
 	Add(o *gatewarden.Observation)
+	// Wait changes how long a second stays open for records that come late. It is called
+	// before Begin only.
+	Wait(delay time.Duration)
 	// Begin fixes the start, to a whole second, of a judge that was made with one far in
 	// the future: what it was shown of the baseline before is the history.
 	Begin(at time.Time)
@@ -91,6 +94,9 @@ type Config struct {
 	NewJudge func(c *gatewarden.Canary, start time.Time) (Judge, error)
 	// LoadJudge reads what a judge's MarshalJSON wrote.
 	LoadJudge func(c *gatewarden.Canary, state []byte) (Judge, error)
+	// Delay returns how long the seconds of a run that begins now are to stay open for records
+	// that come late; nil leaves that to NewJudge. It must be quick and not call the Book.
+	Delay func() time.Duration
 
 	Runs    RunStore       // nil: runs live and die with the process
 	Log     ObservationLog // nil: likewise

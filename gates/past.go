@@ -47,7 +47,7 @@ func (p *past) add(o *gatewarden.Observation) {
 }
 
 // tick lets time pass: it closes seconds, and begins a new judge at each turn.
-func (p *past) tick(at time.Time, newJudge func() (Judge, error)) error {
+func (p *past) tick(at time.Time, wait func(Judge), newJudge func() (Judge, error)) error {
 	if p.ahead(at) {
 		*p = past{}
 	}
@@ -59,6 +59,7 @@ func (p *past) tick(at time.Time, newJudge func() (Judge, error)) error {
 	}
 	p.advanced = at
 	for i := range p.judges {
+		wait(p.judges[i].judge)
 		p.judges[i].judge.Advance(at)
 	}
 	if n := len(p.judges); n > 0 && at.Sub(p.judges[n-1].since) < pastTurn {

@@ -189,6 +189,7 @@ func (b *Book) begin(at time.Time, s *slot, req Request) (*run, error) {
 		return nil, fmt.Errorf("the canary %s: %w", s.name, err)
 	}
 	start := at.Truncate(time.Second).Add(time.Second).UTC()
+	b.wait(judge)
 	judge.Begin(start)
 	judge.Advance(at)
 	r := &run{
@@ -227,6 +228,14 @@ func (b *Book) nextJudge(at time.Time, s *slot) (Judge, error) {
 		return nil, err
 	}
 	return b.cfg.LoadJudge(s.canary, state)
+}
+
+// wait tells a judge whose run has not begun how late records come now: that may be known
+// only since, or be of another configuration than the one in which the judge was made.
+func (b *Book) wait(j Judge) {
+	if b.cfg.Delay != nil {
+		j.Wait(b.cfg.Delay())
+	}
 }
 
 // id returns an id for a run: readable, sortable, and not yet taken. mu is held.

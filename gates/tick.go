@@ -73,7 +73,7 @@ func (b *Book) judge(at time.Time) error {
 			s.past.advanced = at.Add(-pastAdvance * time.Duration(i%16) / 16)
 		}
 		if s.canary != nil {
-			errs = append(errs, s.past.tick(at, func() (Judge, error) { return b.cfg.NewJudge(s.canary, farFuture()) }))
+			errs = append(errs, s.past.tick(at, b.wait, func() (Judge, error) { return b.cfg.NewJudge(s.canary, farFuture()) }))
 		}
 		r := s.active
 		if r == nil {

@@ -36,6 +36,7 @@ type fakeJudge struct {
 	PassAt        int64
 	Splits        []split
 	Minimum, Dead time.Duration
+	Delay         time.Duration
 
 	verdicts int // asked for
 }
@@ -44,7 +45,7 @@ func newFakeJudge(c *gatewarden.Canary, start time.Time) (Judge, error) {
 	if c.FalseAlarm == 0 {
 		return nil, gatewarden.Errorf(gatewarden.Invalid, "false_alarm is 0")
 	}
-	return &fakeJudge{Start: start.Unix(), Open: map[int64][3]int{}, Minimum: c.MinDuration, Dead: c.Deadline}, nil
+	return &fakeJudge{Start: start.Unix(), Open: map[int64][3]int{}, Minimum: c.MinDuration, Dead: c.Deadline, Delay: delay}, nil
 }
 
 func loadFakeJudge(_ *gatewarden.Canary, state []byte) (Judge, error) {
@@ -58,6 +59,7 @@ func loadFakeJudge(_ *gatewarden.Canary, state []byte) (Judge, error) {
 type fakeState fakeJudge
 
 func (j *fakeJudge) MarshalJSON() ([]byte, error) { return json.Marshal((*fakeState)(j)) }
+func (j *fakeJudge) Wait(delay time.Duration)     { j.Delay = delay }
 func (j *fakeJudge) Begin(at time.Time)           { j.Start = at.Unix() }
 func (j *fakeJudge) SetSplit(at time.Time, share float64) {
 	j.Splits = append(j.Splits, split{At: at, Share: share})
@@ -83,7 +85,7 @@ func (j *fakeJudge) Add(o *gatewarden.Observation) {
 }
 
 func (j *fakeJudge) Advance(at time.Time) {
-	limit := at.Add(-delay).Unix()
+	limit := at.Add(-j.Delay).Unix()
 	for _, second := range slices.Sorted(maps.Keys(j.Open)) {
 		if second >= limit {
 			break

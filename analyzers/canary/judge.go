@@ -123,6 +123,10 @@ func (j *Judge) Begin(at time.Time) {
 	j.last = nil
 }
 
+// Wait changes how long a second stays open for records that arrive late, Policy.Delay, to at
+// most a minute. It is for a judge whose run has not begun: a run's records all have as long.
+func (j *Judge) Wait(delay time.Duration) { j.policy.Delay = min(max(delay, 0), maxDelay) }
+
 // prepare derives what is not part of the state.
 func (j *Judge) prepare() {
 	j.bins = newBinTable()
