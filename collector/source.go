@@ -23,8 +23,8 @@ type Source interface {
 type Sink interface {
 	// Accept counts all of records, or none of them and says why. It returns nil only
 	// when they are counted: the source then tells its sender that they need not
-	// come again. The records, their Tags, Tries and Headers are valid until Accept
-	// returns; their strings for as long as they are wanted.
+	// come again. The records, with all that they point to, are valid until Accept
+	// returns: whoever keeps a string clones it.
 	Accept(ctx context.Context, source string, records []gatewarden.Record) error
 }
 
