@@ -85,13 +85,7 @@ func (b *Book) restoreRun(name string, blob []byte, at time.Time) {
 		return
 	}
 	b.cfg.Logger.Error("the judge of a run is damaged; the run goes on without one", "run", r.ID, "error", err)
-	if r.State == gatewarden.RunRunning {
-		r.conclude(at, at, gatewarden.RunInconclusive, "the guard was restarted and could not read what it knew: "+err.Error(), "")
-		r.judge, r.Watched = nil, false
-		b.ended(r)
-	} else {
-		r.unwatch(at, gatewarden.Inconclusive, "the guard was restarted and could not read what it knew: "+err.Error())
-	}
+	b.giveUp(r, at, "the guard was restarted and could not read what it knew: "+err.Error())
 }
 
 // enter makes a run known; mu is held.

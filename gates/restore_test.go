@@ -367,6 +367,49 @@ func TestAClockThatIsSetBackEndsARun(t *testing.T) {
 	}
 }
 
+// A run that can be judged no further has no answer, and where that is a fail it is one: its
+// canary kept its requests with nobody to judge it. A pass it is not.
+func TestARunThatCanBeJudgedNoFurtherComesToWhatIsInconclusive(t *testing.T) {
+	back := func(w *world, _ string) { w.now = w.now.Add(-time.Hour) }
+	damage := func(w *world, id string) {
+		w.disk.blobs[id] = []byte(strings.Replace(string(w.disk.blobs[id]), `"judge":{`, `"judge":{"Next":"x",`, 1))
+		w.boot()
+	}
+	for sentence, c := range map[string]struct {
+		on    gatewarden.Inconclusiveness
+		spoil func(*world, string)
+		want  gatewarden.RunState
+		moves []string
+	}{
+		"a clock set back: hold": {gatewarden.Hold, back, gatewarden.RunInconclusive, []string{"orders 50"}},
+		"a clock set back: fail": {gatewarden.HoldsAFail, back, gatewarden.RunFail, []string{"orders 50", "orders 0"}},
+		"a clock set back: pass": {gatewarden.HoldsAPass, back, gatewarden.RunInconclusive, []string{"orders 50"}},
+		"a damaged judge: hold":  {gatewarden.Hold, damage, gatewarden.RunInconclusive, []string{"orders 50"}},
+		"a damaged judge: fail":  {gatewarden.HoldsAFail, damage, gatewarden.RunFail, []string{"orders 50", "orders 0"}},
+		"a damaged judge: pass":  {gatewarden.HoldsAPass, damage, gatewarden.RunInconclusive, []string{"orders 50"}},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			canary := canaryOf("orders")
+			canary.Steps, canary.OnInconclusive = []int{50}, c.on
+			w := newWorld(t, canary)
+			run := w.start("orders", "")
+			w.pass(10*time.Second, "orders", 1, false)
+			c.spoil(w, run.ID)
+			w.pass(time.Second, "orders", 1, false)
+			got := w.run(run.ID)
+			if got.State != c.want || strings.Contains(got.Reason, "(on_inconclusive: fail)") != (c.want == gatewarden.RunFail) {
+				t.Errorf("it is %s: %s, want %s", got.State, got.Reason, c.want)
+			}
+			if diff := cmp.Diff(c.moves, w.disk.moves); diff != "" {
+				t.Errorf("moves (-want +got):\n%s", diff)
+			}
+			if answered := len(w.disk.answers) == 1; answered != (c.want == gatewarden.RunFail) {
+				t.Errorf("it is answered by %v", w.disk.answers)
+			}
+		})
+	}
+}
+
 func TestAChangeOfTheSplitSurvives(t *testing.T) {
 	w := newWorld(t, canaryOf("orders"))
 	w.disk.share["orders"] = 0.1

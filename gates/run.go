@@ -246,16 +246,22 @@ func (r *run) decide(now time.Time) {
 	case gatewarden.Healthy:
 		state = gatewarden.RunPass
 	default:
-		reason = "no answer by the deadline: " + reason
-		switch r.canary.OnInconclusive {
-		case gatewarden.HoldsAPass:
-			state, reason = gatewarden.RunPass, reason+" (on_inconclusive: pass)"
-		case gatewarden.HoldsAFail:
-			state, reason = gatewarden.RunFail, reason+" (on_inconclusive: fail)"
-		default: // hold: it stays without one
-		}
+		state, reason = r.unanswered("no answer by the deadline: "+reason, true)
 	}
 	r.conclude(d.at, now, state, reason, "")
+}
+
+// unanswered returns what a run without an answer comes to, and why. One that could not be
+// judged until its deadline is no pass: nobody has looked.
+func (r *run) unanswered(why string, judged bool) (state gatewarden.RunState, reason string) {
+	switch on := r.canary.OnInconclusive; {
+	case on == gatewarden.HoldsAPass && judged:
+		return gatewarden.RunPass, why + " (on_inconclusive: pass)"
+	case on == gatewarden.HoldsAFail:
+		return gatewarden.RunFail, why + " (on_inconclusive: fail)"
+	default:
+		return gatewarden.RunInconclusive, why
+	}
 }
 
 // quiet is after how long without a request a canary that is watched is taken to be gone.

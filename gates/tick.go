@@ -80,7 +80,8 @@ func (b *Book) judge(at time.Time) error {
 			continue
 		}
 		if back := r.advanced.Sub(at); back > setBack {
-			b.stop(s, at, fmt.Sprintf("the clock was set back by %s, and what was seen before it says nothing now", gatewarden.Duration(back.Round(time.Second))))
+			b.giveUp(r, at, fmt.Sprintf("the clock was set back by %s, and what was seen before it says nothing now", gatewarden.Duration(back.Round(time.Second))))
+			b.retire(s)
 			continue
 		}
 		if b.held(r, at) {
@@ -108,16 +109,15 @@ func (b *Book) judge(at time.Time) error {
 	return errors.Join(errs...)
 }
 
-// stop ends the canary's run where it can be judged no further; mu is held.
-func (b *Book) stop(s *slot, at time.Time, why string) {
-	r := s.active
-	if r.State == gatewarden.RunRunning {
-		r.conclude(at, at, gatewarden.RunInconclusive, why, "")
-		b.ended(r)
-	} else {
+// giveUp ends the judging of a run that can be judged no further; mu is held.
+func (b *Book) giveUp(r *run, at time.Time, why string) {
+	if r.State != gatewarden.RunRunning {
 		r.unwatch(at, gatewarden.Inconclusive, why)
+		return
 	}
-	b.retire(s)
+	state, reason := r.unanswered(why, false)
+	r.conclude(at, at, state, reason, "")
+	b.ended(r)
 }
 
 // held reports whether the run waits for what Kong sends again; mu is held.
