@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"strings"
 	"sync"
@@ -345,6 +346,32 @@ func (o odd) Verdict(at time.Time) gatewarden.CanaryVerdict {
 	nan := math.NaN()
 	v.Evidence, v.Split.Evidence, v.Checks[0].Evidence, v.Checks[0].Pass = math.Inf(1), math.Inf(-1), nan, &nan
 	return v
+}
+
+// Nor does a history: the log of observations grew for as long as its canary had traffic.
+func TestAHistoryThatCannotBeWrittenDownKeepsNothingWaiting(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"), canaryOf("payments"))
+	var said strings.Builder
+	w.book.cfg.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	past := &w.book.slots[0].past
+	past.judges[0].judge = odd{past.judges[0].judge.(*fakeJudge)}
+	w.start("payments", "")
+	for range 400 {
+		w.send("orders", gatewarden.TrackBaseline, 1, false)
+		w.pass(500*time.Millisecond, "payments", 1, false)
+	}
+	if w.disk.blobs[pastPrefix+"orders"] != nil || !strings.Contains(said.String(), "a baseline's history is not written down") {
+		t.Errorf("it is written down, or nobody is told that it is not:\n%s", said.String())
+	}
+	if w.disk.blobs[pastPrefix+"payments"] == nil {
+		t.Error("the history of the other canary is not written down")
+	}
+	if n := len(w.disk.messages); n > 200 {
+		t.Errorf("the log has %d messages, those of the last minute and more", n)
+	}
+	if w.tickErr != nil {
+		t.Error(w.tickErr)
+	}
 }
 
 func TestARunThatCannotBeWrittenDownKeepsNoOtherWaiting(t *testing.T) {

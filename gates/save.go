@@ -148,8 +148,8 @@ func (b *Book) putNow(ctx context.Context, r *run) error {
 	return nil
 }
 
-// unwritable is why a run cannot be written down although the store may be well: the others
-// are not kept waiting by it.
+// unwritable is why a run or a history cannot be written down although the store may be well:
+// the others are not kept waiting by it.
 type unwritable struct{ error }
 
 // waits reports whether at is within a pause of the given length that ends at until. A clock
@@ -232,7 +232,10 @@ func (b *Book) savePasts(ctx context.Context, at time.Time, slots []*slot) error
 			continue
 		}
 		turn--
-		if err := b.savePast(ctx, s); err != nil {
+		err := b.savePast(ctx, s)
+		if _, alone := errors.AsType[unwritable](err); alone {
+			b.cfg.Logger.Error("a baseline's history is not written down; a restart would begin it anew", "canary", s.name, "error", err)
+		} else if err != nil {
 			return err
 		}
 		b.saved(&s.past.savedAt, at)
@@ -331,14 +334,13 @@ func (b *Book) savePast(ctx context.Context, s *slot) error {
 	}
 	s.past.grown = false
 	b.mu.Unlock()
-	err := errors.Join(errs...)
-	if err == nil {
-		var blob []byte
-		if blob, err = json.Marshal(saved); err == nil {
-			ctx, cancel := context.WithTimeout(ctx, writeWithin)
-			defer cancel()
-			err = b.cfg.Runs.Put(ctx, pastPrefix+s.name, blob)
-		}
+	blob, err := json.Marshal(saved)
+	if err = errors.Join(append(errs, err)...); err != nil {
+		err = unwritable{err}
+	} else {
+		ctx, cancel := context.WithTimeout(ctx, writeWithin)
+		defer cancel()
+		err = b.cfg.Runs.Put(ctx, pastPrefix+s.name, blob)
 	}
 	if err != nil {
 		b.metrics.saveFails.Inc()
