@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,7 +46,23 @@ type tried struct {
 }
 
 func newWitness(s *store.Store, in *intake) *witness {
-	return &witness{store: s, blind: in.Blind, nodes: func() int { return len(in.gateway.list()) }, tries: map[string]*tried{}, away: map[string]map[string]*tried{}}
+	return &witness{store: s, blind: in.Blind, nodes: func() int { return proxies(in.gateway.list()) }, tries: map[string]*tried{}, away: map[string]map[string]*tried{}}
+}
+
+// proxies counts the nodes that let requests through. One that is asked at two addresses, or
+// by two sources, is one; the data planes of a control plane count in its place.
+func proxies(nodes []gatewarden.Node) int {
+	seen := map[string]bool{}
+	for i := range nodes {
+		n := &nodes[i]
+		for _, p := range n.DataPlanes {
+			seen[p.ID] = true
+		}
+		if len(n.DataPlanes) == 0 {
+			seen[cmp.Or(n.ID, n.Address)] = true
+		}
+	}
+	return len(seen)
 }
 
 // see takes a batch.

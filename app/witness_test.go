@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -107,5 +108,32 @@ func TestFirstTriesSayWhetherATargetIsDrained(t *testing.T) {
 	w.rest(to.Add(2 * triesWhile))
 	if w.asked.Load() || len(w.tries) > 0 {
 		t.Error("it goes on counting though nobody asks")
+	}
+}
+
+func TestANodeOfTwoAddressesIsOne(t *testing.T) {
+	planes := []gatewarden.DataPlane{{ID: "p1"}, {ID: "p2"}, {ID: "p3"}}
+	for name, c := range map[string]struct {
+		nodes []gatewarden.Node
+		want  int
+	}{
+		"none that is known":                 {nil, 0},
+		"two":                                {[]gatewarden.Node{{Address: "a", ID: "1"}, {Address: "b", ID: "2"}}, 2},
+		"one at two addresses":               {[]gatewarden.Node{{Address: "status", ID: "1"}, {Address: "admin", ID: "1"}}, 1},
+		"two that do not say who they are":   {[]gatewarden.Node{{Address: "a"}, {Address: "b"}}, 2},
+		"one that two sources ask":           {[]gatewarden.Node{{Address: "a"}, {Address: "a"}}, 1},
+		"the data planes of a control plane": {[]gatewarden.Node{{Address: "control", ID: "c", DataPlanes: planes}}, 3},
+		"those that are asked themselves":    {[]gatewarden.Node{{Address: "control", ID: "c", DataPlanes: planes}, {Address: "p1:8100", ID: "p1"}}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, reg := store.New(store.Config{}, prometheus.NewRegistry()), prometheus.NewRegistry()
+			in := newIntake(s, func() time.Time { return noon }, time.Minute, reg)
+			for i, n := range c.nodes {
+				in.gateway.nodes[nodeKey{fmt.Sprint(i), n.Address}] = n
+			}
+			if got := newWitness(s, in).nodes(); got != c.want {
+				t.Errorf("%d nodes, want %d", got, c.want)
+			}
+		})
 	}
 }
