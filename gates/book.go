@@ -1,6 +1,7 @@
 package gates
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -155,20 +156,21 @@ func (b *Book) newest(canary string) *run {
 	return newest
 }
 
-// later reports whether a is the later one of two runs of a canary: the one that is not
-// over, as clocks are set back, else the one that began later. Of two of the same second it
-// is the one that was over later; ids decide at last.
-func later(a, b *run) bool {
-	switch {
-	case (a.EndedAt == nil) != (b.EndedAt == nil):
-		return a.EndedAt == nil
-	case !a.StartedAt.Equal(b.StartedAt):
-		return a.StartedAt.After(b.StartedAt)
-	case a.EndedAt != nil && !a.EndedAt.Equal(*b.EndedAt):
-		return a.EndedAt.After(*b.EndedAt)
-	default:
-		return a.ID > b.ID
+// newestFirst sorts runs by when they were begun, whatever the clock said then. Those of a
+// version that did not number them have only their start.
+func newestFirst(a, b *run) int {
+	return cmp.Or(cmp.Compare(b.number, a.number), b.StartedAt.Compare(a.StartedAt), strings.Compare(b.ID, a.ID))
+}
+
+func later(a, b *run) bool { return newestFirst(a, b) < 0 }
+
+// nextNumber returns the number of the next run; mu is held.
+func (b *Book) nextNumber() uint64 {
+	newest := uint64(0)
+	for _, r := range b.runs {
+		newest = max(newest, r.number)
 	}
+	return newest + 1
 }
 
 // replan makes a plan from the slots; mu is held.

@@ -348,6 +348,12 @@ func TestAClockThatIsSetBackStopsNothingForLong(t *testing.T) {
 			if got := w.run(run.ID); got.State != gatewarden.RunFail {
 				t.Errorf("after a restart it is %s", got.State)
 			}
+			if latest, err := w.book.Latest("orders"); err != nil || latest.ID != run.ID {
+				t.Errorf("after a restart the latest is %s, and not the one that is over: %v", latest.ID, err)
+			}
+			if list := w.book.Runs(Filter{Canary: "orders"}); list[0].ID != run.ID {
+				t.Errorf("the newest in the list is %s", list[0].ID)
+			}
 		})
 	}
 }

@@ -13,7 +13,8 @@ import (
 type run struct {
 	gatewarden.Run // its Reason is the bare one; view adds what keeps the weights from moving
 	canary         *gatewarden.Canary
-	judge          Judge // nil when it is judged no more
+	judge          Judge  // nil when it is judged no more
+	number         uint64 // of those of all canaries, in the order in which they began; 0: not known
 
 	advanced   time.Time        // the newest instant that the judge knows
 	evidence   float64          // for a fail, at that instant

@@ -33,6 +33,7 @@ const (
 // savedRun is a run as it is written down.
 type savedRun struct {
 	Version    int               `json:"version"`
+	Number     uint64            `json:"number,omitempty"`
 	Run        gatewarden.Run    `json:"run"`
 	Canary     gatewarden.Canary `json:"canary"`
 	Secret     string            `json:"secret,omitempty"` // of the callback, which the run itself hides
@@ -49,7 +50,7 @@ type savedRun struct {
 // is in it; Book.mu is held.
 func (r *run) encode() (blob []byte, applied uint64, err error) {
 	s := savedRun{
-		Version: savedVersion, Run: r.Run, Canary: *r.canary, Advanced: r.advanced, Applied: r.applied, Share: r.share,
+		Version: savedVersion, Number: r.number, Run: r.Run, Canary: *r.canary, Advanced: r.advanced, Applied: r.applied, Share: r.share,
 		TrailEvery: r.trailEvery, Todo: r.todo, Move: r.move,
 	}
 	if r.Callback != nil {
@@ -78,7 +79,7 @@ func decodeRun(blob []byte, load func(*gatewarden.Canary, []byte) (Judge, error)
 		return nil, gatewarden.Errorf(gatewarden.Internal, "it has version %d, and not %d", s.Version, savedVersion)
 	}
 	r := &run{
-		Run: s.Run, canary: &s.Canary, advanced: s.Advanced, applied: s.Applied, savedApplied: s.Applied, share: s.Share,
+		Run: s.Run, number: s.Number, canary: &s.Canary, advanced: s.Advanced, applied: s.Applied, savedApplied: s.Applied, share: s.Share,
 		trailEvery: max(s.TrailEvery, trailStep), todo: s.Todo, move: s.Move,
 	}
 	if r.Callback != nil {

@@ -197,7 +197,7 @@ func (b *Book) begin(at time.Time, s *slot, req Request) (*run, error) {
 			ID: b.id(s.name, start), Canary: s.name, Key: req.Key, State: gatewarden.RunRunning, Version: 1, Reason: "it has just begun",
 			By: req.By, Parameters: maps.Clone(req.Parameters), StartedAt: start, Deadline: start.Add(s.canary.Deadline),
 		},
-		canary: s.canary, judge: judge, advanced: at, share: -1, trailEvery: trailStep, lastSeen: at, savedAt: at,
+		canary: s.canary, judge: judge, number: b.nextNumber(), advanced: at, share: -1, trailEvery: trailStep, lastSeen: at, savedAt: at,
 	}
 	r.savedApplied = b.log.sections // nothing of it is in the log yet
 	r.applied = b.log.sections

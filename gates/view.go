@@ -71,17 +71,6 @@ func (b *Book) Runs(f Filter) []gatewarden.Run {
 	return views
 }
 
-func newestFirst(x, y *run) int {
-	switch {
-	case later(x, y):
-		return -1
-	case later(y, x):
-		return 1
-	default:
-		return 0
-	}
-}
-
 // Wait returns the run with its trail once it is over or no longer as seen, which is a
 // state or a version, running unless given; and as it is when ctx ends. The error is
 // unavailable once the book is abandoned.
