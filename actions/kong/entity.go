@@ -70,7 +70,7 @@ func differences(path string, a, b any) []string {
 	if equalValues(a, b) {
 		return nil
 	}
-	if secretPath(path) && !(empty(a) && empty(b)) || holdsSecret(a) || holdsSecret(b) {
+	if secretPath(path) && (!empty(a) || !empty(b)) || holdsSecret(a) || holdsSecret(b) {
 		return []string{path + ": (a secret) → (another)"}
 	}
 	return []string{fmt.Sprintf("%s: %s → %s", path, compact(a), compact(b))}

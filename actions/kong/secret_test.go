@@ -27,7 +27,7 @@ func TestWhatKongEncryptsIsASecret(t *testing.T) {
 		"session":           "secret",
 		"standard-webhooks": "secret_v1",
 	} {
-		for _, field := range strings.Fields(fields) {
+		for field := range strings.FieldsSeq(fields) {
 			if config := (object{"a": object{field: "hunter2"}}); !holdsSecret(config) {
 				t.Errorf("%s of %s is shown", field, plugin)
 			}
