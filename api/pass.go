@@ -96,9 +96,8 @@ func (p *Passer) pass(own *Server, w http.ResponseWriter, r *http.Request) {
 			out.Out.Header.Set(passedBy, p.name)
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			if r.Context().Err() != nil {
-				return // nobody waits for an answer
-			}
+			// Also when our own request is cancelled: if that is because this guard stops, who
+			// asked still waits, and must not take an empty answer for done.
 			hint := "if it is up, is state.api right, and may this guard reach it there?"
 			if ctx.Err() != nil {
 				err, hint = context.Cause(ctx), tryAgain

@@ -359,13 +359,16 @@ func every(ctx context.Context, interval time.Duration, do func(context.Context,
 	}
 }
 
+// errStopping is why requests under way are cancelled at the end.
+var errStopping = errors.New("this guard is stopping")
+
 // addServer serves what belongs to the named listener.
 func (a *App) addServer(g *run.Group, name string, l net.Listener) {
 	server := &http.Server{
 		Handler: a.handler(name), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.logger.With("component", name).Handler(), slog.LevelDebug),
 	}
-	streams, endStreams := context.WithCancel(context.Background())
+	streams, endStreams := context.WithCancelCause(context.Background())
 	server.BaseContext = func(net.Listener) context.Context { return streams }
 	webConfig := a.reloader.current().config.Web
 	if name == "ingest" {
@@ -377,9 +380,9 @@ func (a *App) addServer(g *run.Group, name string, l net.Listener) {
 		})
 	}
 	g.Add(func() error { return serveWeb(l, server, webConfig, a.logger) }, func(error) {
-		defer endStreams()
+		defer endStreams(errStopping)
 		if name != "ingest" { // a post whose answer is cut short was counted, and comes again
-			endStreams() // followers of the events would hold the server open
+			endStreams(errStopping) // followers of the events would hold the server open
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), stopWithin/3)
 		defer cancel()

@@ -118,19 +118,12 @@ func (c *client) get(ctx context.Context, path string, v any) error {
 	return nil
 }
 
-// post sends an order in the name of by.
+// post sends an order in the name of by. It is done when the guard says so: an answer without
+// a word is none.
 func (c *client) post(ctx context.Context, path, by, reason string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	body, err := json.Marshal(map[string]string{"by": by, "reason": reason})
-	if err != nil {
-		return err
-	}
-	resp, err := c.do(ctx, http.MethodPost, path, body)
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
+	return c.send(ctx, http.MethodPost, path, map[string]string{"by": by, "reason": reason}, &struct{}{})
 }
 
 // do sends a request and turns an error answer into an error.
