@@ -82,22 +82,6 @@ func (s *Store) Add(records []gatewarden.Record, now time.Time, each func(*gatew
 	return s.report(f)
 }
 
-// advance moves the store's calendar on to now, and returns its latest second. A calendar
-// that is further ahead than any record may be is of a clock that was wrong, or is: it goes
-// back. What was made coarser by that stays so, and what comes now is kept as it should be.
-func (s *Store) advance(now time.Time) int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	second := min(now.Unix(), lastSecond)
-	if ahead := s.cal.head - second; ahead > int64(s.cfg.MaxFuture/time.Second) {
-		s.cfg.Logger.Warn("the clock was set back: what was counted while it was ahead stays at the times it said", "seconds", ahead)
-		s.cal.head = second
-		s.book.era++ // Counters remember the past by where it was
-	}
-	s.cal.head = max(s.cal.head, second)
-	return s.cal.head
-}
-
 // decide settles each record's fate. It is called once for a batch: from here on its
 // ids count as seen.
 func (s *Store) decide(f *fold, records []gatewarden.Record, now time.Time, head int64) {

@@ -228,7 +228,7 @@ func FuzzRestore(f *testing.F) {
 		}
 		answers(s)
 		s.Add([]gatewarden.Record{request("", "orders", "list", noon)}, noon, nil)
-		s.Add(nil, noon.Add(50*time.Hour), nil)
+		hold(s, noon.Add(50*time.Hour))
 		answers(s)
 		if s.Drain() == nil {
 			t.Error("nothing to drain after Add")

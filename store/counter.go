@@ -104,6 +104,9 @@ func (c *Counter) Step(at time.Time) (length, offset time.Duration) {
 	for level < coarsest && at.Unix() < c.store.cal.horizon(level) {
 		level++
 	}
+	if c.find() && c.in != nil { // after a clock was ahead some of it may be kept more coarsely
+		level = min(max(level, c.in.shelves.level(at.Unix())), coarsest)
+	}
 	return time.Duration(slotWidth(level)) * time.Second, 0
 }
 

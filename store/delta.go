@@ -278,10 +278,12 @@ func (s *Store) Apply(message []byte, now time.Time) error {
 // record may be says nothing about what is how old here. The caller holds mu.
 func (s *Store) fold(d *delta, now int64) {
 	head := d.head
-	if head > now+int64(s.cfg.MaxFuture/time.Second) {
+	if head > now+s.slack() {
 		head = now
 	}
-	s.cal.head = max(s.cal.head, head)
+	if head > s.cal.head {
+		s.reach(head)
+	}
 	s.book.overflowed = max(s.book.overflowed, d.overflowed)
 	for _, w := range d.watched.spans {
 		s.watched.add(w.from, w.to)

@@ -256,6 +256,9 @@ func (p *play) add() {
 func (p *play) wait() {
 	step := rapid.SampledFrom([]int64{1, 1, 7, 60, 200, 4000, 8 * 3600, 40 * 3600, 20 * 86400}).Draw(p.t, "step")
 	p.now = p.now.Add(time.Duration(step) * time.Second)
+	if step > farOff {
+		hold(p.store, p.now)
+	}
 	p.add()
 }
 
@@ -333,7 +336,7 @@ func (p *play) feed(s *Store, log [][]byte) {
 			p.t.Fatal(err)
 		}
 	}
-	s.Add(nil, p.now, nil)
+	hold(s, p.now)
 }
 
 // compare asks s and the model the same questions.

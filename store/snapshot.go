@@ -156,7 +156,7 @@ func (s *Store) Restore(snapshot []byte, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fresh.era = s.book.era + 1
-	s.cal.head, s.watched, s.applied = min(head, max(now.Unix(), 0)), spans, applied
+	s.cal.head, s.leapt, s.watched, s.applied = head, leap{}, spans, applied
 	if s.book.meters != nil {
 		fresh.configure(s.meters, &s.cal)
 	}
@@ -168,6 +168,7 @@ func (s *Store) Restore(snapshot []byte, now time.Time) error {
 		s.vouched[v.meter] = &v.watched
 	}
 	s.retract()
+	s.reach(min(max(now.Unix(), 0), lastSecond))
 	return nil
 }
 

@@ -29,9 +29,12 @@
 // and are kept for less: by the second for five minutes, by the minute for two
 // hours, by the hour for 26 hours.
 //
-// Ages count from the latest second that the clock has shown. Once a clock that was ahead is
-// right again, it is from there that they count: what was made coarser meanwhile stays so,
-// and what comes then is kept by the second. Nobody else's clock is believed.
+// Ages count from the latest second that the clock has shown. A clock that leaps by more than
+// an hour, or goes back, is believed once it has held for a minute: nothing is made coarser or
+// dropped by one that is wrong for a moment. Once a clock that was ahead is right again, ages
+// count from there: what was made coarser meanwhile stays so, what was counted at times that
+// have not come is dropped if the store can tell that it was that clock which said them, and
+// what comes then is kept by the second. Nobody else's clock is believed.
 //
 // # Across restarts
 //
@@ -108,6 +111,7 @@ type Store struct {
 
 	mu      sync.RWMutex // guards all that follows
 	cal     calendar
+	leapt   leap
 	book    *book
 	watched watched
 	vouched map[meterKey]*watched

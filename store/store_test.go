@@ -135,6 +135,7 @@ func TestASeriesGoesWhenNothingOfItIsKeptAnyMore(t *testing.T) {
 	s := New(Config{}, prometheus.NewRegistry())
 	s.Add([]gatewarden.Record{request("1", "old", "", noon)}, noon, nil)
 	later := noon.Add(93 * 24 * time.Hour)
+	hold(s, later)
 	for range 3 {
 		s.Add([]gatewarden.Record{request("", "new", "", later)}, later, nil)
 	}
@@ -156,6 +157,7 @@ func TestANewLatencyMeterIsAnsweredFromTheDistributions(t *testing.T) {
 		at := noon.Add(-age)
 		fast, slow := request("", "orders", "", at), request("", "orders", "", at)
 		slow.Latency.Request, slow.Weight = 100*time.Millisecond, 2
+		hold(s, at)
 		s.Add([]gatewarden.Record{fast, slow}, at, nil)
 	}
 	orders := gatewarden.Series{Service: "orders"}
