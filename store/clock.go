@@ -65,8 +65,8 @@ func (s *Store) slack() int64 { return int64(s.cfg.MaxFuture / time.Second) }
 // which is what a leap ahead looks like. What was watched since the step is not looked at.
 func (w *watched) undoes(back leap) bool {
 	later := int64(0)
-	for i := len(w.spans) - 1; i >= 0; i-- {
-		from, to := w.spans[i].from/int64(time.Second), w.spans[i].to/int64(time.Second)
+	for _, s := range slices.Backward(w.spans) {
+		from, to := s.from/int64(time.Second), s.to/int64(time.Second)
 		if from >= back.since-alike && to <= back.since+alike {
 			continue
 		}
