@@ -37,6 +37,8 @@ const (
 type keeperMetrics struct {
 	split   prometheus.Counter // messages that were written in parts
 	leftOut prometheus.Counter // messages that the log did not take in parts either
+	// unreported are those of canaries that were too large for the guard that leads.
+	unreported prometheus.Counter
 }
 
 func newKeeperMetrics(reg prometheus.Registerer) *keeperMetrics {
@@ -49,8 +51,12 @@ func newKeeperMetrics(reg prometheus.Registerer) *keeperMetrics {
 			Name: "gatewarden_app_cells_left_out_total",
 			Help: "Messages of counts that the log of cells did not take in parts either: each made a snapshot.",
 		}),
+		unreported: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatewarden_app_reports_left_out_total",
+			Help: "Messages of what was seen of canaries that were too large to tell the guard that leads.",
+		}),
 	}
-	reg.MustRegister(m.split, m.leftOut)
+	reg.MustRegister(m.split, m.leftOut, m.unreported)
 	return m
 }
 
@@ -286,9 +292,15 @@ func (k *keeper) drain(ctx context.Context) (err error) {
 		err = k.write(ctx)
 	}
 	if err == nil && k.reports != nil {
-		err = k.reports.send(ctx)
+		err = k.reports.send(ctx, k.reportLeftOut)
 	}
 	return err
+}
+
+func (k *keeper) reportLeftOut(size int, why error) {
+	k.metrics.unreported.Inc()
+	k.logger.Error("what one post told of canaries is too much for one message: the guard that leads will not have it", "bytes", size, "error", why,
+		"hint", "send smaller posts (queue.max_batch_size of http-log), or raise max_payload of the NATS server")
 }
 
 // gather takes what is new out of the store.

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -224,6 +225,41 @@ func TestCheckpointsTooLargeForOneMessageAreWrittenInParts(t *testing.T) {
 	}
 	if n, got := counted(again), again.checkpoints.of("").Load("")["at"]; n != 3 || !bytes.Equal(got, value) {
 		t.Errorf("after a crash there are %d requests, want 3, and a value of %d bytes", n, len(got))
+	}
+}
+
+// TestAReportThatIsTooLargeKeepsNothingBack has a guard that does not lead see more of a
+// canary in one post than a message holds: until it was restarted it refused every post.
+func TestAReportThatIsTooLargeKeepsNothingBack(t *testing.T) {
+	log := &bytes.Buffer{}
+	k, s := keepMarks(t, t.TempDir(), log)
+	defer s.Close()
+	var err error
+	if k.reports, err = newReports(t.Context(), s.(*state.State)); err != nil {
+		t.Fatal(err)
+	}
+	k.leads = func() bool { return false }
+	k.reports.add([]byte("before"))
+	k.reports.add(noise(9 << 20))
+	k.reports.add([]byte("after"))
+	if err := k.drain(t.Context()); err != nil || k.ready() != nil {
+		t.Errorf("it fails: %v, %v", err, k.ready())
+	}
+	var got []string
+	if err := k.reports.log.Read(t.Context(), 0, func(_ uint64, data []byte) error {
+		list, err := split(data)
+		for _, report := range list {
+			got = append(got, string(report))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"before", "after"}, got); diff != "" {
+		t.Errorf("the guard that leads is told (-want +got):\n%s", diff)
+	}
+	if n := testutil.ToFloat64(k.metrics.unreported); n != 1 || !strings.Contains(log.String(), "will not have it") {
+		t.Errorf("%v were left out, and the log says:\n%s", n, log)
 	}
 }
 

@@ -39,8 +39,8 @@ func (s *scout) report(message []byte) {
 const (
 	// maxReports bounds what waits in memory while the state cannot be written.
 	maxReports = 16 << 20
-	// reportSize is about how long one message of reports gets: less than what a NATS takes
-	// unless it is told otherwise.
+	// reportSize is how long one message of several reports gets at most: less than what a NATS
+	// takes unless it is told otherwise.
 	reportSize = 512 << 10
 )
 
@@ -66,7 +66,7 @@ func newReports(ctx context.Context, s *state.State) (*reports, error) {
 func (r *reports) add(report []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := len(r.waiting); n == 0 || len(r.waiting[n-1]) >= reportSize {
+	if n := len(r.waiting); n == 0 || len(r.waiting[n-1])+len(report) > reportSize {
 		r.waiting = append(r.waiting, nil)
 	}
 	last := &r.waiting[len(r.waiting)-1]
@@ -98,10 +98,15 @@ func (r *reports) back(message []byte) {
 	r.waiting, r.size = append([][]byte{message}, r.waiting...), r.size+len(message)
 }
 
-// send writes down what is on its way.
-func (r *reports) send(ctx context.Context) error {
+// send writes down what is on its way. What will never be taken, as it is too large, is left
+// out, and what comes after it does not wait for it: a run that misses requests takes longer.
+func (r *reports) send(ctx context.Context, leftOut func(size int, why error)) error {
 	for message := r.take(); message != nil; message = r.take() {
-		if _, err := r.log.Append(ctx, message); err != nil {
+		_, err := r.log.Append(ctx, message)
+		switch {
+		case gatewarden.ErrorCode(err) == gatewarden.Invalid:
+			leftOut(len(message), err)
+		case err != nil:
 			r.back(message)
 			return fmt.Errorf("telling what was seen of canaries: %w", err)
 		}
