@@ -95,7 +95,8 @@ func (in *intake) heed(guard string, sights map[string]sourceSight, now time.Tim
 		if e.astray = ""; s.Astray != "" {
 			e.astray = "at " + guard + ": " + s.Astray
 		}
-		if at := now.Add(-max(s.Age, 0)); s.Age < never && at.After(h.arrived) {
+		// What arrived in the future did so before the clock here was set back.
+		if at := now.Add(-max(s.Age, 0)); s.Age < never && (at.After(h.arrived) || h.arrived.After(now)) {
 			h.arrived, h.lag = at, s.Lag
 		}
 		for _, service := range s.Brings {

@@ -292,3 +292,33 @@ func TestASourceOfThePastIsNeverSilent(t *testing.T) {
 		t.Errorf("orders live on %v", on)
 	}
 }
+
+// TestAClockThatIsSetBackTakesNoSilenceForSight has a guard that leads take no records itself:
+// what another guard told before the clock here was set back held until it was that late again.
+func TestAClockThatIsSetBackTakesNoSilenceForSight(t *testing.T) {
+	leader, other := newSights(t, "httplog"), newSights(t, "httplog")
+	orders := sloOn(gatewarden.Series{Service: "orders"})
+	tell := func(d time.Duration) (blind bool) {
+		for range int(d / time.Second) {
+			other.now, leader.now = other.now.Add(time.Second), leader.now.Add(time.Second)
+			leader.heed("other", other.sights(other.now), leader.now)
+			blind, _ = leader.BlindTo(orders, leader.now)
+		}
+		return blind
+	}
+	other.bring(t, "httplog", gatewarden.Record{Service: "orders"})
+	if tell(time.Second) {
+		t.Fatal("it is blind to what another guard was sent just now")
+	}
+	leader.now = leader.now.Add(-time.Hour)
+	if tell(30 * time.Second) {
+		t.Error("half a minute after the last record it is blind")
+	}
+	if !tell(time.Minute) || !leader.views(leader.now)[0].Silent {
+		t.Error("a minute and a half after the last record it takes silence for sight")
+	}
+	other.bring(t, "httplog", gatewarden.Record{Service: "orders"})
+	if tell(time.Second) {
+		t.Error("it is blind although records come again")
+	}
+}
