@@ -35,12 +35,13 @@ type Passer struct {
 	gatherer  prometheus.Gatherer
 	transport http.RoundTripper
 	logger    *slog.Logger
+	within    time.Duration // each part of an answer must be read
 }
 
 // NewPasser returns the API of the guard of that name while it does not lead. Gatherer is
 // as in New.
 func NewPasser(name string, guard Follower, gatherer prometheus.Gatherer, transport http.RoundTripper, logger *slog.Logger) *Passer {
-	return &Passer{name: name, guard: guard, gatherer: gatherer, transport: transport, logger: logger}
+	return &Passer{name: name, guard: guard, gatherer: gatherer, transport: transport, logger: logger, within: writeWithin}
 }
 
 // Handler returns the routes.
@@ -82,6 +83,8 @@ func (p *Passer) pass(own *Server, w http.ResponseWriter, r *http.Request) {
 		own.fail(w, r, gatewarden.Errorf(gatewarden.Unavailable, "%w", err).WithHint(tryAgain))
 		return
 	}
+	answer := limited{stream{w, http.NewResponseController(w), p.within}}
+	defer func() { _ = answer.limit(time.Time{}) }() // the connection may go on
 	ctx, leave := context.WithCancelCause(r.Context())
 	var looking sync.WaitGroup
 	defer looking.Wait()
@@ -106,7 +109,7 @@ func (p *Passer) pass(own *Server, w http.ResponseWriter, r *http.Request) {
 			own.fail(w, r, gatewarden.Errorf(gatewarden.Unavailable, "passing the request on to the guard %s at %s: %w", name, api.Host, err).WithHint("%s", hint))
 		},
 	}
-	proxy.ServeHTTP(w, r.WithContext(ctx))
+	proxy.ServeHTTP(answer, r.WithContext(ctx))
 }
 
 // letGo calls leave when the guard of that name leads no more, and returns when ctx ends.

@@ -45,8 +45,8 @@ func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
 func serveOnPipes(t *testing.T, h http.Handler) (p pipes, handled chan struct{}) {
 	p, handled = pipes{make(chan net.Conn), make(chan struct{})}, make(chan struct{}, 10)
 	server := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { handled <- struct{}{} }() // also of an answer that was cut
 		h.ServeHTTP(w, r)
-		handled <- struct{}{}
 	})}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
@@ -76,6 +76,48 @@ func TestAFollowerThatReadsNothingIsLetGo(t *testing.T) {
 					t.Errorf("let go after %s", took)
 				}
 			})
+		})
+	}
+}
+
+// The same at a guard that passes it on, in real time: what passes it on holds a mutex while
+// it writes. A connection that is read from goes on.
+func TestAFollowerThatReadsNothingIsLetGoWhereItsRequestIsPassedOn(t *testing.T) {
+	for _, target := range []string{"/api/v1/events?follow=true", "/api/v1/runs/orders-1/events", "/api/v1/live"} {
+		t.Run(target, func(t *testing.T) {
+			t.Parallel()
+			g := &changing{guard: guard{live: make(chan gatewarden.Event)}}
+			leader, _ := serveOnPipes(t, New(g, nil, slog.New(slog.DiscardHandler)).WithGates(&gates{now: aRun}).Handler())
+			passer := NewPasser("guard-2", at("http://guard-1"), nil, &http.Transport{DialContext: leader.dial, DisableKeepAlives: true}, slog.New(slog.DiscardHandler))
+			passer.within = 100 * time.Millisecond
+			p, handled := serveOnPipes(t, passer.Handler())
+			conn, _ := p.dial(t.Context(), "", "")
+			defer conn.Close()
+			ask := func(target string) {
+				t.Helper()
+				if _, err := io.WriteString(conn, "GET "+target+" HTTP/1.1\r\nHost: guard\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			lines := bufio.NewReader(conn)
+			for range 2 {
+				ask("/api/v1/slos")
+				resp, err := http.ReadResponse(lines, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+					t.Fatalf("%s, %v", resp.Status, err)
+				}
+				<-handled
+				time.Sleep(2 * passer.within) // a limit that was left behind passes
+			}
+			ask(target)
+			select {
+			case <-handled:
+			case <-time.After(10 * time.Second):
+				t.Error("it is still written to")
+			}
 		})
 	}
 }
