@@ -43,9 +43,9 @@ type Executor interface {
 	Revert(ctx context.Context, a gatewarden.Action) (gatewarden.Outcome, error)
 }
 
-// OrphanRemover is an Executor that can find changes which carry this program's
-// mark but belong to no action in the journal, left for example by a guard whose
-// state was lost. The engine asks once at start.
+// OrphanRemover is an Executor that can find changes which carry the mark of this
+// guard's state but belong to no action in its journal, left for example where the
+// journal has lost its end. The engine asks once at start.
 type OrphanRemover interface {
 	Executor
 	// Orphans lists the changes whose action known does not know. It changes nothing.

@@ -1,6 +1,9 @@
 package app
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/gatewarden/gatewarden"
@@ -43,5 +46,45 @@ func TestAStateKeepsItsName(t *testing.T) {
 	}
 	if first.observes || !again.observes || !other.observes {
 		t.Errorf("%+v, %+v, %+v", first, again, other)
+	}
+}
+
+// TestADamagedNameIsSaid: what was put in place under the one before is nobody's from then on.
+func TestADamagedNameIsSaid(t *testing.T) {
+	s, err := state.Open(t.Context(), state.Config{Dir: t.TempDir()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	snapshots, err := s.Snapshots(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &bytes.Buffer{}
+	name := func() string {
+		m, err := (&term{App: &App{snapshots: snapshots, logger: slog.New(slog.NewTextHandler(log, nil))}}).mark(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.guard
+	}
+	first := name()
+	if log.Len() > 0 {
+		t.Errorf("a state that has no name yet is said to be damaged: %s", log)
+	}
+	stream, err := s.JetStream().Stream(t.Context(), "OBJ_gatewarden_snapshots")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.DeleteMsg(t.Context(), 1); err != nil { // its only chunk
+		t.Fatal(err)
+	}
+	second := name()
+	if second == first || !strings.Contains(log.String(), "the name of the state is damaged") || !strings.Contains(log.String(), second) {
+		t.Errorf("%q is %q after the damage, and the log says:\n%s", first, second, log)
+	}
+	log.Reset()
+	if third := name(); third != second || log.Len() > 0 {
+		t.Errorf("%q is %q later, and the log says:\n%s", second, third, log)
 	}
 }
