@@ -260,6 +260,25 @@ func TestEventsWaitForAJournalThatIsAway(t *testing.T) {
 	}
 }
 
+// TestADeposedGuardLeavesTheJournalAlone: the events that it did not take are not written as
+// the term ends, when another guard may be opening the journal.
+func TestADeposedGuardLeavesTheJournalAlone(t *testing.T) {
+	for deposed, want := range map[bool]uint64{false: 1, true: 0} {
+		j := &faultyJournal{Journal: journal.NewMemory()}
+		w := newWatcher(t, j, noon)
+		j.refuse = away
+		if err := w.loop.write(t.Context(), []gatewarden.Event{{At: noon, Type: gatewarden.EventSource, Name: "httplog", State: "blind"}}); err == nil {
+			t.Fatal("the journal has taken it")
+		}
+		j.refuse = nil
+		end, before := &term{App: &App{logger: slog.New(slog.DiscardHandler)}, loop: w.loop}, j.Last()
+		end.deposed.Store(deposed)
+		if err := end.writeRest(t.Context()); err != nil || j.Last()-before != want {
+			t.Errorf("deposed %v: %d events are written, want %d, %v", deposed, j.Last()-before, want, err)
+		}
+	}
+}
+
 // TestWhoAsksDoesNotWaitForTheJournal asks in the middle of a tick whose journal does not
 // answer.
 func TestWhoAsksDoesNotWaitForTheJournal(t *testing.T) {

@@ -149,9 +149,13 @@ func (t *term) drain(ctx context.Context) error {
 	return err
 }
 
-// writeRest writes the events that the journal has not taken yet.
+// writeRest writes the events that the journal has not taken yet. Who leads no longer writes
+// none: the guard that is just taking over would find another's in its journal.
 func (t *term) writeRest(ctx context.Context) error {
-	if err := t.loop.close(ctx); err != nil && !t.deposed.Load() {
+	if t.deposed.Load() {
+		return nil
+	}
+	if err := t.loop.close(ctx); err != nil {
 		t.logger.Warn("events are lost: the journal did not take them before the end", "error", err)
 	}
 	return nil
