@@ -28,7 +28,6 @@ type Stream struct {
 	log      *slog.Logger
 	metrics  *streamMetrics
 	listener net.Listener
-	slots    chan struct{} // one for each connection that is open
 	quiet    Quiet
 	now      func() time.Time
 }
@@ -40,13 +39,12 @@ func ListenStream(env Env, cfg StreamConfig, feed *Feed) (*Stream, error) {
 	if err != nil {
 		return nil, gatewarden.Errorf(gatewarden.Internal, "%s: cannot register metrics: %w", env.Name, err)
 	}
-	s := &Stream{
-		cfg: cfg, feed: feed, log: env.Log.With("source", env.Name), metrics: metrics,
-		slots: make(chan struct{}, cfg.MaxConnections), now: time.Now,
-	}
-	if s.listener, err = Listen(env, cfg.Listen, cfg.TLS); err != nil {
+	s := &Stream{cfg: cfg, feed: feed, log: env.Log.With("source", env.Name), metrics: metrics, now: time.Now}
+	listener, err := Listen(env, cfg.Listen, cfg.TLS)
+	if err != nil {
 		return nil, err
 	}
+	s.listener = Limited(listener, Limit{Most: cfg.MaxConnections, Open: metrics.connections, Refused: metrics.refused, Log: s.log, Now: s.now})
 	return s, nil
 }
 
@@ -70,6 +68,7 @@ func (s *Stream) Run(ctx context.Context) error {
 		conn, err := s.listener.Accept()
 		switch {
 		case err == nil:
+			open.Go(func() { s.serve(ctx, conn) })
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -82,20 +81,6 @@ func (s *Stream) Run(ctx context.Context) error {
 			case <-ctx.Done():
 			case <-time.After(firstPause):
 			}
-			continue
-		}
-		select {
-		case s.slots <- struct{}{}:
-			open.Go(func() {
-				defer func() { <-s.slots }()
-				s.serve(ctx, conn)
-			})
-		default:
-			s.metrics.refused.Inc()
-			if due, held := s.quiet.Due(s.now()); due {
-				s.log.Warn("refused a connection: there are too many", "client", conn.RemoteAddr(), "max_connections", s.cfg.MaxConnections, "times_before_unlogged", held)
-			}
-			_ = conn.Close()
 		}
 	}
 }
@@ -110,8 +95,6 @@ const (
 func (s *Stream) serve(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	s.metrics.accepted.Inc()
-	s.metrics.connections.Inc()
-	defer s.metrics.connections.Dec()
 	defer context.AfterFunc(ctx, func() {
 		_ = conn.SetReadDeadline(s.now().Add(lastWords))
 		time.AfterFunc(lastMoment, func() { _ = conn.Close() }) // whatever the deadline is by then

@@ -104,7 +104,9 @@ func New(env collector.Env, settings Settings) (collector.Source, error) {
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
-		s.listeners[l.protocol] = newLimited(listener, settings.MaxConnections, s.metrics)
+		s.listeners[l.protocol] = collector.Limited(listener, collector.Limit{
+			Most: settings.MaxConnections, Refused: s.metrics.connections, Log: env.Log.With("source", env.Name), Now: time.Now,
+		})
 	}
 	return s, nil
 }

@@ -17,7 +17,6 @@ type conn struct {
 	net.Conn
 	listener *Listener
 	busy     atomic.Int32 // idle, answering, or stopped
-	ends     func()       // to be called when it is closed, here or by net/http
 
 	buf    []byte    // what was read and not answered
 	head   head      // of the post that buf begins with, once it is whole
@@ -37,16 +36,10 @@ const (
 	stopped
 )
 
-// close closes the connection.
-func (c *conn) close() {
-	c.ends()
-	c.Close()
-}
-
 // stop ends the connection: at once when it waits for a post, else after the answer.
 func (c *conn) stop() {
 	if c.busy.Swap(stopped) == idle {
-		c.close()
+		c.Close()
 	}
 }
 
@@ -56,7 +49,7 @@ func (c *conn) serve() {
 	defer func() {
 		if p := recover(); p != nil { // as net/http does
 			c.listener.log.Error("answering a post failed; its connection is closed", "panic", p, "stack", string(debug.Stack()))
-			c.close()
+			c.Close()
 		}
 	}()
 	for {
@@ -71,7 +64,7 @@ func (c *conn) serve() {
 			ok = c.large()
 		case other:
 		default:
-			c.close()
+			c.Close()
 			return
 		}
 		if !ok {
@@ -79,7 +72,7 @@ func (c *conn) serve() {
 			return
 		}
 		if c.ended {
-			c.close()
+			c.Close()
 			return
 		}
 	}
@@ -188,23 +181,16 @@ func (c *conn) large() bool {
 // answered.
 func (c *conn) give() {
 	if err := c.SetDeadline(time.Time{}); err != nil {
-		c.close()
+		c.Close()
 		return
 	}
-	c.listener.handOn(&unread{Conn: c.Conn, ends: c.ends, buf: c.buf})
+	c.listener.handOn(&unread{c.Conn, c.buf})
 }
 
 // unread is a connection of which some was read already.
 type unread struct {
 	net.Conn
-	ends func()
-	buf  []byte
-}
-
-// Close closes the connection.
-func (u *unread) Close() error {
-	u.ends()
-	return u.Conn.Close()
+	buf []byte
 }
 
 // Read reads that first.

@@ -67,12 +67,9 @@ type Config struct {
 // other connections on.
 type Listener struct {
 	net.Listener
-	mux     *http.ServeMux
-	limit   int
-	log     *slog.Logger
-	metrics *metrics
-	quiet   collector.Quiet
-	now     func() time.Time
+	mux *http.ServeMux
+	log *slog.Logger
+	now func() time.Time
 
 	ctx    context.Context // ends when nothing is to be waited for any more
 	cancel context.CancelFunc
@@ -83,15 +80,16 @@ type Listener struct {
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{} // nil once it is closed
-	open    int                // connections, also those that were handed on
 	serving sync.WaitGroup
 }
 
 // Listen begins to answer the posts that come in at l to the Handlers of mux. The
 // listener it returns is for a server that serves the same mux; closing it closes l.
 func Listen(l net.Listener, mux *http.ServeMux, cfg Config) *Listener {
+	m := newMetrics(cfg.Metrics)
 	p := &Listener{
-		Listener: l, mux: mux, limit: cfg.MaxConnections, log: cfg.Log, metrics: newMetrics(cfg.Metrics), now: cfg.Now,
+		Listener: collector.Limited(l, collector.Limit{Most: cfg.MaxConnections, Open: m.connections, Refused: m.refused, Log: cfg.Log, Now: cfg.Now}),
+		mux:      mux, log: cfg.Log, now: cfg.Now,
 		others: make(chan net.Conn), failed: make(chan error), closed: make(chan struct{}), conns: map[*conn]struct{}{},
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -132,31 +130,13 @@ func (l *Listener) acceptAll() {
 func (l *Listener) begin(raw net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.conns == nil:
-		raw.Close()
-		return
-	case l.open >= l.limit:
-		l.metrics.refused.Inc()
-		if due, held := l.quiet.Due(l.now()); due {
-			l.log.Warn("refused a connection: there are too many", "client", raw.RemoteAddr(), "max_connections", l.limit, "times_before_unlogged", held)
-		}
+	if l.conns == nil {
 		raw.Close()
 		return
 	}
-	l.open++
-	l.metrics.connections.Inc()
-	c := &conn{Conn: raw, listener: l, ends: sync.OnceFunc(l.end), buf: make([]byte, 0, Room)}
+	c := &conn{Conn: raw, listener: l, buf: make([]byte, 0, Room)}
 	l.conns[c] = struct{}{}
 	l.serving.Go(c.serve)
-}
-
-// end makes room for another connection.
-func (l *Listener) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open--
-	l.metrics.connections.Dec()
 }
 
 // leave forgets a connection.

@@ -19,7 +19,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/gatewarden/gatewarden/internal/sourcetest"
 )
 
 // echo answers with the length of the body and by which road it came. It does not take a
@@ -67,6 +68,7 @@ type started struct {
 	*Listener
 	server *http.Server
 	log    *lines
+	reg    *prometheus.Registry
 }
 
 // lines is a log.
@@ -108,8 +110,10 @@ func serveOn(t testing.TB, l net.Listener, h http.Handler) *started {
 	mux := http.NewServeMux()
 	mux.Handle("/log", h)
 	mux.Handle("/other", http.NotFoundHandler())
-	s := &started{log: &lines{}, server: &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}}
-	s.Listener = Listen(l, mux, config(2, slog.New(slog.NewTextHandler(s.log, nil))))
+	s := &started{log: &lines{}, server: &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}, reg: prometheus.NewRegistry()}
+	cfg := config(2, slog.New(slog.NewTextHandler(s.log, nil)))
+	cfg.Metrics = s.reg
+	s.Listener = Listen(l, mux, cfg)
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := s.server.Serve(s.Listener); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
@@ -285,7 +289,7 @@ func TestThereAreNotMoreConnectionsThanThereMayBe(t *testing.T) {
 		open := func(want float64) {
 			t.Helper()
 			synctest.Wait()
-			if n := testutil.ToFloat64(s.metrics.connections); n != want {
+			if n := sourcetest.Metric(t, s.reg, "gatewarden_posts_connections"); n != want {
 				t.Errorf("%v connections are open, want %v", n, want)
 			}
 		}
@@ -295,7 +299,7 @@ func TestThereAreNotMoreConnectionsThanThereMayBe(t *testing.T) {
 		if refused(here) || refused(there) || !refused(p.connect(t)) || !refused(p.connect(t)) {
 			t.Error("not the third and the fourth are refused")
 		}
-		if n := testutil.ToFloat64(s.metrics.refused); n != 2 || strings.Count(s.log.String(), "there are too many") != 1 {
+		if n := sourcetest.Metric(t, s.reg, "gatewarden_posts_connections_refused_total"); n != 2 || strings.Count(s.log.String(), "there are too many") != 1 {
 			t.Errorf("%v refused connections are counted; the log: %s", n, s.log)
 		}
 		open(2)
