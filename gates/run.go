@@ -240,10 +240,9 @@ func (r *run) conclude(at, now time.Time, state gatewarden.RunState, reason, by 
 func (r *run) decide(now time.Time) {
 	d := r.decision
 	r.Verdict = &d.verdict
-	state, reason := gatewarden.RunInconclusive, d.verdict.Reason
+	state, reason := gatewarden.RunFail, d.verdict.Reason
 	switch d.state {
 	case gatewarden.Breach:
-		state = gatewarden.RunFail
 	case gatewarden.Healthy:
 		state = gatewarden.RunPass
 	default:
