@@ -135,7 +135,7 @@ func nan() float64 { zero := 0.0; return zero / zero }
 func TestThePageIsBehindTheSameDoorAsItsStream(t *testing.T) {
 	p := &sheet{}
 	inner := New(&guard{}, nil, slog.New(slog.DiscardHandler)).WithPage(p).Handler()
-	door := &Tokens{All: func() map[string]string { return map[string]string{"ci": "secret"} }, Inner: inner, Others: inner, Users: func() bool { return false }}
+	door := &Tokens{All: func() (map[string]string, error) { return map[string]string{"ci": "secret"}, nil }, Inner: inner, Others: inner, Users: func() bool { return false }}
 	for bearer, want := range map[string]int{"": 0, "Bearer wrong": 0, "Bearer secret": 1} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Accept", "text/html")

@@ -21,6 +21,7 @@ func TestWhoBearsATokenIsLetIn(t *testing.T) {
 		"who bears one, where there are users too": {"Bearer of-jenkins", "/api/v1/status", true, 200, "inner"},
 		"who bears another":                        {"Bearer of-nobody", "/api/v1/status", false, 401, "none of those"},
 		"who bears another, where there are users": {"Bearer of-nobody", "/api/v1/status", true, 401, "none of those"},
+		"who writes the scheme otherwise":          {"bearer of-jenkins", "/api/v1/status", false, 200, "inner"},
 		"who bears an empty one":                   {"Bearer ", "/api/v1/status", false, 401, "none of those"},
 		"who bears none":                           {"", "/api/v1/status", false, 401, "--token-file"},
 		"who has a password that nobody looks at":  {"Basic YWRhOng=", "/api/v1/status", false, 401, "--token-file"},
@@ -33,7 +34,7 @@ func TestWhoBearsATokenIsLetIn(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			h := &Tokens{
-				All:   func() map[string]string { return map[string]string{"jenkins": "of-jenkins", "cannot be read": ""} },
+				All:   func() (map[string]string, error) { return map[string]string{"jenkins": "of-jenkins", "empty": ""}, nil },
 				Inner: text("inner"), Others: text("others"), Users: func() bool { return c.users },
 			}
 			r := httptest.NewRequest("GET", c.target, nil)
@@ -59,7 +60,7 @@ func TestTheTimelineSaysWhoseTokenItWas(t *testing.T) {
 		`{"reason":"drill"}`:                "pause jenkins drill",
 	} {
 		g := &guard{}
-		h := &Tokens{All: func() map[string]string { return map[string]string{"jenkins": "of-jenkins"} }, Inner: serve(g), Users: func() bool { return false }}
+		h := &Tokens{All: func() (map[string]string, error) { return map[string]string{"jenkins": "of-jenkins"}, nil }, Inner: serve(g), Users: func() bool { return false }}
 		r := httptest.NewRequest("POST", "/api/v1/pause", io.NopCloser(strings.NewReader(body)))
 		r.Header.Set("Authorization", "Bearer of-jenkins")
 		r.Header.Set("Content-Type", "application/json")

@@ -3,16 +3,20 @@ package app
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gatewarden/gatewarden"
 	"github.com/gatewarden/gatewarden/api"
+	"github.com/gatewarden/gatewarden/collector"
 	"github.com/gatewarden/gatewarden/rules"
 )
 
@@ -24,15 +28,17 @@ func serveWeb(l net.Listener, server *http.Server, cfg rules.Web, logger *slog.L
 		if _, err := readTokens(cfg.TokenFiles); err != nil {
 			return err
 		}
-		inner := server.Handler
+		inner, quiet := server.Handler, &collector.Quiet{}
 		l = &firstAccept{Listener: l, before: func() { // web.Serve has put its own handler around inner
 			server.Handler = &api.Tokens{
-				All: func() map[string]string {
+				All: func() (map[string]string, error) {
 					tokens, err := readTokens(cfg.TokenFiles)
-					if err != nil {
-						logger.Error("a token cannot be read, and is nobody's until it can", "error", err)
+					if err != nil { // whoever is not let in may ask for it, as often as they like
+						if due, held := quiet.Due(time.Now()); due {
+							logger.Error("a token cannot be read, and is nobody's until it can", "error", err, "times_before_unlogged", held)
+						}
 					}
-					return tokens
+					return tokens, err
 				},
 				Inner: inner, Others: server.Handler, Users: func() bool { return hasUsers(cfg.ConfigFile) },
 			}
@@ -44,12 +50,21 @@ func serveWeb(l net.Listener, server *http.Server, cfg rules.Web, logger *slog.L
 	return web.Serve(l, server, &web.FlagConfig{WebConfigFile: &cfg.ConfigFile}, logger)
 }
 
-// readTokens returns the tokens that can be read, by their names.
+// readTokens returns the tokens that can be read, by their names. One that two names have is
+// the first one's, and an error.
 func readTokens(files map[string]string) (map[string]string, error) {
-	tokens, errs := map[string]string{}, []error{}
-	for name, file := range files {
-		token, err := secret(gatewarden.Secret{}, file)
-		tokens[name] = token
+	tokens, names, errs := map[string]string{}, map[string]string{}, []error{}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		token, err := secret(gatewarden.Secret{}, files[name])
+		if err == nil && token == "" { // it may be in the middle of being written
+			err = gatewarden.Errorf(gatewarden.Invalid, "web.token_files: %s: %s is empty", name, files[name]).WithHint("openssl rand -hex 32 > %s", files[name])
+		}
+		if first, taken := names[token]; taken && token != "" {
+			errs = append(errs, gatewarden.Errorf(gatewarden.Invalid, "web.token_files: %s and %s have the same token: whose order it was could not be told", first, name).
+				WithHint("give each its own: openssl rand -hex 32"))
+			continue
+		}
+		tokens[name], names[token] = token, name
 		errs = append(errs, err)
 	}
 	return tokens, errors.Join(errs...)

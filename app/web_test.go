@@ -1,12 +1,14 @@
 package app
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/gatewarden/gatewarden"
@@ -96,4 +98,78 @@ func TestATokenIsReadAnewAndMustBeThereAtTheStart(t *testing.T) {
 
 func TestTheDoctorLooksForTokens(t *testing.T) {
 	wants(t, examine(t, "web: {token_files: {jenkins: nowhere}}", rulesOfOrders), "fail: web.token_files.jenkins: open ")
+}
+
+// A secret that is being renewed may be away for a moment. Who bears it is to come again, and
+// who is not let in fills no log with that.
+func TestWhileATokenCannotBeReadItsBearerIsToTryAgain(t *testing.T) {
+	dir := t.TempDir()
+	files := map[string]string{"jenkins": filepath.Join(dir, "jenkins"), "grafana": filepath.Join(dir, "grafana")}
+	for name, file := range files {
+		if err := os.WriteFile(file, []byte("of-"+name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "in") })}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = serveWeb(l, server, rules.Web{TokenFiles: files}, slog.New(slog.NewTextHandler(&log, nil)))
+	}()
+	ask := func(token string) int {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+l.Addr().String()+"/api/v1/status", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	if got := ask("of-jenkins"); got != 200 {
+		t.Errorf("before: %d", got)
+	}
+	if err := os.Remove(files["jenkins"]); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if got := ask("of-jenkins"); got != http.StatusServiceUnavailable {
+			t.Fatalf("while it is away: %d", got)
+		}
+	}
+	if err := os.WriteFile(files["jenkins"], nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask("of-jenkins"); got != http.StatusServiceUnavailable {
+		t.Errorf("while it is being written: %d", got)
+	}
+	if got := ask("of-grafana"); got != 200 {
+		t.Errorf("who bears the other meanwhile: %d", got)
+	}
+	_ = server.Close()
+	<-done
+	// One for each ten seconds that these took.
+	if n := strings.Count(log.String(), "level=ERROR"); n == 0 || n > 20 {
+		t.Errorf("%d errors in the log:\n%s", n, &log)
+	}
+}
+
+func TestATokenHasOneName(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("s3cret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := serveWeb(nil, &http.Server{}, rules.Web{TokenFiles: map[string]string{"jenkins": file, "grafana": file}}, slog.New(slog.DiscardHandler))
+	if gatewarden.ErrorCode(err) != gatewarden.Invalid || !strings.Contains(err.Error(), "grafana and jenkins have the same token") {
+		t.Errorf("the same token twice: %v", err)
+	}
 }
