@@ -19,6 +19,11 @@ type Source interface {
 	Run(ctx context.Context) error
 }
 
+// MostAhead is how far ahead of the clock the time may be up to which a source has asked: a
+// clock that is kept by NTP is set by less. Beyond it that time was of a clock that was wrong,
+// and nothing would be asked for until the right one has caught up.
+const MostAhead = time.Minute
+
 // Sink takes the records of a source.
 type Sink interface {
 	// Accept counts all of records, or none of them and says why. It returns nil only

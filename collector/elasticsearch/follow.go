@@ -5,6 +5,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/gatewarden/gatewarden/collector"
 )
 
 // follower counts what comes into the index.
@@ -60,14 +62,11 @@ func (f *follower) step(ctx context.Context) error {
 	return nil
 }
 
-// mostAhead is how far the mark may be ahead of the clock.
-const mostAhead = time.Minute
-
 // comeBack sets the mark back when it is in the future: the clock was ahead when it was made.
 // Until the clock has caught up with it nothing would be counted.
 func (f *follower) comeBack(until int64) {
 	ahead := time.Duration(f.mark.Until-until) * time.Millisecond
-	if ahead <= mostAhead {
+	if ahead <= collector.MostAhead {
 		return
 	}
 	f.mark.Until = floor(until, f.slotWidth())

@@ -20,6 +20,7 @@ func TestASourceOfThePastRunsUntilItIsStopped(t *testing.T) {
 				}
 				source := newSource(t, g, s, func(s *Settings) { s.Read = readNothing })
 				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
 				ended := make(chan error, 1)
 				go func() { ended <- source.Run(ctx) }()
 				time.Sleep(time.Hour)

@@ -83,9 +83,6 @@ func (s *Source) Lag() time.Duration {
 // is older is too late to act on, and more of it might be more than Jaeger can bear.
 const farthest = 10 * time.Minute
 
-// mostAhead is how far what was asked for last may be ahead of the clock.
-const mostAhead = time.Minute
-
 // shortest is the shortest window that is asked for.
 const shortest = time.Second
 
@@ -121,7 +118,7 @@ func (s *Source) follow(ctx context.Context, service string, from, end time.Time
 		s.log.Warn("Jaeger gave no answer for so long that traces are left out", "service", service, "left_out", skipped)
 		from = end.Add(-farthest)
 	}
-	if ahead := from.Sub(end); ahead > mostAhead {
+	if ahead := from.Sub(end); ahead > collector.MostAhead {
 		s.log.Warn("Jaeger was asked for traces that are yet to come: the clock was ahead. It is asked anew from now on", "service", service, "ahead", ahead)
 		from = end.Add(-s.Lag())
 	}

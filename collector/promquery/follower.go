@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/collector"
 )
 
 // follower counts the events of one query. It belongs to one goroutine, but for state.
@@ -152,16 +153,13 @@ func (f *follower) plan(now time.Time) span {
 	return s
 }
 
-// mostAhead is how far the mark may be ahead of the clock.
-const mostAhead = time.Minute
-
 // comeBack sets the mark back when it is in the future: the clock was ahead, and steps were
 // passed over before there was anything in them. Those that were counted meanwhile are not
 // counted again.
 func (f *follower) comeBack(now time.Time) {
 	end := f.frontier(now)
 	ahead := f.mark.Until.Sub(end)
-	if ahead <= mostAhead {
+	if ahead <= collector.MostAhead {
 		return
 	}
 	if f.mark.Seen.After(end) {
