@@ -130,7 +130,7 @@ existingSecret: tokens
 env: [{name: GOMEMLIMIT, value: 800MiB}]
 persistence: {size: 20Gi, storageClassName: fast}
 networkPolicy: {api: [{podSelector: {matchLabels: {app: prometheus}}}]}
-serviceMonitor: {enabled: true, labels: {release: prometheus}}
+serviceMonitor: {enabled: true, labels: {release: prometheus}, endpoint: {authorization: {credentials: {name: guard, key: token}}}}
 serviceAccount: {annotations: {a: b}}
 service: {annotations: {a: b}}
 ports: [{name: tcplog, port: 9514}, {name: syslog, port: 5514, protocol: UDP}]
@@ -251,6 +251,34 @@ func TestThePartsFindEachOther(t *testing.T) {
 	}
 }
 
+// Whoever asks the API asks with the scheme that it has.
+func TestEverybodyAsksWithTheSchemeOfTheAPI(t *testing.T) {
+	for scheme, api := range map[string]string{"HTTP": "", "HTTPS": "https://${POD_NAME}.shop-gatewarden-pods:8080"} {
+		objects, err := render(t, strings.Replace(everything, "HTTPS", scheme, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		endpoint := find[*monitoring.ServiceMonitor](t, objects, "ServiceMonitor", "shop-gatewarden").Spec.Endpoints[0]
+		if endpoint.Scheme == nil || string(*endpoint.Scheme) != strings.ToLower(scheme) || endpoint.Authorization == nil {
+			t.Errorf("%s: Prometheus asks by %v, with %v", scheme, endpoint.Scheme, endpoint.Authorization)
+		}
+		c := find[*apps.StatefulSet](t, objects, "StatefulSet", "shop-gatewarden").Spec.Template.Spec.Containers[0]
+		if got := string(c.ReadinessProbe.HTTPGet.Scheme); got != scheme {
+			t.Errorf("%s: the kubelet asks by %s", scheme, got)
+		}
+		if e := c.Env[0]; e.Name != "POD_NAME" || e.ValueFrom == nil || e.ValueFrom.FieldRef.FieldPath != "metadata.name" {
+			t.Errorf("%s: nobody knows its own name: %v", scheme, c.Env)
+		}
+		var config struct{ State struct{ API string } }
+		if err := yaml.Unmarshal([]byte(find[*core.ConfigMap](t, objects, "ConfigMap", "shop-gatewarden").Data["gatewarden.yaml"]), &config); err != nil {
+			t.Fatal(err)
+		}
+		if config.State.API != api {
+			t.Errorf("%s: the other guards ask %q, want %q", scheme, config.State.API, api)
+		}
+	}
+}
+
 // Only Kong reaches the ingest port, and it stays so when everything is switched on.
 func TestOnlyKongReachesTheIngestPort(t *testing.T) {
 	for _, values := range []string{"", everything} {
@@ -296,18 +324,19 @@ func TestThePodIsRestricted(t *testing.T) {
 
 func TestValuesThatMakeNoSenseAreRefused(t *testing.T) {
 	for sentence, c := range map[string]struct{ values, want string }{
-		"two guards":               {"replicas: 2", "replicas"},
-		"three without a secret":   {"replicas: 3", "existingSecret"},
-		"a key that there is not":  {"replica: 1", "replica"},
-		"an address of the chart":  {`config: {listen: {api: ":1"}}`, "listen"},
-		"a file that is no rules":  {"rules: {shop.txt: {}}", "shop.txt"},
-		"rules that are a string":  {"rules: {shop.yaml: 'slos: []'}", "rules"},
-		"an ingest port for all":   {"networkPolicy: {kong: []}", "kong"},
-		"a port twice":             {"ports: [{name: again, port: 8081}]", "ports"},
-		"a port without a name":    {"ports: [{port: 9514}]", "name"},
-		"a probe by mail":          {"probes: {scheme: SMTP}", "scheme"},
-		"no time to stop in":       {"terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds"},
-		"a size without a meaning": {"persistence: {size: much}", "size"},
+		"two guards":                 {"replicas: 2", "replicas"},
+		"three without a secret":     {"replicas: 3", "existingSecret"},
+		"a key that there is not":    {"replica: 1", "replica"},
+		"an address of the chart":    {`config: {listen: {api: ":1"}}`, "listen"},
+		"a file that is no rules":    {"rules: {shop.txt: {}}", "shop.txt"},
+		"rules that are a string":    {"rules: {shop.yaml: 'slos: []'}", "rules"},
+		"an ingest port for all":     {"networkPolicy: {kong: []}", "kong"},
+		"a port twice":               {"ports: [{name: again, port: 8081}]", "ports"},
+		"a port without a name":      {"ports: [{port: 9514}]", "name"},
+		"a monitor that is kept out": {"serviceMonitor: {enabled: true}", "networkPolicy.api"},
+		"a probe by mail":            {"probes: {scheme: SMTP}", "scheme"},
+		"no time to stop in":         {"terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds"},
+		"a size without a meaning":   {"persistence: {size: much}", "size"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			if _, err := render(t, c.values); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -380,7 +409,9 @@ func TestTheGuardAcceptsItsFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out, err := exec.CommandContext(t.Context(), binary, "check", filepath.Join(dir, "gatewarden.yaml")).CombinedOutput()
+	check := exec.CommandContext(t.Context(), binary, "check", filepath.Join(dir, "gatewarden.yaml"))
+	check.Env = append(os.Environ(), "POD_NAME=shop-gatewarden-0")
+	out, err := check.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "good: 0 warnings") {
 		t.Errorf("%v\n%s\n%s", err, out, config)
 	}

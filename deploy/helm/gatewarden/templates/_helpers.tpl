@@ -37,6 +37,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $_ := set $peers $pod (printf "%s.%s-pods:6222" $pod (include "gatewarden.fullname" $)) }}
 {{- end }}
 {{- $_ := set $state "cluster" (dict "listen" ":6222" "peers" $peers "secret_file" "/run/secrets/gatewarden/cluster") }}
+{{- if eq .Values.probes.scheme "HTTPS" }}
+{{- $_ := set $state "api" (printf "https://${POD_NAME}.%s-pods:8080" (include "gatewarden.fullname" .)) }}
+{{- end }}
 {{- end }}
 {{- $chart := dict "listen" (dict "api" ":8080" "ingest" ":8081") "state" $state "rules" (list "/etc/gatewarden/rules") }}
 {{- mergeOverwrite (dict) $chart .Values.config | toYaml }}
