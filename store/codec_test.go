@@ -192,6 +192,7 @@ func FuzzApply(f *testing.F) {
 			return
 		}
 		answers(s)
+		hold(s, noon)
 		s.Add([]gatewarden.Record{request("", "orders", "list", noon)}, noon, nil)
 		snapshot, err := s.Snapshot()
 		if err != nil {
@@ -227,6 +228,7 @@ func FuzzRestore(f *testing.F) {
 			return
 		}
 		answers(s)
+		hold(s, noon)
 		s.Add([]gatewarden.Record{request("", "orders", "list", noon)}, noon, nil)
 		hold(s, noon.Add(50*time.Hour))
 		answers(s)
