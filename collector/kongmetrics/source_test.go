@@ -329,13 +329,14 @@ func TestANodeWithTwoAddressesCountsOnce(t *testing.T) {
 func TestTwoNodesThatSayTheSameID(t *testing.T) {
 	for name, c := range map[string]struct {
 		first, second map[int]int
-		restart       bool // of the second, in between
+		restart       bool   // of the second, in between
+		lost          uint64 // at most, while they could be one as far as anybody can tell
 	}{
 		"neither is above the other":  {first: map[int]int{200: 1_000_000, 500: 7}, second: map[int]int{200: 800_000, 500: 90_000}},
 		"the first is above":          {first: map[int]int{200: 1_000_000, 500: 90_000}, second: map[int]int{200: 800_000, 500: 7}},
 		"the second is above":         {first: map[int]int{200: 800_000, 500: 7}, second: map[int]int{200: 1_000_000, 500: 90_000}},
 		"one began just now":          {first: map[int]int{200: 1_000_000, 500: 7}, second: map[int]int{}},
-		"both began just now":         {first: map[int]int{}, second: map[int]int{}},
+		"both began just now":         {first: map[int]int{}, second: map[int]int{}, lost: 4},
 		"one restarts":                {first: map[int]int{200: 800_000, 500: 7}, second: map[int]int{200: 1_000_000, 500: 90_000}, restart: true},
 		"one restarts, and was below": {first: map[int]int{200: 1_000_000, 500: 90_000}, second: map[int]int{200: 800_000, 500: 7}, restart: true},
 	} {
@@ -364,7 +365,7 @@ func TestTwoNodesThatSayTheSameID(t *testing.T) {
 					if logged {
 						good = l.grown["orders"]
 					}
-					if good != 60 || l.records["orders 500"] != 0 {
+					if good+c.lost < 60 || good > 60 || l.records["orders 500"] != 0 {
 						t.Errorf("60 requests and no failure count as %d and %d", good, l.records["orders 500"])
 					}
 				})
