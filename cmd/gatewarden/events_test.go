@@ -20,33 +20,48 @@ import (
 // answers are what a guard says, one after the other; then it is waited for in vain.
 type answers struct {
 	list  []answer
-	asked []string
+	asked []string // of streams of events
+	last  uint64   // the newest event of the last answer
 }
 
 type answer struct {
 	err    error
 	status int
 	body   string
-	cut    bool // in the middle
+	cut    bool   // in the middle
+	newest uint64 // the newest event that there is when a stream begins
 }
 
 func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	q := r.URL.Query()
-	a.asked = append(a.asked, "since "+q.Get("since")+" limit "+q.Get("limit"))
+	next := answer{newest: a.last}
+	if len(a.list) > 0 {
+		next = a.list[0]
+	}
+	if q.Get("limit") == "1" && next.err == nil && next.status == 0 {
+		a.last = next.newest
+		return said(answer{body: fmt.Sprintf(`{"events":[{"seq":%d}]}`, next.newest)}), nil
+	}
+	if q.Has("follow") {
+		a.asked = append(a.asked, "since "+q.Get("since")+" limit "+q.Get("limit"))
+	}
 	if len(a.list) == 0 {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	}
-	next := a.list[0]
 	a.list = a.list[1:]
 	if next.err != nil {
 		return nil, next.err
 	}
-	body := io.Reader(strings.NewReader(next.body))
-	if next.cut {
+	return said(next), nil
+}
+
+func said(a answer) *http.Response {
+	body := io.Reader(strings.NewReader(a.body))
+	if a.cut {
 		body = io.MultiReader(body, broken{})
 	}
-	return &http.Response{StatusCode: max(next.status, 200), Status: "as the test says", Body: io.NopCloser(body), Header: http.Header{}}, nil
+	return &http.Response{StatusCode: max(a.status, 200), Status: "as the test says", Body: io.NopCloser(body), Header: http.Header{}}
 }
 
 type broken struct{}
@@ -54,8 +69,10 @@ type broken struct{}
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func TestEventsAreFollowedOverTheEndOfAStream(t *testing.T) {
+	const ended = "The stream of events has ended: the guard has closed it. It is followed again."
 	unreachable := errors.New("connection refused")
 	for sentence, c := range map[string]struct {
+		name    string
 		answers []answer
 		asked   []string
 		seen    string
@@ -63,32 +80,54 @@ func TestEventsAreFollowedOverTheEndOfAStream(t *testing.T) {
 		err     string
 	}{
 		"the one that leads hands over": {
-			answers: []answer{{body: "{\"seq\":7}\n{\"seq\":9}\n"}, {err: unreachable}, {status: 503, body: `{"error":{"code":"unavailable","message":"no guard leads at the moment"}}`}, {body: "{\"seq\":10}\n"}},
-			asked:   []string{"since  limit 100", "since 9 limit 10000", "since 9 limit 10000", "since 9 limit 10000", "since 10 limit 10000"},
-			seen:    "7 9 10",
-			said:    []string{"The stream of events has ended: the guard has closed it. It is followed again.", "The stream of events has ended: the guard has closed it. It is followed again."},
+			answers: []answer{
+				{body: "{\"seq\":7}\n{\"seq\":9}\n", newest: 9}, {err: unreachable},
+				{status: 503, body: `{"error":{"code":"unavailable","message":"no guard leads at the moment"}}`}, {body: "{\"seq\":10}\n", newest: 10},
+			},
+			asked: []string{"since  limit 100", "since 9 limit 10000", "since 10 limit 10000"},
+			seen:  "7 9 10",
+			said:  []string{ended, "the guard at http://guard:8080 does not answer: connection refused (is it running there? --server or $GATEWARDEN_SERVER says where it is). Trying again.", "The guard answers again, after 1s.", ended},
 		},
 		"it is cut in the middle of an event": {
-			answers: []answer{{body: "{\"seq\":7}\n{\"se", cut: true}, {body: "{\"seq\":8}\n"}},
+			answers: []answer{{body: "{\"seq\":7}\n{\"se", cut: true, newest: 8}, {body: "{\"seq\":8}\n", newest: 8}},
 			asked:   []string{"since  limit 100", "since 7 limit 10000", "since 8 limit 10000"},
 			seen:    "7 8",
-			said:    []string{"The stream of events has ended: unexpected EOF. It is followed again.", "The stream of events has ended: the guard has closed it. It is followed again."},
+			said:    []string{"The stream of events has ended: unexpected EOF. It is followed again.", ended},
 		},
 		"nothing had come yet": {
-			answers: []answer{{}},
-			asked:   []string{"since  limit 100", "since  limit 100"},
-			said:    []string{"The stream of events has ended: the guard has closed it. It is followed again."},
+			answers: []answer{{newest: 40}, {body: "{\"seq\":41}\n", newest: 190}},
+			asked:   []string{"since  limit 100", "since 40 limit 10000", "since 41 limit 10000"},
+			seen:    "41",
+			said:    []string{ended, ended},
+		},
+		"more was missed than is given": {
+			answers: []answer{{body: "{\"seq\":7}\n", newest: 7}, {body: "{\"seq\":2008}\n{\"seq\":2010}\n", newest: 12007}},
+			asked:   []string{"since  limit 100", "since 7 limit 10000", "since 2010 limit 10000"},
+			seen:    "7 2008 2010",
+			said:    []string{ended, "The events 8 to 2007 are missing here: at most 10000 come after a pause, and what is old is not kept.", ended},
+		},
+		"only those of a name are wanted": {
+			name:    "orders",
+			answers: []answer{{body: "{\"seq\":7}\n", newest: 7}, {body: "{\"seq\":2008}\n", newest: 12007}},
+			asked:   []string{"since  limit 100", "since 7 limit 10000", "since 2008 limit 10000"},
+			seen:    "7 2008",
+			said:    []string{ended, ended},
+		},
+		"the guard has a new state": {
+			answers: []answer{{body: "{\"seq\":90000}\n", newest: 90000}, {body: "{\"seq\":1}\n", newest: 1}},
+			asked:   []string{"since  limit 100", "since 0 limit 10000", "since 1 limit 10000"},
+			seen:    "90000 1",
+			said:    []string{ended, "The guard has another journal than before: its newest event is 1, and 90000 had come. It is followed from its beginning.", ended},
 		},
 		"nobody answers at first": {
 			answers: []answer{{err: unreachable}},
-			asked:   []string{"since  limit 100"},
 			err:     "does not answer",
 		},
 		"it is no longer let in": {
-			answers: []answer{{body: "{\"seq\":7}\n"}, {status: 401}},
-			asked:   []string{"since  limit 100", "since 7 limit 10000"},
+			answers: []answer{{body: "{\"seq\":7}\n", newest: 7}, {status: 401}},
+			asked:   []string{"since  limit 100"},
 			seen:    "7",
-			said:    []string{"The stream of events has ended: the guard has closed it. It is followed again."},
+			said:    []string{ended},
 			err:     "wants a user and a password",
 		},
 		"what comes is no event": {
@@ -104,7 +143,11 @@ func TestEventsAreFollowedOverTheEndOfAStream(t *testing.T) {
 				ctx, stop := context.WithTimeout(t.Context(), time.Hour)
 				defer stop()
 				var seen, said []string
-				err := client.follow(ctx, url.Values{"limit": {"100"}}, func(e gatewarden.Event) error {
+				query := url.Values{"limit": {"100"}}
+				if c.name != "" {
+					query.Set("name", c.name)
+				}
+				err := client.follow(ctx, query, func(e gatewarden.Event) error {
 					seen = append(seen, fmt.Sprint(e.Seq))
 					return nil
 				}, func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -25,6 +26,7 @@ const (
 	// Jenkins kills five seconds after it has asked a process to end.
 	lastWord  = 3 * time.Second // for cancelling when we are told to end
 	lingering = 2 * time.Second // for the answer to a start that is under way then
+	forever   = time.Duration(math.MaxInt64)
 	// A run has its answer at its deadline; a minute later it will not come.
 	overdue = time.Minute
 )
@@ -193,6 +195,10 @@ func (f *follower) ask(ctx context.Context, within time.Duration, method, path s
 	return nil
 }
 
+// jittered is a pause of half to all of retry: many that lost one guard do not come back in
+// step.
+func jittered(retry time.Duration) time.Duration { return retry/2 + rand.N(retry/2) }
+
 // persist tries until it works, the guard has been silent for too long, its answer says
 // that another try is of no use, or ctx ends; then the error is the cause of that.
 func (f *follower) persist(ctx context.Context, try func() error) error {
@@ -213,10 +219,14 @@ func (f *follower) persist(ctx context.Context, try func() error) error {
 			return gatewarden.Errorf(gatewarden.Unavailable, "there was no answer for %s: %w", gatewarden.Duration(since), err)
 		case !f.silent:
 			f.silent = true
-			f.say("%v. Trying again for up to %s.", err, gatewarden.Duration(f.unreachable))
+			if f.unreachable == forever {
+				f.say("%v. Trying again.", err)
+			} else {
+				f.say("%v. Trying again for up to %s.", err, gatewarden.Duration(f.unreachable))
+			}
 		}
 		left := f.unreachable - time.Since(f.heard)
-		if err := pause(ctx, min(retry/2+rand.N(retry/2), max(left, time.Millisecond))); err != nil {
+		if err := pause(ctx, min(jittered(retry), max(left, time.Millisecond))); err != nil {
 			return err
 		}
 	}
