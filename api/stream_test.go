@@ -85,7 +85,6 @@ func TestAFollowerThatReadsNothingIsLetGo(t *testing.T) {
 func TestAFollowerThatReadsNothingIsLetGoWhereItsRequestIsPassedOn(t *testing.T) {
 	for _, target := range []string{"/api/v1/events?follow=true", "/api/v1/runs/orders-1/events", "/api/v1/live"} {
 		t.Run(target, func(t *testing.T) {
-			t.Parallel()
 			g := &changing{guard: guard{live: make(chan gatewarden.Event)}}
 			leader, _ := serveOnPipes(t, New(g, nil, slog.New(slog.DiscardHandler)).WithGates(&gates{now: aRun}).Handler())
 			passer := NewPasser("guard-2", at("http://guard-1"), nil, &http.Transport{DialContext: leader.dial, DisableKeepAlives: true}, slog.New(slog.DiscardHandler))

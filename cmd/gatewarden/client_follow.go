@@ -57,10 +57,10 @@ func (c *client) follow(ctx context.Context, query url.Values, each func(gatewar
 			err = f.persist(ctx, func() (err error) { stream, err = t.open(ctx); return err })
 		}
 	}
-	if ctx.Err() != nil {
-		return nil // asked to stop
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil // asked to stop
 }
 
 // open asks for a stream: the first as the query says, those after it behind the last event.
