@@ -326,6 +326,7 @@ type sight struct {
 	Version string                 `json:"version"`
 	Sources map[string]sourceSight `json:"sources"`
 	Tries   triesBySecond          `json:"tries,omitempty"` // on targets, while the leader asks
+	Reports progress               `json:"reports"`         // of canaries
 }
 
 // told is a sight with when it was heard.
@@ -342,7 +343,8 @@ func (gs *guards) speak(ctx context.Context) error {
 		}
 		in, now := gs.app.intake, gs.app.now()
 		data, err := json.Marshal(sight{
-			Name: gs.me.Name, API: gs.me.API, Version: version.Get().Version, Sources: in.sights(now), Tries: in.witness.Load().recent(now),
+			Name: gs.me.Name, API: gs.me.API, Version: version.Get().Version,
+			Sources: in.sights(now), Tries: in.witness.Load().recent(now), Reports: gs.app.keeper.reports.progress(),
 		})
 		if err == nil {
 			err = gs.app.state.Tell(sightSubject, data)
@@ -373,6 +375,7 @@ func (t *term) hear(data []byte) {
 	at := t.now()
 	t.intake.heed(s.Name, s.Sources, at)
 	t.intake.witness.Load().heed(s.Name, s.Tries)
+	t.hearing.heed(s.Name, s.Reports, at)
 	t.guards.mu.Lock()
 	defer t.guards.mu.Unlock()
 	t.guards.others[s.Name] = told{s, at}
@@ -431,12 +434,16 @@ const trimReports = time.Second
 func (t *term) listen(ctx context.Context) error {
 	log := t.keeper.reports.log
 	for ctx.Err() == nil {
-		begin, err := log.Begin(ctx)
+		begin, newest, err := log.Begin(ctx)
 		if err == nil {
+			t.hearing.begin(begin, newest)
 			var trimmed time.Time // each is a write to the disks of most
 			err = log.Follow(ctx, begin, func(seq uint64, data []byte) error {
-				if err := t.observe(ctx, data); err != nil || time.Since(trimmed) < trimReports {
+				if err := t.observe(ctx, data); err != nil {
 					return err
+				}
+				if t.hearing.take(seq); time.Since(trimmed) < trimReports {
+					return nil
 				}
 				trimmed = time.Now()
 				return log.Trim(ctx, seq)
@@ -448,6 +455,13 @@ func (t *term) listen(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// late reports whether something that a guard saw of canaries is on its way to the runs for
+// too long, and why: also what this one saw before it led.
+func (t *term) late(at time.Time) (bool, string) {
+	t.hearing.heed(t.guards.me.Name, t.keeper.reports.progress(), at)
+	return t.hearing.late(at)
 }
 
 // observe gives reports of other guards to the runs. Those of one message wait together

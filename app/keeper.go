@@ -65,7 +65,7 @@ type cellLog interface {
 	Append(ctx context.Context, data []byte) (seq uint64, err error)
 	Read(ctx context.Context, after uint64, visit func(seq uint64, data []byte) error) error
 	Follow(ctx context.Context, after uint64, visit func(seq uint64, data []byte) error) error
-	Begin(ctx context.Context) (uint64, error)
+	Begin(ctx context.Context) (after, newest uint64, err error)
 	Trim(ctx context.Context, upTo uint64) error
 	TrimBefore(ctx context.Context, t time.Time, upTo uint64) error
 }
@@ -108,7 +108,7 @@ func newKeeper(ctx context.Context, a *App) (*keeper, error) {
 		return nil, fmt.Errorf("opening the log of cells: %w", err)
 	}
 	if a.state.Shared() {
-		if k.reports, err = newReports(ctx, a.state); err != nil {
+		if k.reports, err = newReports(ctx, a.state, a.now); err != nil {
 			return nil, err
 		}
 	}
@@ -129,7 +129,7 @@ func (k *keeper) restore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the log of cells: %w", err)
 	}
-	begin, err := k.cells.Begin(ctx) // what was dropped is in the snapshot
+	begin, _, err := k.cells.Begin(ctx) // what was dropped is in the snapshot
 	if err != nil {
 		return err
 	}

@@ -235,7 +235,7 @@ func TestAReportThatIsTooLargeKeepsNothingBack(t *testing.T) {
 	k, s := keepMarks(t, t.TempDir(), log)
 	defer s.Close()
 	var err error
-	if k.reports, err = newReports(t.Context(), s.(*state.State)); err != nil {
+	if k.reports, err = newReports(t.Context(), s.(*state.State), time.Now); err != nil {
 		t.Fatal(err)
 	}
 	k.leads = func() bool { return false }

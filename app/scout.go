@@ -47,18 +47,27 @@ const (
 // reports are on their way to the guard that leads.
 type reports struct {
 	log *state.Log
+	now func() time.Time
 
 	mu      sync.Mutex
-	waiting [][]byte // each some reports one after the other, with their lengths
+	waiting []parcel
 	size    int
+	sending time.Time // since when what is being written down has waited; zero: nothing is
+	written uint64    // position of the newest in the log
 }
 
-func newReports(ctx context.Context, s *state.State) (*reports, error) {
+// parcel is what is written down at once.
+type parcel struct {
+	message []byte    // some reports one after the other, with their lengths
+	since   time.Time // when its first one was added
+}
+
+func newReports(ctx context.Context, s *state.State, now func() time.Time) (*reports, error) {
 	log, err := s.Observed(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of what other guards saw of canaries: %w", err)
 	}
-	return &reports{log: log}, nil
+	return &reports{log: log, now: now}, nil
 }
 
 // add puts a report on its way. When too much waits, the oldest go: a run that misses
@@ -66,48 +75,67 @@ func newReports(ctx context.Context, s *state.State) (*reports, error) {
 func (r *reports) add(report []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := len(r.waiting); n == 0 || len(r.waiting[n-1])+len(report) > reportSize {
-		r.waiting = append(r.waiting, nil)
+	if n := len(r.waiting); n == 0 || len(r.waiting[n-1].message)+len(report) > reportSize {
+		r.waiting = append(r.waiting, parcel{since: r.now()})
 	}
 	last := &r.waiting[len(r.waiting)-1]
-	before := len(*last)
-	*last = append(binary.AppendUvarint(*last, uint64(len(report))), report...)
-	r.size += len(*last) - before
+	before := len(last.message)
+	last.message = append(binary.AppendUvarint(last.message, uint64(len(report))), report...)
+	r.size += len(last.message) - before
 	for r.size > maxReports && len(r.waiting) > 1 {
-		r.size -= len(r.waiting[0])
+		r.size -= len(r.waiting[0].message)
 		r.waiting = r.waiting[1:]
 	}
 }
 
-// take takes the oldest message off, nil when there is none.
-func (r *reports) take() []byte {
+// progress returns how far they are.
+func (r *reports) progress() progress {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	oldest := r.sending
+	if oldest.IsZero() && len(r.waiting) > 0 {
+		oldest = r.waiting[0].since
+	}
+	p := progress{Written: r.written}
+	if !oldest.IsZero() {
+		p.Waits = max(r.now().Sub(oldest), 0)
+	}
+	return p
+}
+
+// take takes the oldest parcel off.
+func (r *reports) take() (p parcel, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.waiting) == 0 {
-		return nil
+		return parcel{}, false
 	}
-	message := r.waiting[0]
-	r.waiting, r.size = r.waiting[1:], r.size-len(message)
-	return message
+	p = r.waiting[0]
+	r.waiting, r.size, r.sending = r.waiting[1:], r.size-len(p.message), p.since
+	return p, true
 }
 
-// back puts a message back that could not be sent.
-func (r *reports) back(message []byte) {
+// sent notes what became of a parcel that was taken off: it is at a position of the log, or
+// left out, or, with an error, waits again.
+func (r *reports) sent(p parcel, at uint64, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiting, r.size = append([][]byte{message}, r.waiting...), r.size+len(message)
+	r.sending, r.written = time.Time{}, max(r.written, at)
+	if err != nil {
+		r.waiting, r.size = append([]parcel{p}, r.waiting...), r.size+len(p.message)
+	}
 }
 
 // send writes down what is on its way. What will never be taken, as it is too large, is left
 // out, and what comes after it does not wait for it: a run that misses requests takes longer.
 func (r *reports) send(ctx context.Context, leftOut func(size int, why error)) error {
-	for message := r.take(); message != nil; message = r.take() {
-		_, err := r.log.Append(ctx, message)
-		switch {
-		case gatewarden.ErrorCode(err) == gatewarden.Invalid:
-			leftOut(len(message), err)
-		case err != nil:
-			r.back(message)
+	for p, ok := r.take(); ok; p, ok = r.take() {
+		at, err := r.log.Append(ctx, p.message)
+		if gatewarden.ErrorCode(err) == gatewarden.Invalid {
+			leftOut(len(p.message), err)
+			err = nil
+		}
+		if r.sent(p, at, err); err != nil {
 			return fmt.Errorf("telling what was seen of canaries: %w", err)
 		}
 	}

@@ -44,6 +44,7 @@ type term struct {
 	sources   []source           // that ask others: two guards would count the same twice
 	handler   http.Handler       // of the API
 
+	hearing hearing // the other guards
 	closers closers
 	judged  atomic.Bool // there are verdicts to be asked for
 	deposed atomic.Bool // another guard leads: what this one knows is no longer the truth
@@ -117,9 +118,13 @@ func (t *term) openEngine(ctx context.Context, set settings) (err error) {
 		return err
 	}
 	t.tracks.ask(ctx) // before the first record: runs that go on must see it
+	var late func(time.Time) (bool, string)
+	if t.state.Shared() {
+		late = t.late
+	}
 	t.loop, t.judges, err = newLoop(ctx, parts{
 		rules: set.rules, store: t.store, intake: t.intake, journal: t.journal, started: t.now(), registry: t.registry, moves: true, halt: t.stopper.look(),
-		gates: gates.Config{Runs: t.runs, Log: t.observations, Tracks: t.tracks, Logger: t.logger.With("component", "gates")},
+		gates: gates.Config{Runs: t.runs, Log: t.observations, Tracks: t.tracks, Late: late, Logger: t.logger.With("component", "gates")},
 		engine: actions.Config{
 			Around: t.tracing.call, Policies: set.rules.Policies, Executors: t.executors, Leases: t.leases, Failpoint: t.opts.Failpoint,
 			Leader: func() bool { return !t.deposed.Load() }, Now: t.now, Logger: t.logger.With("component", "actions"),

@@ -112,6 +112,10 @@ type Config struct {
 	// canary by the rest, and why. A run gets no answer then, takes no step, and has none
 	// at its deadline. It must be quick and not call the Book. Nil: nothing is known of it.
 	Lacks func(series gatewarden.Series, at time.Time) (bool, string)
+	// Late reports whether what Observers elsewhere saw is on its way for too long, and why.
+	// A run does not pass then and takes no step, and has no answer at its deadline; one that
+	// fails by what is here fails. It must be quick and not call the Book. Nil: it never is.
+	Late func(at time.Time) (bool, string)
 
 	// NewID returns a few characters that make an id unique, random unless set.
 	NewID func() string

@@ -66,3 +66,39 @@ func TestACanaryThatPassedIsNotCondemnedByHalfALog(t *testing.T) {
 		t.Errorf("answers (-want +got):\n%s", diff)
 	}
 }
+
+func TestARunDoesNotPassBeforeAllOfItIsHere(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	w.late = true
+	run := w.start("orders", "")
+	w.pass(50*time.Second, "orders", 5, false)
+	if got := w.run(run.ID); got.State != gatewarden.RunRunning || !strings.HasSuffix(got.Reason, "; no pass until all of it is here: another guard is behind") {
+		t.Fatalf("it is %s: %s", got.State, got.Reason)
+	}
+	late := w.now
+	w.late = false
+	w.pass(2*time.Second, "orders", 5, false)
+	if got := w.run(run.ID); got.State != gatewarden.RunPass || got.EndedAt.Before(late.Truncate(time.Second)) || strings.Contains(got.Reason, "behind") {
+		t.Errorf("with all of it, it is %s at %v: %s", got.State, got.EndedAt, got.Reason)
+	}
+}
+
+func TestARunWhoseLogComesLateIsInconclusiveAtItsDeadline(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	w.late = true
+	run := w.start("orders", "")
+	w.pass(3*time.Minute, "orders", 5, false)
+	if got := w.run(run.ID); got.State != gatewarden.RunInconclusive || !strings.Contains(got.Reason, "can't judge: another guard is behind") {
+		t.Errorf("it is %s: %s", got.State, got.Reason)
+	}
+}
+
+func TestARunThatFailsDoesNotWaitForOthers(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	w.late = true
+	run := w.start("orders", "")
+	w.pass(50*time.Second, "orders", 5, true)
+	if got := w.run(run.ID); got.State != gatewarden.RunFail {
+		t.Errorf("it is %s: %s", got.State, got.Reason)
+	}
+}

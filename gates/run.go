@@ -24,6 +24,7 @@ type run struct {
 	decision   *decision        // found, and not yet acted upon
 	trailEvery time.Duration    // between two points of the trail
 	lacks      string           // why too little of the log comes to decide anything; ""
+	late       string           // why too little of it is here yet to pass; ""
 	lastSeen   time.Time        // the end of the canary's newest request
 
 	todo todo
@@ -189,8 +190,12 @@ func (r *run) view(trail bool) gatewarden.Run {
 	if r.move.Held != "" {
 		v.Reason += "; the weights are not moved: " + r.move.Held
 	}
-	if r.lacks != "" && r.judge != nil {
+	switch {
+	case r.judge == nil:
+	case r.lacks != "":
 		v.Reason += "; no answer until the log is whole: " + r.lacks
+	case r.late != "" && r.State == gatewarden.RunRunning:
+		v.Reason += "; no pass until all of it is here: " + r.late
 	}
 	return v
 }

@@ -335,6 +335,7 @@ type world struct {
 	ids      int
 	tickErr  error // of the last tick that had one
 	lacking  bool  // too much of the log is missing
+	late     bool  // what others saw is on its way
 	logger   *slog.Logger
 }
 
@@ -355,6 +356,7 @@ func (w *world) boot() {
 		Lacks: func(s gatewarden.Series, _ time.Time) (bool, string) {
 			return w.lacking, "half of the log of " + s.Service + " is missing"
 		},
+		Late:   func(time.Time) (bool, string) { return w.late, "another guard is behind" },
 		Logger: w.logger,
 	})
 	if err == nil {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -306,7 +307,8 @@ type customers struct {
 	mu     sync.Mutex
 	to     []*process // where Kong's log goes: to each in turn
 	turn   int
-	posted int // records that were answered with 200
+	posted int         // records that were answered with 200
+	placed []time.Time // when the orders of each of these posts began to be placed
 	stop   context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -366,10 +368,23 @@ func (c *customers) taken() int {
 	return c.posted
 }
 
+// takenSince returns how many records were answered with 200 of orders that were placed at
+// an instant or later, but for perTick of them.
+func (c *customers) takenSince(t time.Time) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, _ := slices.BinarySearchFunc(c.placed, t, time.Time.Compare)
+	return perTick * (len(c.placed) - n)
+}
+
 // run writes batches and posts them as Kong does: in order, each again until it is
 // answered with 200.
 func (c *customers) run(ctx context.Context) {
-	var queue [][]byte
+	type post struct {
+		body   []byte
+		placed time.Time
+	}
+	var queue []post
 	writer := loglines.NewWriter()
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
@@ -379,8 +394,12 @@ func (c *customers) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		queue = append(queue, c.batch(writer))
-		for len(queue) > 0 && c.post(queue[0]) {
+		placed := time.Now()
+		queue = append(queue, post{c.batch(writer), placed})
+		for len(queue) > 0 && c.post(queue[0].body) {
+			c.mu.Lock()
+			c.placed = append(c.placed, queue[0].placed)
+			c.mu.Unlock()
 			queue = queue[1:]
 		}
 	}
