@@ -395,7 +395,7 @@ func (a *App) addServer(g *run.Group, name string, l net.Listener) {
 func (a *App) handler(name string) http.Handler {
 	switch name {
 	case "ingest":
-		return a.ingest
+		return newIngest(a.ingest, a.reloader.current().config.Sources, a.logger.With("component", name), a.now)
 	case "metrics":
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", api.MetricsHandler(a))
