@@ -25,6 +25,7 @@ type guard struct {
 	store *store.Store
 	slos  []gatewarden.SLO
 	since time.Time
+	at    time.Time // the instant that it is for the store; zero for the clock's
 	kept  map[string][]byte
 	fail  int // so many counts to come are refused
 	log   bytes.Buffer
@@ -60,12 +61,22 @@ func (g *guard) Accept(_ context.Context, _ string, records []gatewarden.Record,
 		g.fail--
 		return gatewarden.Errorf(gatewarden.Unavailable, "not now")
 	}
-	g.store.Add(records, time.Now(), nil)
+	at := g.at
+	if at.IsZero() {
+		at = time.Now()
+	}
+	g.store.Add(records, at, nil)
 	maps.Copy(g.kept, values)
 	return nil
 }
 
-func (g *guard) Resolution(age time.Duration) time.Duration { return store.Resolution(age) }
+func (g *guard) Resolution(age time.Duration) time.Duration {
+	if !g.at.IsZero() {
+		age -= time.Since(g.at)
+	}
+	return store.Resolution(age)
+}
+
 func (g *guard) SLOs() []gatewarden.SLO {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -133,6 +144,11 @@ func settings(url, index string) elasticsearch.Settings {
 
 // until waits for something to come true.
 func until(t testing.TB, g *guard, what string, is func() bool) {
+	t.Helper()
+	within(t, g, patience, what, is)
+}
+
+func within(t testing.TB, g *guard, patience time.Duration, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -3,6 +3,7 @@ package elasticsearch_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -144,26 +145,34 @@ func (s *server) stop() {
 // call sends a request and returns the answer, which must be of a good status.
 func call(t testing.TB, method, url, body string) map[string]any {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	answer, err := ask(t.Context(), method, url, body)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return answer
+}
+
+func ask(ctx context.Context, method, url, body string) (map[string]any, error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/json")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if response.StatusCode >= 300 {
-		t.Fatalf("%s %s: %s %s", method, url, response.Status, text)
+		return nil, fmt.Errorf("%s %s: %s %s", method, url, response.Status, text)
 	}
 	var answer map[string]any
 	if err := json.Unmarshal(text, &answer); err != nil {
-		t.Fatalf("%s %s: %v in %s", method, url, err, text)
+		return nil, fmt.Errorf("%s %s: %w in %s", method, url, err, text)
 	}
-	return answer
+	return answer, nil
 }

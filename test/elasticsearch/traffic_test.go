@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ type request struct {
 // answers of Kong's own, retries, requests that match no route.
 type shop struct {
 	random *rand.Rand
+	lean   bool // without what the mapping leaves out, for tests of millions
 	made   int
 }
 
@@ -33,50 +35,54 @@ func newShop(seed uint64) *shop { return &shop{random: rand.New(rand.NewPCG(seed
 func (s *shop) at(completed time.Time, delay time.Duration) request {
 	s.made++
 	completed = completed.Truncate(time.Millisecond)
-	latency := int64(s.random.ExpFloat64() * 120)
 	id := fmt.Sprintf("%032x", s.made)
-	object := map[string]any{
-		"request":        map[string]any{"id": id, "method": "GET", "uri": "/x?y=1", "headers": map[string]any{"host": "shop"}},
-		"latencies":      map[string]any{"request": latency, "proxy": max(latency-3, 0), "kong": min(latency, 3)},
-		"response":       map[string]any{"status": 200, "headers": map[string]any{"x-version": "v1"}},
-		"started_at":     completed.UnixMilli() - latency,
-		"source":         "upstream",
-		"client_ip":      "203.0.113.7",
-		"workspace_name": []string{"default", "partners"}[s.random.IntN(2)],
-		"tries":          []any{map[string]any{"ip": "10.0.0.1", "port": 8080}},
-	}
-	service := []string{"orders", "payments", "inventory", ""}[s.random.IntN(4)]
-	named := map[string]any{"id": "id-of-" + service, "host": service + "-up", "tags": []string{"team:shop"}}
-	if service != "" {
-		named["name"] = service
-	}
-	if service == "orders" {
-		named["tags"] = []string{"team:shop", "env:prod"}
-	}
-	object["service"] = named
-	object["route"] = map[string]any{"id": fmt.Sprint("route-", s.random.IntN(3)), "name": fmt.Sprint(service, "-", s.random.IntN(3))}
-	if s.random.IntN(3) == 0 {
-		object["consumer"] = map[string]any{"username": []string{"alice", "bob"}[s.random.IntN(2)], "id": "c"}
-	}
+	return request{id: id, completed: completed, ingested: completed.Add(delay).Truncate(time.Millisecond), line: s.line(id, completed.UnixMilli())}
+}
+
+// line makes Kong's object. It is written out, as there are tests of millions.
+func (s *shop) line(id string, completed int64) string {
+	latency := int64(s.random.ExpFloat64() * 120)
+	status, source, proxy, kong, routed := 200, "upstream", max(latency-3, 0), min(latency, 3), true
 	switch p := s.random.IntN(100); {
 	case p < 3:
-		object["response"].(map[string]any)["status"] = 502
+		status = 502
 	case p < 5:
-		object["response"].(map[string]any)["status"] = 404
+		status = 404
 	case p < 7: // Kong's own
-		object["response"].(map[string]any)["status"] = 429
-		object["source"] = "kong"
-		object["latencies"] = map[string]any{"request": latency, "proxy": -1, "kong": latency}
+		status, source, proxy, kong = 429, "kong", -1, latency
 	case p < 8: // no route
-		delete(object, "service")
-		delete(object, "route")
-		object["response"].(map[string]any)["status"] = 404
+		status, routed = 404, false
 	}
-	line, err := json.Marshal(object)
-	if err != nil {
-		panic(err) // maps of strings and numbers
+	b := make([]byte, 0, 768)
+	b = fmt.Appendf(b, `{"latencies":{"request":%d,"proxy":%d,"kong":%d},"started_at":%d,"source":"%s","workspace_name":"%s","response":{"status":%d`,
+		latency, proxy, kong, completed-latency, source, [...]string{"default", "partners"}[s.random.IntN(2)], status)
+	if s.lean {
+		b = append(b, '}')
+	} else {
+		b = fmt.Appendf(b, `,"headers":{"x-version":"v1"}},"request":{"id":"%s","method":"GET","uri":"/x?y=1","headers":{"host":"shop"}}`, id)
+		b = append(b, `,"client_ip":"203.0.113.7","tries":[{"ip":"10.0.0.1","port":8080}]`...)
 	}
-	return request{id: id, completed: completed, ingested: completed.Add(delay).Truncate(time.Millisecond), line: string(line)}
+	if routed {
+		b = s.appendPlace(b)
+	}
+	if s.random.IntN(3) == 0 {
+		b = fmt.Appendf(b, `,"consumer":{"username":"%s","id":"c"}`, [...]string{"alice", "bob"}[s.random.IntN(2)])
+	}
+	return string(append(b, '}'))
+}
+
+// appendPlace appends the service and the route of a request.
+func (s *shop) appendPlace(b []byte) []byte {
+	service := [...]string{"orders", "payments", "inventory", ""}[s.random.IntN(4)]
+	name, tags := "", `"team:shop"`
+	if service != "" {
+		name = `,"name":"` + service + `"`
+	}
+	if service == "orders" {
+		tags += `,"env:prod"`
+	}
+	return fmt.Appendf(b, `,"service":{"id":"id-of-%s","host":"%s-up","tags":[%s]%s},"route":{"id":"route-%d","name":"%s-%d"}`,
+		service, service, tags, name, s.random.IntN(3), service, s.random.IntN(3))
 }
 
 // between makes n requests spread over [from, to), indexed within a second.
@@ -132,30 +138,49 @@ const kongMapping = `{"dynamic":"false","properties":{
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
-// create makes an index.
-func (s shipper) create(t testing.TB, url, index string) {
+// create makes an index, with settings besides the usual ones.
+func (s shipper) create(t testing.TB, url, index string, settings ...string) {
 	t.Helper()
 	mapping := ""
 	if s.template != "" {
 		mapping = `,"mappings":` + s.template
 	}
-	call(t, "PUT", url+"/"+index, `{"settings":{"number_of_shards":2,"number_of_replicas":0,"refresh_interval":"1s"}`+mapping+`}`)
+	all := strings.Join(append([]string{`"number_of_shards":2,"number_of_replicas":0`}, settings...), ",")
+	call(t, "PUT", url+"/"+index, `{"settings":{`+all+`}`+mapping+`}`)
 }
 
 // ship indexes requests, so that a search finds them.
 func (s shipper) ship(t testing.TB, url, index string, requests []request) {
 	t.Helper()
 	for len(requests) > 0 {
-		n := min(len(requests), 5000)
-		var body strings.Builder
-		for _, r := range requests[:n] {
-			body.WriteString(`{"index":{}}` + "\n" + s.document(r) + "\n")
+		n := min(len(requests), perBulk)
+		if err := indexed(call(t, "POST", url+"/"+index+"/_bulk?refresh=true&filter_path=errors,items.*.error", s.bulk(requests[:n]))); err != nil {
+			t.Fatal(err)
 		}
 		requests = requests[n:]
-		if answer := call(t, "POST", url+"/"+index+"/_bulk?refresh=true", body.String()); answer["errors"] != false {
-			t.Fatalf("the bulk has errors: %.2000v", answer)
-		}
 	}
+}
+
+// perBulk is how many documents are shipped at a time.
+const perBulk = 5000
+
+// bulk returns the body of a bulk of requests.
+func (s shipper) bulk(requests []request) string {
+	var body strings.Builder
+	for _, r := range requests {
+		body.WriteString(`{"index":{}}` + "\n")
+		body.WriteString(s.document(r))
+		body.WriteByte('\n')
+	}
+	return body.String()
+}
+
+// indexed returns an error when the answer to a bulk says that something was not indexed.
+func indexed(answer map[string]any) error {
+	if answer["errors"] != false {
+		return fmt.Errorf("the bulk has errors: %.2000v", answer)
+	}
+	return nil
 }
 
 // counted returns a store that counted the lines themselves.
@@ -163,18 +188,27 @@ func counted(t testing.TB, g *guard, requests []request, at time.Time) *store.St
 	t.Helper()
 	want := newStore(g.slos, at)
 	d := collector.NewDecoder(collector.Limits{MaxRecords: 1 << 30})
-	for len(requests) > 0 {
-		n := min(len(requests), 1000)
-		var lines strings.Builder
-		for _, r := range requests[:n] {
-			lines.WriteString(r.line + "\n")
+	for list := range slices.Chunk(requests, 1000) {
+		if err := count(want, d, list, at); err != nil {
+			t.Fatal(err)
 		}
-		requests = requests[n:]
-		batch, err := d.Decode([]byte(lines.String()))
-		if err != nil || batch.Rejected > 0 {
-			t.Fatalf("%v, %d rejected: %s", err, batch.Rejected, batch.Reason)
-		}
-		want.Add(batch.Records, at, nil)
 	}
 	return want
+}
+
+// count counts the lines themselves.
+func count(in *store.Store, d *collector.Decoder, requests []request, at time.Time) error {
+	var lines strings.Builder
+	for _, r := range requests {
+		lines.WriteString(r.line)
+		lines.WriteByte('\n')
+	}
+	batch, err := d.Decode([]byte(lines.String()))
+	if err != nil || batch.Rejected > 0 {
+		return fmt.Errorf("decoding: %v, %d rejected: %s", err, batch.Rejected, batch.Reason)
+	}
+	if added := in.Add(batch.Records, at, nil); added.Counted != len(requests) {
+		return fmt.Errorf("of %d lines %d count", len(requests), added.Counted)
+	}
+	return nil
 }
