@@ -24,7 +24,8 @@ func (b *Book) lacking(r *run, at time.Time) {
 
 // undecided takes back a decision that came while too much of the log was missing: what is
 // missing may be what speaks against it. The judge goes on, so what still holds when the log
-// is whole again is decided then. At the deadline there is no more waiting, and no answer.
+// is whole again is decided then. At the deadline there is no more waiting, and no answer; nor is
+// it a pass then, whatever the canary holds.
 func (r *run) undecided() bool {
 	d := r.decision
 	if d == nil {
@@ -35,7 +36,7 @@ func (r *run) undecided() bool {
 		return false
 	}
 	if r.State == gatewarden.RunRunning && !d.at.Before(r.Deadline) {
-		d.state = gatewarden.Inconclusive
+		d.state, d.unjudged = gatewarden.Inconclusive, true
 		d.verdict.State, d.verdict.Reason = gatewarden.Inconclusive, "can't judge: "+why
 		return false
 	}

@@ -37,17 +37,25 @@ func TestNothingIsDecidedWhileTooMuchOfTheLogIsMissing(t *testing.T) {
 	}
 }
 
-func TestARunWithoutEnoughOfTheLogIsInconclusiveAtItsDeadline(t *testing.T) {
-	w := newWorld(t, canaryOf("orders"))
-	w.lacking = true
-	run := w.start("orders", "")
-	w.pass(3*time.Minute, "orders", 5, true)
-	got := w.run(run.ID)
-	if got.State != gatewarden.RunInconclusive || !strings.Contains(got.Reason, "can't judge: half of the log of orders is missing") {
-		t.Errorf("it is %s: %s", got.State, got.Reason)
-	}
-	if diff := cmp.Diff([]string(nil), w.disk.answers); diff != "" {
-		t.Errorf("answers (-want +got):\n%s", diff)
+func TestARunWithoutEnoughOfTheLogHasNoAnswerAtItsDeadline(t *testing.T) {
+	for on, want := range map[gatewarden.Inconclusiveness]gatewarden.RunState{
+		gatewarden.Hold:       gatewarden.RunInconclusive,
+		gatewarden.HoldsAPass: gatewarden.RunInconclusive, // what there is of the log says that it fails
+		gatewarden.HoldsAFail: gatewarden.RunFail,
+	} {
+		canary := canaryOf("orders")
+		canary.OnInconclusive = on
+		w := newWorld(t, canary)
+		w.lacking = true
+		run := w.start("orders", "")
+		w.pass(3*time.Minute, "orders", 5, true)
+		got := w.run(run.ID)
+		if got.State != want || !strings.Contains(got.Reason, "can't judge: half of the log of orders is missing") {
+			t.Errorf("with on_inconclusive %s it is %s: %s", on, got.State, got.Reason)
+		}
+		if want == gatewarden.RunInconclusive && len(w.disk.answers) > 0 {
+			t.Errorf("with on_inconclusive %s there are answers: %v", on, w.disk.answers)
+		}
 	}
 }
 

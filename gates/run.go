@@ -40,9 +40,10 @@ type run struct {
 // decision is what the judge came to, and when: on a whole second, so that it is the same
 // however the ticks fell.
 type decision struct {
-	state   gatewarden.State // Inconclusive at the deadline
-	at      time.Time
-	verdict gatewarden.CanaryVerdict
+	state    gatewarden.State // Inconclusive at the deadline
+	unjudged bool             // then: too much was missing to judge by the rest
+	at       time.Time
+	verdict  gatewarden.CanaryVerdict
 }
 
 // add shows the judge an observation.
@@ -251,7 +252,7 @@ func (r *run) decide(now time.Time) {
 	case gatewarden.Healthy:
 		state = gatewarden.RunPass
 	default:
-		state, reason = r.unanswered("no answer by the deadline: "+reason, true)
+		state, reason = r.unanswered("no answer by the deadline: "+reason, !d.unjudged)
 	}
 	r.conclude(d.at, now, state, reason, "")
 }
