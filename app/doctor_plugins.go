@@ -107,7 +107,7 @@ func (w *wayIn) httpLog() {
 			w.source, text(here[0].Config["http_endpoint"]), port)
 	}
 	if len(here) == 0 {
-		w.missing("http-log", on, off, "http_endpoint", fmt.Sprintf("curl -X POST %s/plugins -d name=http-log -d config.http_endpoint=http://%s%s \\\n  -d config.queue.max_batch_size=100 -d config.queue.max_coalescing_delay=1", w.gateway.url, w.guard, want))
+		w.missing("http-log", on, off, "http_endpoint", w.postHere(on, port, want))
 		return
 	}
 	if w.covers("http-log", here) {
@@ -116,6 +116,23 @@ func (w *wayIn) httpLog() {
 	for _, p := range here {
 		w.queue(&p)
 	}
+}
+
+// postHere says how Kong is made to post to the guard. It takes one plugin of a name in a
+// scope: one that is meant for the guard and has another path is corrected, and where a
+// global one posts elsewhere another kind of log plugin stands beside it.
+func (w *wayIn) postHere(on []kongPlugin, port, path string) string {
+	for _, p := range on {
+		if u, err := url.Parse(text(p.Config["http_endpoint"])); err == nil && u.Port() == port {
+			return fmt.Sprintf("curl -X PATCH %s/plugins/%s -d config.http_endpoint=%s://%s%s", w.gateway.url, p.ID, u.Scheme, u.Host, path)
+		}
+	}
+	if slices.ContainsFunc(on, func(p kongPlugin) bool { return p.global() }) {
+		return fmt.Sprintf("curl -X POST %s/plugins -d name=tcp-log -d config.host=%s -d config.port=9514\n"+
+			"  # Kong takes one http-log for all requests, and has one; tcp-log stands beside it. In gatewarden.yaml: sources: [{tcplog: {listen: \":9514\"}}]",
+			w.gateway.url, w.guard[:lastColon(w.guard)])
+	}
+	return fmt.Sprintf("curl -X POST %s/plugins -d name=http-log -d config.http_endpoint=http://%s%s \\\n  -d config.queue.max_batch_size=100 -d config.queue.max_coalescing_delay=1", w.gateway.url, w.guard, path)
 }
 
 // queue looks at how a plugin batches, and whether it leaves something out.
