@@ -16,14 +16,14 @@ import (
 
 // secretWords make a secret of every name that has one of them in it: session_secret, redis_password.
 func secretWords() []string {
-	return []string{"password", "passwd", "passphrase", "secret", "token", "credential", "authorization"}
+	return []string{"password", "passwd", "passphrase", "secret", "token", "credential", "authorization", "private_key"}
 }
 
 // secretEnds make a secret of every name that ends in one of them. The second line is what Kong
 // encrypts although its name does not say why.
 func secretEnds() []string {
 	return []string{
-		"key", "keys", "jwk", "jwks", "cookie", "cookies", "auth",
+		"key", "keys", "jwk", "jwks", "jwt", "cookie", "cookies", "auth", "pwd", "_pass", "dsn", "signature",
 		"http_endpoint", "header_value", "param_value", "service_account_json", "access_key_id", "role_arn", "clientid", "eab_kid", "account_email",
 	}
 }
@@ -40,7 +40,7 @@ func secret(name string) bool {
 	ends := func(end string) bool { return strings.HasSuffix(name, end) }
 	has := func(word string) bool { return strings.Contains(name, word) }
 	about := func(end string) bool { return name == end || strings.HasSuffix(name, "_"+end) }
-	return slices.ContainsFunc(secretEnds(), ends) && !about("public_key") ||
+	return name == "pass" || slices.ContainsFunc(secretEnds(), ends) && !about("public_key") ||
 		slices.ContainsFunc(secretWords(), has) && !slices.ContainsFunc(aboutEnds(), about)
 }
 
@@ -50,7 +50,7 @@ func secretPath(path string) bool {
 }
 
 // holdsSecret reports whether a value has something that must not be shown: below a field with
-// the name of a secret, in a list of headers ("Authorization:Bearer ..."), or in a URL with a password.
+// the name of a secret, in a list of headers ("Authorization:Bearer ..."), or in a URL.
 func holdsSecret(v any) bool {
 	switch v := v.(type) {
 	case object:
@@ -95,17 +95,25 @@ func secretHeader(item any) bool {
 	return isHeader && value != "" && secret(name)
 }
 
-// secretURL reports whether a text is a URL with a password.
+// secretURL reports whether a text is a URL with user information, which may be a token
+// without a name, or with a query that has a secret.
 func secretURL(s string) bool {
-	if !strings.Contains(s, "://") || !strings.Contains(s, "@") {
+	if !strings.Contains(s, "://") || !strings.ContainsAny(s, "@?") {
 		return false
 	}
 	u, err := url.Parse(s)
 	if err != nil {
 		return true // a password may be what keeps it from being one
 	}
-	_, has := u.User.Password()
-	return has
+	if u.User != nil {
+		return true
+	}
+	for name, values := range u.Query() {
+		if secret(name) && slices.ContainsFunc(values, func(v string) bool { return v != "" }) {
+			return true
+		}
+	}
+	return false
 }
 
 // Shown returns an action as it may be seen outside of the guard: gatewarden.Redacted stands in

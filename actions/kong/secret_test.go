@@ -41,7 +41,7 @@ func TestSecretsByTheirNames(t *testing.T) {
 		"passphrase", "session_secret", "client_secret", "client_jwk", "cookie", "Cookie", "Set-Cookie", "X-Api-Key", "DD-API-KEY", "X-Auth",
 		"Proxy-Authorization", "vault_token", "request_signing_key", "response_encryption_key", "token_post_args_values", "ldap_password",
 		"confluent_cloud_api_secret", "bearer_token", "session_redis_password", "privateKey", "secret_id", "rsa_private_key",
-		"gcp_service_account_json", "redis_password", "azure_client_secret",
+		"gcp_service_account_json", "redis_password", "azure_client_secret", "pass", "db_pass", "pwd", "private_key_pem", "jwt", "X-Signature", "sentry_dsn",
 	} {
 		if !secret(name) {
 			t.Errorf("%s is shown", name)
@@ -50,7 +50,7 @@ func TestSecretsByTheirNames(t *testing.T) {
 	for _, name := range []string{
 		"key_names", "key_claim_name", "key_id", "public_key", "rsa_public_key", "cookie_name", "cookie_names", "cookie_path", "cookie_same_site",
 		"remember_cookie_name", "auth_header_name", "auth_method", "credential_claim", "bearer_token_param_type", "token_endpoint", "token_endpoint_auth_method",
-		"limit_by", "policy", "minute", "hash_on_header", "author", "header_name", "param_name", "key_in_header", "username",
+		"limit_by", "policy", "minute", "hash_on_header", "author", "header_name", "param_name", "key_in_header", "username", "bypass", "signature_algorithm", "jwt_claims",
 	} {
 		if secret(name) {
 			t.Errorf("%s is hidden", name)
@@ -73,6 +73,7 @@ func TestShownHasNoSecret(t *testing.T) {
 		"fields, deep":                      {`{"before":{"config":{"redis":{"host":"h","password":"hunter2"},"n":1.50}}}`, `{"before":{"config":{"n":1.50,"redis":{"host":"h","password":"<secret>"}}}}`},
 		"headers":                           {`{"add":{"headers":["X-A:1","Cookie: hunter2"]}}`, `{"add":{"headers":["X-A:1","Cookie:<secret>"]}}`},
 		"a URL":                             {`{"to":["http://me:hunter2@log/x","http://log/@x"]}`, `{"to":["<secret>","http://log/@x"]}`},
+		"a URL with a token":                {`{"to":["https://ghp_x@hub/x","https://h/x?a=1&access_token=y","https://h/x?token="]}`, `{"to":["<secret>","<secret>","https://h/x?token="]}`},
 		"a URL that is none":                {`{"to":"http://me:hunter%zz2@log/x"}`, `{"to":"<secret>"}`},
 		"no JSON":                           {`{"password":"hunter2`, `"<secret>"`},
 		"no memo":                           {``, ``},
