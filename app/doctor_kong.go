@@ -16,6 +16,7 @@ import (
 // gatewayAnswer is what Kong's Admin API said of what is in it.
 type gatewayAnswer struct {
 	url      string
+	version  string // "" of a Konnect, which has no "/", and of what is no Admin API
 	services []kongEntity
 	routes   []kongEntity
 	plugins  []kongPlugin
@@ -66,14 +67,21 @@ func (d *doctor) kong(ctx context.Context) {
 		d.failed("admin-api", err)
 		return
 	}
-	d.fine("admin-api", "Kong %s answers at %s", info.Version, withoutUser(cfg.AdminURL))
+	g := gatewayAnswer{url: withoutUser(cfg.AdminURL), version: info.Version}
+	if g.version != "" {
+		d.fine("admin-api", "Kong %s answers at %s", g.version, g.url)
+	}
 	if t, err := transport(cfg.CAFile); err == nil {
 		d.clock(ctx, cfg.AdminURL, t)
 	}
-	d.kongNode(info)
-	g := gatewayAnswer{url: withoutUser(cfg.AdminURL)}
+	if g.version != "" {
+		d.kongNode(info)
+	}
 	if !d.kongLists(ctx, e, &g) {
 		return
+	}
+	if g.version == "" {
+		d.fine("admin-api", "an Admin API that does not say its version, as Konnect's, answers at %s", g.url)
 	}
 	d.kongWrites(ctx, e, info)
 	d.kongNames(ctx, e, &g)
@@ -137,7 +145,11 @@ func (d *doctor) kongLists(ctx context.Context, e *kong.Executor, g *gatewayAnsw
 			}
 		}
 		if err != nil {
-			d.failed("read", err)
+			hint := hintOf(err)
+			if g.version == "" && gatewarden.ErrorCode(err) == gatewarden.Unavailable { // nothing says yet that this is Kong's
+				hint = "is kong.admin_url the Admin API, usually on port 8001? Kong's proxy, usually on port 8000, answers like this"
+			}
+			d.trouble("read", hint, "%s", messageOf(err))
 			return false
 		}
 	}

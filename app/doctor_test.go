@@ -198,6 +198,17 @@ canaries: [{name: orders, service: orders, upstream: orders, baseline: {target_t
 	html := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>Kong Manager</html>") }))
 	t.Cleanup(html.Close)
 	wants(t, examine(t, "kong: {admin_url: \""+html.URL+"\"}", rulesOfOrders), "kong/admin-api fail: ")
+	gateway := fakekong.New(fakekong.Config{Seed: 1})
+	t.Cleanup(gateway.Close)
+	proxy := httptest.NewServer(gateway.Proxy())
+	t.Cleanup(proxy.Close)
+	said := examine(t, "kong: {admin_url: \""+proxy.URL+"\"}", rulesOfOrders)
+	wants(t, said, "was answered by something else than Kong's Admin API", "[is kong.admin_url the Admin API, usually on port 8001?")
+	for _, line := range said {
+		if strings.HasPrefix(line, "kong/admin-api ok") || strings.HasPrefix(line, "kong/speed") {
+			t.Errorf("of Kong's proxy nobody may say %q", line)
+		}
+	}
 }
 
 func TestTheDoctorLooksAtJenkins(t *testing.T) {
