@@ -52,6 +52,8 @@ type feeder struct {
 	addr  string // that the source listens on, if it does
 	file  string // that it follows, if it does
 
+	conn net.Conn // that it was dialled by, if it was; of the one who speaks
+
 	mu   sync.Mutex
 	mute bool
 }
@@ -72,15 +74,13 @@ func posted(path string) say {
 
 // dial writes lines or datagrams.
 func dial(network string, frame func(id int, now time.Time) []byte) say {
-	var conn net.Conn
 	return func(f *feeder, id int, now time.Time) (err error) {
-		if conn == nil {
-			if conn, err = net.Dial(network, f.addr); err != nil {
+		if f.conn == nil {
+			if f.conn, err = net.Dial(network, f.addr); err != nil {
 				return err
 			}
-			f.t.Cleanup(func() { conn.Close() })
 		}
-		_, err = conn.Write(frame(id, now))
+		_, err = f.conn.Write(frame(id, now))
 		return err
 	}
 }
@@ -336,17 +336,6 @@ func TestEachSourceInTurnFallsSilent(t *testing.T) {
 	}
 }
 
-// freeAddr returns an address that nobody listens on, for TCP and for UDP.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func writeBlind(t *testing.T, source, sli, hook string) (config string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -384,7 +373,13 @@ func (f *feeder) run(speak say) {
 			}
 		}
 	})
-	f.t.Cleanup(func() { close(stop); running.Wait() })
+	f.t.Cleanup(func() {
+		close(stop)
+		running.Wait()
+		if f.conn != nil { // not before: what is still being said would be an error
+			f.conn.Close()
+		}
+	})
 }
 
 func (f *feeder) setMute(mute bool) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -81,13 +82,42 @@ func TestFilesAreCountedExactlyOnce(t *testing.T) {
 				return nil
 			})
 			guard.kill(t)
-			guard = startProcess(t, config) // reads nothing again
-			if total := guard.counted(t); total != *filelogLines {
-				t.Errorf("%d of %d lines are counted after one more kill", total, *filelogLines)
+			// What was counted last was not durable yet, perhaps: the next life reads it again.
+			guard = startProcess(t, config)
+			if err := w.one(); err != nil { // which shows that it reads
+				t.Fatal(err)
 			}
+			w.untilRead(t, guard, *filelogLines+1)
 			t.Logf("%d lines, %d rotations, %d kills", *filelogLines, w.rotations, kills+1)
 		})
 	}
+}
+
+// untilRead waits until the guard has nothing left to read, and has judged then: it must
+// count so many lines, and never more.
+func (w *logWriter) untilRead(t *testing.T, guard *process, lines int) {
+	t.Helper()
+	var read time.Time // when nothing was left; zero before
+	eventually(t, "all lines to be counted after one more kill", func() error {
+		s, err := guard.slo("orders-availability")
+		if err != nil || s.Verdict.SLO == nil {
+			return fmt.Errorf("no verdict yet: %w", err)
+		}
+		total := int(s.Verdict.SLO.Count.Total())
+		if total > lines {
+			t.Fatalf("%d lines are counted after one more kill, of %d", total, lines)
+		}
+		if left, err := guard.metric(`gatewarden_filelog_backlog_bytes{source="filelog"}`); err != nil || left != 0 || total < lines {
+			return fmt.Errorf("%d of %d lines are counted, %v bytes are left (%w)", total, lines, left, err)
+		}
+		if read.IsZero() {
+			read = time.Now()
+		}
+		if !s.Verdict.At.After(read) {
+			return errors.New("it has not judged since")
+		}
+		return nil
+	})
 }
 
 // logWriter writes a log as Kong does, and rotates it as logrotate does.
@@ -125,8 +155,7 @@ func (w *logWriter) write(n int, rotate func(*logWriter) error) error {
 	// The writes stretch over ten seconds at least, so that the guard is killed meanwhile.
 	pause := 10 * time.Second / time.Duration(1+n/200)
 	for i := range n {
-		chunk = fmt.Appendf(chunk, `{"latencies":{"request":5,"proxy":4,"kong":1},"started_at":%d,"response":{"status":200},"request":{"method":"GET","uri":"/orders/%d"},"service":{"name":"orders"},"route":{"name":"orders-list"}}`+"\n",
-			time.Now().UnixMilli()-5, i)
+		chunk = appendOrder(chunk, i)
 		if i%200 != 199 && i != n-1 {
 			continue
 		}
@@ -147,6 +176,21 @@ func (w *logWriter) write(n int, rotate func(*logWriter) error) error {
 		}
 	}
 	return nil
+}
+
+// appendOrder appends the line of an order that was just placed.
+func appendOrder(b []byte, i int) []byte {
+	return fmt.Appendf(b, `{"latencies":{"request":5,"proxy":4,"kong":1},"started_at":%d,"response":{"status":200},"request":{"method":"GET","uri":"/orders/%d"},"service":{"name":"orders"},"route":{"name":"orders-list"}}`+"\n",
+		time.Now().UnixMilli()-5, i)
+}
+
+// one writes one more line, once all others are written.
+func (w *logWriter) one() error {
+	if err := w.open(); err != nil {
+		return err
+	}
+	_, err := w.file.Write(appendOrder(nil, *filelogLines))
+	return errors.Join(err, w.file.Close())
 }
 
 func (w *logWriter) open() (err error) {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -66,6 +68,35 @@ func launchProcess(t *testing.T, config string, env ...string) *process {
 	}()
 	t.Cleanup(func() { p.cleanUp(t) })
 	return p
+}
+
+// freeAddress returns an address of loopback that nobody listens on, for TCP and for UDP. It
+// is below those that systems give to whoever asks for any: one of these may be another
+// test's, or a connection's, by the time that a guard listens there.
+func freeAddress() (string, error) {
+	for range 100 {
+		address := fmt.Sprint("127.0.0.1:", 20000+rand.IntN(12000))
+		tcp, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		udp, err := net.ListenPacket("udp", address)
+		tcp.Close()
+		if err == nil {
+			return address, udp.Close()
+		}
+	}
+	return "", errors.New("no port is free")
+}
+
+// freeAddr is freeAddress for a test.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	address, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
 }
 
 func (p *process) untilUpOrOver(t *testing.T) {

@@ -98,15 +98,6 @@ func setUpScript(env *testscript.Env) error {
 	return nil
 }
 
-// freeAddress returns an address that nobody listened at a moment ago.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
 func startKong(ts *testscript.TestScript, _ bool, _ []string) {
 	kong := fakekong.New(fakekong.Config{Seed: 1})
 	ts.Defer(kong.Close)
