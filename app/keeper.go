@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,7 +96,7 @@ type keeper struct {
 
 	kick    chan struct{} // somebody waits
 	mu      sync.Mutex
-	waiting []chan error // for what they counted to be durable
+	waiting []chan struct{} // for what they counted to be durable; closed when it is
 }
 
 func newKeeper(ctx context.Context, a *App) (*keeper, error) {
@@ -215,21 +216,29 @@ func (k *keeper) Run(ctx context.Context) error {
 		case <-drain.C:
 		case <-k.kick:
 		}
-		_ = k.round(ctx) // who waits is told, and so is the log
+		_ = k.round(ctx) // the log is told
 	}
 }
 
-// round drains, and answers those who have waited for it.
+// round drains, and answers those who have waited for it. When that fails they wait for the
+// next one: what they brought is counted here, and whoever is told that it did not come
+// brings it to another guard, which counts it again.
 func (k *keeper) round(ctx context.Context) error {
 	k.mu.Lock()
 	waiting := k.waiting
 	k.waiting = nil
 	k.mu.Unlock()
 	err := k.drain(ctx)
-	for _, w := range waiting {
-		w <- err
+	if err != nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.waiting = append(waiting, k.waiting...)
+		return err
 	}
-	return err
+	for _, w := range waiting {
+		close(w)
+	}
+	return nil
 }
 
 // ready returns why nothing is to be counted that must be durable: what was counted before
@@ -242,9 +251,11 @@ func (k *keeper) ready() error {
 }
 
 // settle returns when what was counted before it was called is durable. Those who wait
-// together are served by one write.
+// together are served by one write. While it fails they wait on: the servers of the state
+// take some seconds to find each other after one of them has gone. The error is that ctx
+// has ended.
 func (k *keeper) settle(ctx context.Context) error {
-	done := make(chan error, 1)
+	done := make(chan struct{})
 	k.mu.Lock()
 	k.waiting = append(k.waiting, done)
 	k.mu.Unlock()
@@ -253,11 +264,14 @@ func (k *keeper) settle(ctx context.Context) error {
 	default: // the next round is due already
 	}
 	select {
-	case err := <-done:
-		return err
+	case <-done:
+		return nil
 	case <-ctx.Done():
-		return gatewarden.Errorf(gatewarden.Unavailable, "waiting for the counts to be durable: %w", ctx.Err())
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.waiting = slices.DeleteFunc(k.waiting, func(w chan struct{}) bool { return w == done })
+	return gatewarden.Errorf(gatewarden.Unavailable, "waiting for the counts to be durable: %w", ctx.Err())
 }
 
 // keepSnapshots takes a snapshot now and then until ctx ends.

@@ -129,6 +129,43 @@ func TestADamagedSnapshotIsPutAside(t *testing.T) {
 	}
 }
 
+// TestWhoWaitsForCountsWaitsOnWhileTheyCannotBeWritten: whoever was told that nothing came
+// would bring it to another guard, where it would count again.
+func TestWhoWaitsForCountsWaitsOnWhileTheyCannotBeWritten(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		broken time.Duration
+		fails  bool
+	}{
+		"until they are written":         {7 * time.Second, false},
+		"for as long as its sender does": {time.Hour, true},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := &brokenLog{until: time.Now().Add(c.broken)}
+				k := &keeper{
+					store: store.New(store.Config{KeepDeltas: true}, prometheus.NewRegistry()), cells: log, logger: slog.New(slog.DiscardHandler),
+					now: func() time.Time { return noon.Add(time.Hour) }, kick: make(chan struct{}, 1), metrics: newKeeperMetrics(prometheus.NewRegistry()),
+				}
+				go func() { _ = k.Run(t.Context()) }()
+				add(k, 0, 5)
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				err := k.settle(ctx)
+				took := time.Since(began)
+				k.mu.Lock()
+				defer k.mu.Unlock()
+				if !c.fails && (err != nil || took < c.broken || len(log.messages) != 1) {
+					t.Errorf("after %s: %v, with %d messages written", took, err, len(log.messages))
+				}
+				if c.fails && (gatewarden.ErrorCode(err) != gatewarden.Unavailable || took != 10*time.Second || k.ready() == nil || len(k.waiting) != 0) {
+					t.Errorf("after %s: %v, and %d wait; ready: %v", took, err, len(k.waiting), k.ready())
+				}
+			})
+		})
+	}
+}
+
 // brokenLog is a log of cells in memory that cannot be written until an instant.
 type brokenLog struct {
 	cellLog
