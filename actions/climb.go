@@ -19,7 +19,7 @@ func (e *Engine) climb(ctx context.Context, l *ladder, at time.Time) error {
 		return nil
 	}
 	for i := range l.rungs {
-		if a := l.rungs[i].current; l.beginning(i) || a != nil && a.undecided() {
+		if l.beginning(i) || e.undecided(e.doer(l, i), at) {
 			return nil
 		}
 		if l.passed(i) {
@@ -28,11 +28,12 @@ func (e *Engine) climb(ctx context.Context, l *ladder, at time.Time) error {
 		if !l.begun.IsZero() && at.Before(l.begun.Add(time.Duration(l.policy.Steps[i].After))) && !l.hastened(i) {
 			return nil
 		}
-		if known, err := e.doneAlready(ctx, l, i, at); err != nil {
+		switch known, err := e.doneAlready(ctx, l, i, at); {
+		case err != nil:
 			return err
-		} else if known && l.passed(i) {
+		case known && l.passed(i) && !e.undecided(e.doer(l, i), at):
 			continue
-		} else if known {
+		case known:
 			return nil
 		}
 		if held, err := e.holdBack(ctx, l, i, at); held || err != nil {

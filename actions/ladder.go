@@ -86,15 +86,17 @@ type action struct {
 	again    bool   // it was taken back while busy: the goroutine reverts it before it rests
 	tries    int    // attempts at reverting that failed
 
-	sign   *gatewarden.Sign   // how it shows in the traffic; nil when that is not known, or cannot be told
-	drift  string             // what somebody else has made of it, as of the last look
-	undone *gatewarden.Action // as it is once the journal has what its revert came to
-	order  ordinals
-	cut    bool // its last call was cut short, or got no answer: it may come about later
+	sign    *gatewarden.Sign   // how it shows in the traffic; nil when that is not known, or cannot be told
+	askSign time.Time          // when its executor is asked for the sign again; zero unless that did not answer
+	drift   string             // what somebody else has made of it, as of the last look
+	undone  *gatewarden.Action // as it is once the journal has what its revert came to
+	order   ordinals
+	cut     bool // its last call was cut short, or got no answer: it may come about later
 
 	inspected time.Time // when it was looked at last
 	overtaken bool      // a newer move of the run takes its place
-	trouble   error     // what keeps a move from being done
+	trouble   error     // what keeps it from being done
+	troubled  time.Time // since when the trouble lasts that its calls have
 	retryAt   time.Time // when a refused move is tried again
 	cancel    func()    // ends the call under way
 

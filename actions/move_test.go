@@ -186,6 +186,34 @@ func TestMoves(t *testing.T) {
 				20s move-r1-1-5 applied`,
 			left: []string{"move-r1-1-5"},
 		},
+		"a move that fails says why, also when it is not put back at once": {
+			play: func(t *testing.T, w *world) {
+				w.outside.after = func(call, _ string) error {
+					if call == "apply" {
+						return gatewarden.Errorf(gatewarden.Conflict, "somebody else sets weights")
+					}
+					return nil
+				}
+				w.outside.fault = func(call, _ string) error {
+					if call == "revert" && time.Since(w.begun) < time.Second {
+						return gatewarden.Errorf(gatewarden.Unavailable, "it is down")
+					}
+					return nil
+				}
+				var err error
+				for range 5 {
+					_, err = w.engine.Move(t.Context(), time.Now(), moveTo(w, gatewarden.ModeEnforce, 1, 5))
+					tick(t, w, nil)
+				}
+				if err == nil || !strings.Contains(err.Error(), "somebody else sets weights") {
+					t.Errorf("it says %v", err)
+				}
+			},
+			want: `0s move-r1-1-5 started
+				0s move-r1-1-5 reverting
+				0s move-r1-1-5 reverting
+				1.5s move-r1-1-5 failed`,
+		},
 		"a move that fails leaves the one before in place": {
 			play: func(t *testing.T, w *world) {
 				drive(t, w, moveTo(w, gatewarden.ModeEnforce, 1, 5), 2)

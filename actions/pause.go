@@ -145,6 +145,7 @@ func (e *Engine) untilResumed(ctx context.Context, a *action) error {
 		}
 		if !said {
 			said = true
+			e.noteAnswer(a, "apply", nil)
 			e.settleOrLog(ctx, a, change{reason: "begun, and held because " + p.says()})
 		}
 		timer := time.NewTimer(lookAgain)

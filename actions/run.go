@@ -379,15 +379,16 @@ func (e *Engine) attempt(ctx context.Context, a *action, call string, f func(con
 		}
 		snapshot := e.snapshot(a)
 		err := e.call(ctx, snapshot, call, f)
-		if err == nil || ctx.Err() != nil || (call != "revert" && !retryable(err)) {
+		switch {
+		case err == nil:
+			e.noteAnswer(a, call, nil)
+			return nil
+		case ctx.Err() != nil || (call != "revert" && !retryable(err)), e.stopping():
 			return err
-		}
-		if e.stopping() {
-			return err
-		}
-		if errors.Is(err, errHeld) {
+		case errors.Is(err, errHeld):
 			continue // the peer has no part in it: untilResumed says so, and waits
 		}
+		e.noteAnswer(a, call, err)
 		e.metrics.retries.WithLabelValues(string(snapshot.Spec.Kind), call).Inc()
 		e.cfg.Logger.Warn("a call failed and is tried again", "action", a.id, "call", call, "attempt", n+1, "error", err)
 		if n == 0 {
@@ -469,7 +470,6 @@ func (e *Engine) sayRetrying(ctx context.Context, a *action, call string, err er
 	defer cancel()
 	now := e.cfg.Now()
 	var written error
-	a.trouble = err
 	switch call {
 	case "prepare":
 		written = e.hold(ctx, a, now, gatePeer, "not begun yet, trying on: "+err.Error())
@@ -483,6 +483,19 @@ func (e *Engine) sayRetrying(ctx context.Context, a *action, call string, err er
 		e.goOn(a.ladder)
 	}
 	e.logUnsettled(a, written)
+}
+
+// noteAnswer keeps why the calls fail that are to do an action, and since when; nil says that they
+// do not, or that it is not known.
+func (e *Engine) noteAnswer(a *action, call string, err error) {
+	if call != "prepare" && call != "apply" {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err == nil || a.trouble == nil {
+		a.trouble, a.troubled = err, e.cfg.Now()
+	}
 }
 
 // wait sleeps before the next attempt, twice as long each time. It reports false

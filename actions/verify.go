@@ -18,11 +18,36 @@ func verifies(s *gatewarden.Step) time.Duration {
 	return time.Duration(s.Jenkins.Verify)
 }
 
-// undecided reports whether the steps after the action wait for it to help. They do not
-// wait for a peer that does not answer.
-func (a *action) undecided() bool {
-	running := a.Status == gatewarden.ActionStarted && a.trouble == nil
-	return verifies(&a.Spec) > 0 && (running || a.verifying())
+// patience is how long the steps after a job whose effect is waited for wait for a peer in
+// which it cannot be begun: as long as a proxy that is loaded anew may take, and not as long
+// as a Jenkins that starts.
+const patience = 10 * time.Second
+
+// undecided reports whether the steps after the action wait for it to help. They wait from
+// its first call, but not for a peer in which it cannot be begun. Once it is, an answer that
+// failed before that matters no more.
+func (e *Engine) undecided(a *action, at time.Time) bool {
+	switch {
+	case a == nil || verifies(&a.Spec) == 0:
+		return false
+	case a.Status == gatewarden.ActionStarted, a.busy && a.StartedAt == nil:
+		return a.trouble == nil || at.Sub(a.troubled).Abs() < patience || e.runsOutside(a)
+	default:
+		return a.verifying()
+	}
+}
+
+// doer returns the action that does a step of a ladder, which may be another ladder's; nil
+// when there is none.
+func (e *Engine) doer(l *ladder, i int) *action {
+	a := l.rungs[i].current
+	if a == nil || a.Status != gatewarden.ActionSkipped {
+		return a
+	}
+	if other := e.actions[knownBy(&a.Action)]; other != nil {
+		return other
+	}
+	return a
 }
 
 // verifying reports whether the action is done and it is not known yet whether that
