@@ -26,8 +26,8 @@ const (
 type Shower interface {
 	Executor
 	// Sign returns how an applied action shows and by when, and false when that cannot be
-	// told by requests.
-	Sign(ctx context.Context, a gatewarden.Action) (sign gatewarden.Sign, ok bool)
+	// told by requests. When the error is unavailable, or the call ran into its deadline, it is asked again.
+	Sign(ctx context.Context, a gatewarden.Action) (sign gatewarden.Sign, ok bool, err error)
 }
 
 // Watch counts what the requests of [from, to) say of a sign. known is false when there
@@ -46,8 +46,11 @@ func (a *action) watchable() bool {
 	return a.kind.Reversible() && a.standing() && a.AppliedAt != nil && a.VerifiedAt == nil
 }
 
-// learnSign asks the executor how what it has just done shows. Without an answer nobody
-// looks for it.
+// signAgain is how long after a question for a sign that got no answer it is put again.
+const signAgain = 5 * time.Second
+
+// learnSign asks the executor how what it has just done shows. Of what cannot be told nobody
+// looks for a sign; an answer that did not come is asked for again.
 func (e *Engine) learnSign(ctx context.Context, a *action) {
 	snapshot := e.snapshot(a)
 	x, ok := e.cfg.Executors[a.kind].(Shower)
@@ -59,13 +62,22 @@ func (e *Engine) learnSign(ctx context.Context, a *action) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
 	defer cancel()
-	sign, ok := x.Sign(ctx, snapshot)
-	if !ok {
-		return
-	}
+	sign, ok, err := x.Sign(ctx, snapshot)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	a.sign = &sign
+	said := !a.askSign.IsZero()
+	a.askSign = time.Time{}
+	switch {
+	case retryable(err):
+		a.askSign = e.cfg.Now().Add(signAgain)
+		if !said {
+			e.cfg.Logger.Warn("whether a change shows in the traffic is not known yet; asking again", "action", a.id, "error", err)
+		}
+	case err != nil:
+		e.cfg.Logger.Warn("whether a change shows in the traffic is not looked for", "action", a.id, "error", err)
+	case ok:
+		a.sign = &sign
+	}
 }
 
 // watch looks whether the changes of a ladder show in the traffic within the time that the
@@ -73,7 +85,13 @@ func (e *Engine) learnSign(ctx context.Context, a *action) {
 func (e *Engine) watch(ctx context.Context, l *ladder, at time.Time) error {
 	for i := range l.rungs {
 		a := l.rungs[i].current
-		if a == nil || a.busy || a.sign == nil || !a.watchable() {
+		if a == nil || a.busy || !a.watchable() {
+			continue
+		}
+		if a.sign == nil {
+			if !a.askSign.IsZero() && !at.Before(a.askSign) {
+				e.start(a, e.learnSign)
+			}
 			continue
 		}
 		if err := e.watchOne(ctx, a, at); err != nil {

@@ -146,3 +146,47 @@ func TestARestartGoesOnLookingForAChange(t *testing.T) {
 		w.close(t)
 	})
 }
+
+// A gateway that was in trouble when a change was made, or when the guard came up, is asked
+// again how the change shows: without an answer it would never be seen that it does not.
+func TestAGatewayThatDoesNotSayHowAChangeShowsIsAskedAgain(t *testing.T) {
+	for name, restart := range map[string]bool{"after the change": false, "after a restart": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				seen := &watch{since: time.Now(), perSec: gatewarden.Effect{Against: 20}}
+				w := newWorld([]gatewarden.ActionPolicy{policyWith(func(p *gatewarden.ActionPolicy) {
+					p.Steps = []gatewarden.Step{pluginStep(0, "recommendations"), weightStep(10*time.Minute, "v2")}
+				})}, []gatewarden.SLO{slo("orders", "protect")})
+				w.config.Watch, w.outside.sign = seen, &gatewarden.Sign{Text: "responses 503", Within: 12 * time.Second, Every: true}
+				asked := 0
+				w.outside.fault = func(call, _ string) error {
+					if call != "sign" {
+						return nil
+					}
+					if asked++; time.Since(w.begun) < 27*time.Second {
+						return gatewarden.Errorf(gatewarden.Unavailable, "it is down")
+					}
+					return nil
+				}
+				w.mustBoot(t)
+				verdicts := map[string]string{"orders": "outage"}
+				for i := range 40 {
+					if restart && i == 8 {
+						w.kill()
+						w.mustBoot(t)
+					}
+					tick(t, w, verdicts)
+				}
+				for _, want := range []string{" protect-1 unverified: ", " protect-2 applied: done"} {
+					if !strings.Contains(w.told(), want) {
+						t.Errorf("%q is not in\n%s", want, w.told())
+					}
+				}
+				if asked > 12 {
+					t.Errorf("it was asked %d times in 40 s", asked)
+				}
+				w.close(t)
+			})
+		})
+	}
+}

@@ -126,11 +126,14 @@ func (x *executor) Revert(ctx context.Context, a gatewarden.Action) (gatewarden.
 	return gatewarden.Outcome{Status: gatewarden.ActionReverted, Reason: "put back"}, nil
 }
 
-func (x *executor) Sign(context.Context, gatewarden.Action) (gatewarden.Sign, bool) {
+func (x *executor) Sign(ctx context.Context, a gatewarden.Action) (gatewarden.Sign, bool, error) {
 	if x.outside.sign == nil {
-		return gatewarden.Sign{}, false
+		return gatewarden.Sign{}, false, nil
 	}
-	return *x.outside.sign, true
+	if err := x.outside.enter(ctx, "sign", a.ID); err != nil {
+		return gatewarden.Sign{}, false, err
+	}
+	return *x.outside.sign, true, nil
 }
 
 func (o *outside) left() []string {

@@ -23,11 +23,10 @@ const signMargin = 2 * time.Second
 
 // Sign implements actions.Shower. Of a change that another one lies on, and of one whose
 // requests cannot be told from others, there is no sign.
-func (e *Executor) Sign(ctx context.Context, a gatewarden.Action) (gatewarden.Sign, bool) {
+func (e *Executor) Sign(ctx context.Context, a gatewarden.Action) (gatewarden.Sign, bool, error) {
 	info, err := e.Info(ctx)
 	if err != nil {
-		e.log.Warn("whether a change shows in the traffic is not looked for", "action", a.ID, "error", err)
-		return gatewarden.Sign{}, false
+		return gatewarden.Sign{}, false, err
 	}
 	sign, ok := a.Spec.Sign()
 	switch {
@@ -39,11 +38,10 @@ func (e *Executor) Sign(ctx context.Context, a gatewarden.Action) (gatewarden.Si
 		}
 	}
 	if err != nil {
-		e.log.Warn("whether a change shows in the traffic is not looked for", "action", a.ID, "error", err)
-		return gatewarden.Sign{}, false
+		return gatewarden.Sign{}, false, fmt.Errorf("asking Kong how the action %s shows: %w", a.ID, err)
 	}
 	sign.Within = info.within(a.Spec.Weight != nil)
-	return sign, ok
+	return sign, ok, nil
 }
 
 // within returns how long a change may take until it is in force on every node. Nodes of

@@ -64,9 +64,9 @@ func TestChangesSayHowTheyShow(t *testing.T) {
 			if c.then != nil {
 				c.then(b)
 			}
-			got, ok := b.exec.Sign(t.Context(), c.action.Action)
-			if ok != c.ok {
-				t.Fatalf("ok %v: %+v", ok, got)
+			got, ok, err := b.exec.Sign(t.Context(), c.action.Action)
+			if ok != c.ok || err != nil {
+				t.Fatalf("ok %v, %v: %+v", ok, err, got)
 			}
 			// Targets that were made in the same second come in any order.
 			if diff := cmp.Diff(c.want, got, cmpopts.SortSlices(strings.Compare)); ok && diff != "" {
@@ -84,9 +84,9 @@ func TestTargetsByNameAreKnownByTheirAddresses(t *testing.T) {
 	b.send("POST", "/upstreams/orders-up/targets", `{"target":"localhost:8081","weight":5,"tags":["named"]}`)
 	r := weightAction("a-1", gatewarden.StepDrain, gatewarden.WeightStep{Upstream: "orders-up", TargetTag: "named"})
 	b.mustRun(r)
-	sign, ok := b.exec.Sign(t.Context(), r.Action)
-	if !ok || len(sign.Targets) == 0 {
-		t.Fatalf("ok %v: %+v", ok, sign)
+	sign, ok, err := b.exec.Sign(t.Context(), r.Action)
+	if err != nil || !ok || len(sign.Targets) == 0 {
+		t.Fatalf("ok %v, %v: %+v", ok, err, sign)
 	}
 	for _, target := range sign.Targets {
 		if target != "127.0.0.1:8081" && target != "[::1]:8081" {
@@ -94,7 +94,7 @@ func TestTargetsByNameAreKnownByTheirAddresses(t *testing.T) {
 		}
 	}
 	b.kong.SetFaults(fakekong.Faults{Status: 500})
-	if sign, ok := b.exec.Sign(t.Context(), r.Action); ok {
-		t.Errorf("a gateway that does not answer said %+v", sign)
+	if sign, ok, err := b.exec.Sign(t.Context(), r.Action); ok || gatewarden.ErrorCode(err) != gatewarden.Unavailable {
+		t.Errorf("a gateway that does not answer said %+v, %v; want to hear that it may answer later", sign, err)
 	}
 }
