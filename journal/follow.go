@@ -10,10 +10,14 @@ import (
 // Follow yields what q selects, first what is there, then what is appended, until
 // ctx ends. It never holds up a writer: a reader that falls further behind than
 // memory reaches gets an error (unavailable) that says from where to go on, and the
-// sequence ends.
+// sequence ends. Who goes on from a position that the journal has not reached comes from
+// another one, before the state was lost or moved: the sequence begins at the beginning.
 func (j *Journal) Follow(ctx context.Context, q Query) iter.Seq2[gatewarden.Event, error] {
 	return func(yield func(gatewarden.Event, error) bool) {
 		position := j.Last()
+		if q.After > position {
+			q.After = 0
+		}
 		past, err := j.Events(ctx, q)
 		if err != nil {
 			yield(gatewarden.Event{}, err)

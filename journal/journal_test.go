@@ -470,6 +470,27 @@ func TestAFollowerThatIsTooSlowIsToldSo(t *testing.T) {
 	}
 }
 
+func TestAFollowerOfAnotherJournalBeginsAtTheBeginning(t *testing.T) {
+	j := NewMemory()
+	for i := range 3 {
+		mustAppend(t, j, sloEvent(i))
+	}
+	for after, want := range map[uint64][]uint64{2: {3}, 4: {1, 2, 3}, 5000: {1, 2, 3}} {
+		var got []uint64
+		for e, err := range j.Follow(t.Context(), Query{After: after}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, e.Seq); e.Seq == 3 {
+				break
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("after %d (-want +got):\n%s", after, diff)
+		}
+	}
+}
+
 func TestAFollowerEndsWithItsContext(t *testing.T) {
 	j := NewMemory()
 	mustAppend(t, j, sloEvent(1))

@@ -85,6 +85,26 @@ func TestThePageThatCameWithNothingWaitsForItsStream(t *testing.T) {
 	b.await("and what happens", `document.querySelector(".last .event")?.innerText.includes("it has begun")`)
 }
 
+// A page that is open all night sees what happens after the guard has lost its state.
+func TestThePageGoesOnWithAnotherJournal(t *testing.T) {
+	b := open(t, 1400, 900)
+	g := &guard{slos: []api.SLO{healthy("orders-availability")}}
+	g.grown = make(chan struct{})
+	s := httptest.NewServer(api.New(g, nil, slog.New(slog.DiscardHandler)).WithPage(page.Handler()).Handler())
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	for i := range 20 {
+		g.happen(gatewarden.Event{At: time.Now(), Type: gatewarden.EventSource, Name: "httplog", State: "seeing", Reason: fmt.Sprint("before ", i+1)})
+	}
+	b.visit(s.URL + "/#/timeline")
+	b.await("the events are there", `document.querySelector(".connection.good") && document.querySelectorAll(".event").length === 20`)
+	g.mu.Lock()
+	g.events = nil
+	g.mu.Unlock()
+	g.happen(gatewarden.Event{At: time.Now(), Type: gatewarden.EventSource, Name: "httplog", State: "seeing", Reason: "after"})
+	s.CloseClientConnections()
+	b.await("only the new one is", `document.querySelector(".connection.good") && document.querySelectorAll(".event").length === 1 && document.querySelector(".event-reason").innerText.includes("after")`)
+}
+
 // What fills the screen is painted first, and all of it is there soon after.
 func TestAListThatIsLongerThanTheScreenIsShownWhole(t *testing.T) {
 	b := open(t, 1400, 900)

@@ -87,7 +87,13 @@ func (g *guard) happen(e gatewarden.Event) {
 
 func (g *guard) Follow(ctx context.Context, q api.EventQuery) iter.Seq2[gatewarden.Event, error] {
 	return func(yield func(gatewarden.Event, error) bool) {
-		for next := int(q.Since); ; {
+		g.mu.Lock()
+		next := int(q.Since)
+		if next > len(g.events) { // of another journal; see journal.Follow
+			next = 0
+		}
+		g.mu.Unlock()
+		for {
 			g.mu.Lock()
 			events, grown := g.events[min(next, len(g.events)):], g.grown
 			g.mu.Unlock()

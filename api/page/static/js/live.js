@@ -65,6 +65,7 @@ class Live {
     on("canaries", (d) => this.canaries.take(d));
     on("actions", (d) => this.actions.take(d));
     on("event", (d) => {
+      if (d.seq && d.seq <= this.told) this.events = []; // nothing is told twice: it has begun anew, with another journal
       this.told = d.seq || this.told;
       this.remember(d);
     });
