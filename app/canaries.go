@@ -67,10 +67,7 @@ const planOver = 10 * time.Minute
 // and at the given share; without traffic it says so by a rate of 0.
 func plan(c *gatewarden.Canary, s *store.Store, share float64, at time.Time) api.Plan {
 	window := s.Window(c.Traffic(), at.Add(-planOver), at)
-	t := canary.Traffic{Rate: float64(window.Requests()) / planOver.Seconds(), Share: share, Spread: spread(&window.Latency)}
-	if seen := window.Coverage * planOver.Seconds(); seen >= 1 && seen < planOver.Seconds() {
-		t.Rate = float64(window.Requests()) / seen // the guard has not watched that long yet
-	}
+	t := canary.Traffic{Rate: rateOf(c.Traffic(), s, at), Share: share, Spread: spread(&window.Latency)}
 	if n := window.Requests(); n > 0 {
 		t.Errors = float64(window.Errors()) / float64(n)
 	}
@@ -92,6 +89,24 @@ func plan(c *gatewarden.Canary, s *store.Store, share float64, at time.Time) api
 		}
 	}
 	return out
+}
+
+// rateOf returns the requests a second of the newest part of the time for plans that the
+// guard has watched. What Kong kept and sent later lies before that, and is no part of it:
+// a minute of requests that came within two seconds is no rush.
+func rateOf(traffic gatewarden.Series, s *store.Store, at time.Time) float64 {
+	const whole, shortest = 0.95, 10 * time.Second
+	over := planOver
+	w := s.Window(traffic, at.Add(-over), at)
+	for w.Coverage < whole && over > shortest {
+		over = (over / 2).Truncate(time.Second) // windows are of whole seconds
+		w = s.Window(traffic, at.Add(-over), at)
+	}
+	if seen := time.Duration(w.Coverage * float64(over)).Truncate(time.Second); w.Coverage < whole && seen > 0 {
+		over = seen
+		w = s.Window(traffic, at.Add(-over), at)
+	}
+	return float64(w.Requests()) / over.Seconds()
 }
 
 // worseErrors adds canaries that fail more: by a factor, or, where nothing fails and every

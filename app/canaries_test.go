@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -172,5 +173,33 @@ func TestAPlanForAServiceThatNeverFailsSpeaksOfShares(t *testing.T) {
 	}
 	if names, _ := planned(0.001); names[0] != "errors ×2" {
 		t.Errorf("where some requests fail a factor says more than %q", names[0])
+	}
+}
+
+// What Kong has kept comes all at once when somebody takes its log: a minute of 30 requests a
+// second, two seconds after the guard began, was planned for as a service with 900.
+func TestAPlanIsForTheTrafficThatWasWatched(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		watched time.Duration // until noon
+		want    float64
+	}{
+		"a guard that has just begun":     {2 * time.Second, 30},
+		"one that has watched a minute":   {time.Minute, 30},
+		"one that has watched for longer": {time.Hour, 60 * 30.0 / 600},
+		"one that has watched nothing":    {0, 30},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			s := store.New(store.Config{}, prometheus.NewRegistry())
+			var records []gatewarden.Record
+			for i := range 60 * 30 {
+				records = append(records, gatewarden.Record{At: noon.Add(-time.Minute + time.Duration(i)*time.Second/30), Service: "orders", Status: 200, Weight: 1})
+			}
+			s.Add(records, noon, nil)
+			s.Watched(noon.Add(-c.watched), noon)
+			p := plan(&gatewarden.Canary{Series: gatewarden.Series{Service: "orders"}, Deadline: time.Hour}, s, 0.1, noon)
+			if math.Abs(p.Rate-c.want) > 0.01 {
+				t.Errorf("it is planned for %g requests a second, want %g", p.Rate, c.want)
+			}
+		})
 	}
 }

@@ -50,7 +50,7 @@ func printPlan(w io.Writer, c *api.Canary) error {
 		fmt.Fprintf(w, "%s has no traffic at the moment, so nothing can be planned. Ask again when it has.\n", c.Name)
 		return nil
 	}
-	fmt.Fprintf(w, "%s has %s, of which the canary takes %s; %s fail.\n\n", c.Name, rate(plan.Rate), percent(plan.Share), coarsePercent(plan.Errors))
+	fmt.Fprintf(w, "%s has %s, of which %s fail. With %s of them for the canary:\n\n", c.Name, rate(plan.Rate), coarsePercent(plan.Errors), coarsePercent(plan.Share))
 	p := paintFor(w)
 	rows := [][]string{{"as good as the baseline", "pass", plan.ToPass.String(), inTime(p, plan.ToPass <= plan.Deadline)}}
 	for _, r := range plan.Rows {
