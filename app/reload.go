@@ -182,10 +182,35 @@ func (r *reloader) build(ctx context.Context) (settings, error) {
 	for _, p := range problems {
 		r.logger.Warn("the files can be used, but look at this", "problem", p.String(), "hint", p.Hint)
 	}
+	for _, c := range changedModes(r.current().rules.Policies, next.rules.Policies) {
+		r.logger.Info("an action has another mode: from its next answer on; one that is under way keeps its own until its event `ended`, revert.after after the breach",
+			"action", c.action, "was", c.was, "is", c.is)
+	}
 	for _, part := range needRestart(r.began, next.config) {
 		r.logger.Warn("this part of the configuration changed, but only a restart brings it into force", "part", part)
 	}
 	return next, nil
+}
+
+// changedMode is an action that is to do less, or more, than before.
+type changedMode struct {
+	action  string
+	was, is gatewarden.Mode
+}
+
+// changedModes finds the actions that both have, with another mode. Who has seen one observe
+// and writes enforce expects it to act when the breach comes back in the next minutes.
+func changedModes(before, after []gatewarden.ActionPolicy) []changedMode {
+	var list []changedMode
+	for i := range after {
+		p := &after[i]
+		for k := range before {
+			if b := &before[k]; b.Name == p.Name && b.Mode != p.Mode {
+				list = append(list, changedMode{p.Name, b.Mode, p.Mode})
+			}
+		}
+	}
+	return list
 }
 
 // bring brings next into force; it cannot fail. It waits for a tick under way, and nobody
