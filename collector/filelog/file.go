@@ -30,6 +30,8 @@ type file struct {
 	was     os.FileInfo // as of the look before
 	since   time.Time   // it is as it was seen
 	settled bool        // a change would show in what is seen: see bind
+
+	late time.Time // since when, in this life, the clock says that it is missing for too long
 }
 
 // finding is what read has found.
@@ -117,6 +119,20 @@ func (f *file) at(offset int64) mark {
 
 // due reports whether the file is to be followed even if another has to make room.
 func (f *file) due() bool { return f.seen != nil && (f.size > f.read || f.gone && f.size >= f.pos) }
+
+// overdue reports whether a missing log is to be forgotten. How long it is missing is told by the
+// clock, over lives; that the clock is right, by how long it has been telling so in this one.
+func (f *file) overdue(now time.Time) bool {
+	switch {
+	case now.Sub(time.Unix(f.mark.Missed, 0)) < forgetAfter:
+		f.late = time.Time{}
+	case f.late.IsZero():
+		f.late = now
+	default:
+		return now.Sub(f.late) >= forgetOver
+	}
+	return false
+}
 
 // unread returns how many bytes of the log are known that were not counted.
 func (f *file) unread() int64 { return max(f.size-f.mark.Offset, 0) }

@@ -33,6 +33,9 @@ const (
 	seekEvery = time.Minute
 	// forgetAfter is how long a file may be missing: a volume may be mounted late.
 	forgetAfter = 24 * time.Hour
+	// forgetOver is for how long every look has to find that it was: the clock may be wrong for
+	// a moment.
+	forgetOver = time.Hour
 )
 
 // seek looks for missing logs in files that no pattern finds: at once for those that are
@@ -62,7 +65,7 @@ func (s *Source) miss(ctx context.Context) {
 		case f.seen != nil:
 		case f.mark.Missed == 0:
 			s.missed(ctx, f)
-		case now.Sub(time.Unix(f.mark.Missed, 0)) >= forgetAfter:
+		case f.overdue(now):
 			s.forget(ctx, f)
 		}
 	}
