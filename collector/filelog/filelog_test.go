@@ -28,6 +28,9 @@ import (
 type kept struct {
 	counts, durableCounts map[string]int
 	values, durableValues map[string][]byte
+
+	err  error  // that it can keep nothing
+	then func() // when something is kept for the next time
 }
 
 func newKept() *kept {
@@ -35,6 +38,9 @@ func newKept() *kept {
 }
 
 func (k *kept) Accept(_ context.Context, _ string, records []gatewarden.Record, values map[string][]byte) error {
+	if k.err != nil {
+		return k.err
+	}
 	for i := range records {
 		k.counts[strings.Clone(records[i].Path)]++ // the record is valid until Accept returns
 	}
@@ -44,6 +50,10 @@ func (k *kept) Accept(_ context.Context, _ string, records []gatewarden.Record, 
 		} else {
 			k.values[name] = value
 		}
+	}
+	if then := k.then; then != nil {
+		k.then = nil
+		then()
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func (s *Source) assign(ctx context.Context, c *candidate) {
 	f, likeness := s.like(c)
 	if likeness == unlike {
 		if !c.beside {
-			s.begin(ctx, c)
+			s.begin(c)
 		}
 		return
 	}
@@ -77,32 +77,47 @@ func (s *Source) like(c *candidate) (like *file, how likeness) {
 }
 
 // begin makes a candidate a new log.
-func (s *Source) begin(ctx context.Context, c *candidate) {
+func (s *Source) begin(c *candidate) {
 	f := &file{key: newKey()}
 	f.bind(c, s.now())
 	s.closed = append(s.closed, f)
 	if !s.looked && s.settings.From == fromEnd {
-		s.toEnd(ctx, f)
+		s.startAt(f, f.size)
 	}
 }
 
-// toEnd makes f be read from its end on, or from the end of the line that is being
-// written.
-func (s *Source) toEnd(ctx context.Context, f *file) {
-	m := f.at(f.size)
-	if err := s.keep(ctx, nil, f.key, &m); err != nil {
-		s.failed("keeping the end of", m.Path, err)
-	}
-	f.mark, f.pos, f.read, f.skipping = m, f.size, f.size, true
-	opened, err := os.Open(m.Path)
+// startAt makes f be read from offset on, or from the end of the line that offset is within.
+func (s *Source) startAt(f *file, offset int64) {
+	f.mark = f.at(offset)
+	f.pos, f.read, f.skipping = offset, offset, !s.endsLine(f.mark.Path, offset)
+}
+
+// endsLine reports whether a line of the file at path ends at offset, as far as it can be read.
+func (s *Source) endsLine(path string, offset int64) bool {
+	opened, err := os.Open(path)
 	if err != nil {
-		s.failed("opening", m.Path, err)
-		return
+		s.failed("opening", path, err)
+		return false
 	}
 	defer opened.Close()
 	last := []byte{0}
-	_, err = opened.ReadAt(last, f.size-1)
-	f.skipping = err != nil || last[0] != '\n'
+	_, err = opened.ReadAt(last, offset-1)
+	return err == nil && last[0] == '\n'
+}
+
+// keepEnds keeps the marks of a first look that begins at the ends of all files, in one step: a
+// life that found some of them would take the other files for new ones.
+func (s *Source) keepEnds(ctx context.Context) error {
+	values := map[string][]byte{}
+	for _, f := range s.closed {
+		if f.mark.Missed == 0 {
+			values[f.key] = f.mark.encode()
+		}
+	}
+	if s.kept == nil || len(values) == 0 {
+		return nil
+	}
+	return s.kept.Accept(ctx, s.name, nil, values)
 }
 
 // turn goes on with a log in the file of a candidate.

@@ -56,6 +56,7 @@ func placeOf(id identity, path string) place {
 func (s *Source) look(ctx context.Context) {
 	s.stale = false
 	if !s.looked {
+		s.closed = nil // what a first look that could not be kept has found
 		s.recall()
 	}
 	if unknown := s.settle(s.recognise(s.find())); len(unknown) > 0 {
@@ -64,6 +65,12 @@ func (s *Source) look(ctx context.Context) {
 	}
 	s.seek(ctx)
 	s.miss(ctx)
+	if !s.looked && s.settings.From == fromEnd {
+		if err := s.keepEnds(ctx); err != nil {
+			s.failed("keeping the ends of", strings.Join(s.patterns, " "), err)
+			return // and look for the first time again
+		}
+	}
 	s.takeUp(ctx)
 	s.looked = true
 	for _, f := range slices.Clone(s.files) {

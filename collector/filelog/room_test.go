@@ -1,6 +1,7 @@
 package filelog
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -334,6 +335,44 @@ func TestFromTheEndOfManyFiles(t *testing.T) {
 					t.Errorf("line %d counts %d times, want %d\n%s", n, got, want, &w.log)
 				}
 			}
+		})
+	}
+}
+
+// TestTheEndsAreKeptTogether begins at the ends of files, in a first life that is short.
+func TestTheEndsAreKeptTogether(t *testing.T) {
+	for name, life := range map[string]func(w *world){
+		"it ends as soon as something is kept": func(w *world) {
+			w.kept.then = w.kept.flush
+			w.turn()
+			w.crash()
+			w.turn()
+		},
+		"at first nothing can be kept": func(w *world) {
+			w.kept.err = errors.New("the state is away")
+			w.turn()
+			if n := len(w.source.files) + len(w.kept.counts); n > 0 {
+				w.errorf("%d files and lines are read before their ends are kept", n)
+			}
+			w.kept.err, w.kept.then = nil, w.kept.flush
+			w.turn()
+			w.crash()
+			w.turn()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, t.TempDir(), func(s *Settings) { s.From = fromEnd })
+			defer func() { w.source.close() }()
+			for n := range 5 {
+				w.must(os.WriteFile(w.path(fmt.Sprintf("-%d", n)), []byte(line(100+n)), 0o600))
+			}
+			life(w)
+			for n := range 5 {
+				w.must(appendTo(w.path(fmt.Sprintf("-%d", n)), line(n)))
+			}
+			w.lines = 5
+			w.settle()
+			w.check()
 		})
 	}
 }
