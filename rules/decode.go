@@ -161,18 +161,40 @@ type placeInMap struct {
 }
 
 func (d *document) structure(n *yaml.Node, v reflect.Value, name string, depth int) {
-	entries, ok := d.entries(n, name, depth)
-	if !ok {
+	fields := d.fieldsOf(v.Type())
+	if !isNull(n) && n.Kind != yaml.MappingNode {
+		hint := knownKeys(sortedKeys(fields))
+		if len(fields) > 0 {
+			hint = "write them on lines of their own below it, or all in { }; " + hint
+		}
+		d.rejectMapping(n, name, hint)
 		return
 	}
-	fields := d.fieldsOf(v.Type())
+	entries, _ := d.entries(n, name, depth)
+	outer := d.around
+	defer func() { d.around = outer }()
 	for _, e := range entries {
+		d.around = fields // of what is within
 		if index, ok := fields[e.key.Value]; ok {
 			d.value(e.value, v.FieldByIndex(index), e.key.Value, depth+1)
 		} else {
+			d.around = outer
 			d.unknownKey(e, v, name)
 		}
 	}
+}
+
+// rejectMapping reports that n stands where keys with values are wanted.
+func (d *document) rejectMapping(n *yaml.Node, name, hint string) {
+	d.reject(n, hint, "%s must be keys with values, this is %s", name, describe(n))
+}
+
+// knownKeys says which keys there are.
+func knownKeys(known []string) string {
+	if len(known) == 0 {
+		return "it takes none: write {}"
+	}
+	return "known here: " + strings.Join(known, ", ")
 }
 
 // fieldsOf returns where the fields of a struct are, by their keys in YAML.
@@ -208,9 +230,9 @@ func (d *document) unknownKey(e entry, v reflect.Value, name string) {
 	}
 	fields := d.fieldsOf(v.Type())
 	known := sortedKeys(fields)
-	guess, hint := nearest(e.key.Value, known), "known here: "+strings.Join(known, ", ")
-	if len(known) == 0 {
-		hint = "it takes none: write {}"
+	guess, hint := nearest(e.key.Value, known), knownKeys(known)
+	if _, ok := d.around[e.key.Value]; ok && guess == "" && !strings.Contains(name, " ") {
+		hint += fmt.Sprintf("; %s is a key beside %s", e.key.Value, name)
 	}
 	if guess != "" {
 		hint = fmt.Sprintf("did you mean %q?", guess)
@@ -235,7 +257,7 @@ func (d *document) entries(n *yaml.Node, name string, depth int) ([]entry, bool)
 		return nil, true
 	}
 	if n.Kind != yaml.MappingNode {
-		d.reject(n, "", "%s must be keys with values, this is %s", name, describe(n))
+		d.rejectMapping(n, name, "")
 		return nil, false
 	}
 	var own, merged []entry

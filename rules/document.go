@@ -36,6 +36,7 @@ type document struct {
 
 	places   map[any]*yaml.Node                // where a decoded value stands, by the pointer to it
 	fields   map[reflect.Type]map[string][]int // of the structs met so far, by key
+	around   map[string][]int                  // the keys of the mapping that the one being read stands in
 	values   int                               // visited so far
 	overfull bool                              // there are more than maxValues
 	secrets  map[string]string                 // what must not be shown, and what is shown in its place
