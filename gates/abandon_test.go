@@ -78,7 +78,7 @@ func TestWhatIsUnderWayWhenABookIsAbandonedGoesNoFurther(t *testing.T) {
 		"forgetting a run":  cfg.Runs.Delete(ctx, run.ID),
 		"the weights":       weights,
 		"a policy":          cfg.Answer(ctx, w.now, &run, "drain"),
-		"a run that begins": w.book.launch(ctx, w.now, w.book.slot("orders"), w.book.runs[run.ID]),
+		"a run that begins": w.book.launch(ctx, w.now, w.book.slot("orders"), w.book.runs[run.ID], nil),
 	} {
 		if gatewarden.ErrorCode(err) != gatewarden.Unavailable {
 			t.Errorf("%s: %v", sentence, err)

@@ -41,7 +41,7 @@ type Book struct {
 	known   map[string]bool // ids of the observations that the log held at the start, nil once they are of no use
 	until   time.Time       // until when known is of use
 	reports reportsTaken    // of other guards
-	hold    time.Time       // until then the runs that were restored are not advanced
+	hold    time.Time       // until then the runs that were restored are not advanced; zero before the first tick
 	lived   map[string]bool // the runs that hold is about
 	gone    []string        // names of blobs to be deleted
 	damaged damaged         // blobs that should be runs

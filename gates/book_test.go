@@ -525,3 +525,23 @@ func TestWhoWaitsForAnAnswerFindsItInTheTimeline(t *testing.T) {
 		t.Errorf("it is told that the run is %s", r.State)
 	}
 }
+
+// What comes while a run begins is of its past, or its own: a run whose judge was copied,
+// and that was not the canary's yet, missed it.
+func TestARunMissesNothingOfTheMomentInWhichItBegins(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	w.send("orders", gatewarden.TrackBaseline, 3, false)
+	r, old, err := w.book.begin(w.now, w.book.slot("orders"), Request{Canary: "orders", By: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.send("orders", gatewarden.TrackBaseline, 4, false) // before it is written down
+	if err := w.book.launch(t.Context(), w.now, w.book.slot("orders"), r, old); err != nil {
+		t.Fatal(err)
+	}
+	w.send("orders", gatewarden.TrackBaseline, 5, false)
+	w.pass(10*time.Second, "orders", 0, false)
+	if seen := r.judge.(*fakeJudge).History; seen != 12 {
+		t.Errorf("of 12 requests of the baseline before the start the run knows %d", seen)
+	}
+}

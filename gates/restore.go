@@ -13,7 +13,7 @@ import (
 // Restore takes up what the last life of the guard left, at the instant of the start.
 // It is called once, after SetCanaries and before anything else. Runs that were running
 // go on: their judges are given what the log held, and are not advanced for some seconds
-// of wall time, as Kong sends again what it could not deliver. After the catching up they
+// from the first tick on, as Kong sends again what it could not deliver. After the catching up they
 // are where they would be without the interruption.
 //
 // An error means that the store or the log could not be read. What is damaged is left out
@@ -197,7 +197,7 @@ func (b *Book) resume(at time.Time) {
 		}
 		b.cfg.Logger.Info("a run goes on after the restart", "run", r.ID, "state", r.State, "away", at.Sub(r.advanced).Round(time.Second))
 	}
-	b.lived, b.hold = lived, at.Add(holdFor)
+	b.lived = lived
 	b.replan()
 	b.forgetOld()
 }

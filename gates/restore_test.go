@@ -494,3 +494,25 @@ type unreadable struct{ fakeStore }
 func (unreadable) All(context.Context, func(string, []byte) error) error {
 	return errors.New("the disk is gone")
 }
+
+// A guard that is slow to start, as with a large state or a Kong that does not answer, gives
+// Kong as long as any other to send again what it could not deliver.
+func TestTheHoldAfterARestartBeginsWithTheFirstTick(t *testing.T) {
+	w := newWorld(t, canaryOf("orders"))
+	run := w.start("orders", "")
+	w.pass(5*time.Second, "orders", 5, false)
+	undelivered := w.now.Add(time.Second)
+	w.now = w.now.Add(20 * time.Second)
+	w.boot()
+	w.now = w.now.Add(8 * time.Second) // until it listens
+	w.pass(5*time.Second, "orders", 0, false)
+	b := w.book.Batch(w.now)
+	b.Add(record("orders", gatewarden.TrackCanary, undelivered, false, "sent again"))
+	if err := b.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(10*time.Second, "orders", 0, false)
+	if v := w.run(run.ID).Verdict; v.Late != 0 || v.Canary.Requests != 46 {
+		t.Errorf("%d requests of the canary count, and %d came too late", v.Canary.Requests, v.Late)
+	}
+}

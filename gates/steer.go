@@ -47,11 +47,11 @@ func (b *Book) Start(ctx context.Context, at time.Time, req Request) (run gatewa
 			return run, false, err
 		}
 	}
-	r, err := b.begin(at, s, req)
+	r, old, err := b.begin(at, s, req)
 	if err != nil {
 		return run, false, err
 	}
-	if err := b.launch(ctx, at, s, r); err != nil {
+	if err := b.launch(ctx, at, s, r, old); err != nil {
 		return run, false, err
 	}
 	b.mu.Lock()
@@ -180,19 +180,20 @@ func (b *Book) putEnd(ctx context.Context, r *run, apply func(*run)) error {
 	return nil
 }
 
-// begin makes a run, with a judge that knows the baseline's history.
-func (b *Book) begin(at time.Time, s *slot, req Request) (*run, error) {
+// begin makes a run the canary's, with a judge that knows the baseline's history up to that
+// moment: what comes later it is shown. It returns the run before, if that is still judged.
+func (b *Book) begin(at time.Time, s *slot, req Request) (r, old *run, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	judge, err := b.nextJudge(at, s)
 	if err != nil {
-		return nil, fmt.Errorf("the canary %s: %w", s.name, err)
+		return nil, nil, fmt.Errorf("the canary %s: %w", s.name, err)
 	}
 	start := at.Truncate(time.Second).Add(time.Second).UTC()
 	b.wait(judge)
 	judge.Begin(start)
 	judge.Advance(at)
-	r := &run{
+	r = &run{
 		Run: gatewarden.Run{
 			ID: b.id(s.name, start), Canary: s.name, Key: req.Key, State: gatewarden.RunRunning, Version: 1, Reason: "it has just begun",
 			By: req.By, Parameters: maps.Clone(req.Parameters), StartedAt: start, Deadline: start.Add(s.canary.Deadline),
@@ -213,7 +214,11 @@ func (b *Book) begin(at time.Time, s *slot, req Request) (*run, error) {
 		r.moveTo(float64(r.Steps[0]), 1)
 	}
 	r.todo.Events = append(r.todo.Events, r.event(at, gatewarden.EventGate, string(r.State), "a run of the canary began", req.By))
-	return r, nil
+	old = s.active // judged on after its pass, until now
+	s.active = r
+	b.runs[r.ID] = r
+	b.replan()
+	return r, old, nil
 }
 
 // nextJudge returns a copy of the judge that has gathered the most of the baseline's
@@ -249,14 +254,9 @@ func (b *Book) id(canary string, start time.Time) string {
 
 const nextRunBegan = "judged on after its pass until the next run began"
 
-// launch makes the run the canary's. It counts when it is written down.
-func (b *Book) launch(ctx context.Context, at time.Time, s *slot, r *run) error {
-	b.mu.Lock()
-	old := s.active // judged on after its pass, until now
-	s.active = r    // from here on it is shown what there is
-	b.runs[r.ID] = r
-	b.replan()
-	b.mu.Unlock()
+// launch writes a run down that began in the place of old: then it counts. When that fails
+// it never was.
+func (b *Book) launch(ctx context.Context, at time.Time, s *slot, r, old *run) error {
 	if err := b.save(ctx, r); err != nil {
 		b.mu.Lock()
 		defer b.mu.Unlock()

@@ -13,8 +13,9 @@ const (
 	// tickWithin bounds what one tick spends on others: the journal, the policies, the
 	// mover. What is left is for the next one.
 	tickWithin = 2 * time.Second
-	// holdFor is how long the runs of the last life are not advanced after a start: Kong
-	// sends again what it could not deliver, and those records would come too late.
+	// holdFor is how long the runs of the last life are not advanced from the first tick on:
+	// Kong sends again what it could not deliver, and those records would come too late. It
+	// cannot before: what a guard does between Restore and its first tick may take seconds.
 	holdFor = 10 * time.Second
 	// holdUpTo is the longest absence for which that makes sense: a judge can't keep more
 	// seconds open.
@@ -124,6 +125,9 @@ func (b *Book) giveUp(r *run, at time.Time, why string) {
 func (b *Book) held(r *run, at time.Time) bool {
 	if b.lived == nil {
 		return false
+	}
+	if b.hold.IsZero() {
+		b.hold = at.Add(holdFor)
 	}
 	if !at.Before(b.hold) {
 		b.lived = nil
