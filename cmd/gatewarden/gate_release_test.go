@@ -488,6 +488,10 @@ func (f *feed) add(batch []byte) {
 	}
 }
 
+// mostAtOnce is how many batches go into one post: one who is behind catches up, as Kong's
+// queue does with max_batch_size.
+const mostAtOnce = 20
+
 // logTo makes the log go to another life of the guard.
 func (f *feed) logTo(p *process) {
 	f.mu.Lock()
@@ -495,13 +499,21 @@ func (f *feed) logTo(p *process) {
 	f.to = p
 }
 
-func (f *feed) first() (to *process, batch []byte) {
+// first returns what is to be posted next: so many batches of the queue as one.
+func (f *feed) first() (to *process, batch []byte, batches int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.queue) == 0 {
-		return nil, nil
+	for batches < min(len(f.queue), mostAtOnce) {
+		if batches > 0 {
+			batch[len(batch)-1] = ','
+		}
+		next := f.queue[batches]
+		if batches++; batches > 1 {
+			next = next[1:]
+		}
+		batch = append(batch, next...)
 	}
-	return f.to, f.queue[0]
+	return f.to, batch, batches
 }
 
 func (f *feed) run(ctx context.Context) {
@@ -511,10 +523,10 @@ func (f *feed) run(ctx context.Context) {
 			return
 		case <-f.more:
 		}
-		for to, batch := f.first(); batch != nil; to, batch = f.first() {
+		for to, batch, n := f.first(); n > 0; to, batch, n = f.first() {
 			if status, _, err := to.post("/ingest/kong", batch); err == nil && status == http.StatusOK {
 				f.mu.Lock()
-				f.queue = f.queue[1:]
+				f.queue = f.queue[n:]
 				f.mu.Unlock()
 				continue
 			}

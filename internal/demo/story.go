@@ -31,8 +31,9 @@ type Options struct {
 	Failpoint func(name string)
 }
 
-// budget bounds the story: what has not happened by then does not happen.
-const budget = 58 * time.Second
+// budget bounds the story: what has not happened by then does not happen. It takes half a
+// minute, and longer on a machine that is busy with something else.
+const budget = 3 * time.Minute
 
 // Run tells the story. The error says which part of it did not happen.
 func Run(ctx context.Context, opts Options) error {
