@@ -3,7 +3,6 @@ package elasticsearch_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -197,6 +196,6 @@ func same(t testing.TB, g *guard, want *store.Store, at time.Time, windows ...ti
 		}
 	}
 	if events == 0 {
-		t.Error(fmt.Sprint("no window has good and bad events: nothing was compared"))
+		t.Error("no window has good and bad events: nothing was compared")
 	}
 }

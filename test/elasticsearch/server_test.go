@@ -75,11 +75,8 @@ func (s *server) start(product string) error {
 		s.url = url // one that runs already
 		return nil
 	}
-	for _, tool := range []string{"mvn", "java"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			s.skip = err.Error()
-			return nil
-		}
+	if s.skip = missing("mvn", "java"); s.skip != "" {
+		return nil
 	}
 	var err error
 	if s.folder, err = os.MkdirTemp("", "gatewarden-"+product); err != nil {
@@ -95,6 +92,16 @@ func (s *server) start(product string) error {
 		return err
 	}
 	return s.run(product, strings.TrimSpace(string(classpath)))
+}
+
+// missing says which of some tools is not here, "" when all are.
+func missing(tools ...string) string {
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			return err.Error()
+		}
+	}
+	return ""
 }
 
 // run runs the server until stop, or until this process is no more.

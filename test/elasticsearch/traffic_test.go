@@ -204,11 +204,11 @@ func count(in *store.Store, d *collector.Decoder, requests []request, at time.Ti
 		lines.WriteByte('\n')
 	}
 	batch, err := d.Decode([]byte(lines.String()))
-	if err != nil || batch.Rejected > 0 {
-		return fmt.Errorf("decoding: %v, %d rejected: %s", err, batch.Rejected, batch.Reason)
+	if err != nil {
+		return err
 	}
 	if added := in.Add(batch.Records, at, nil); added.Counted != len(requests) {
-		return fmt.Errorf("of %d lines %d count", len(requests), added.Counted)
+		return fmt.Errorf("of %d lines %d count; %d are rejected: %s", len(requests), added.Counted, batch.Rejected, batch.Reason)
 	}
 	return nil
 }
