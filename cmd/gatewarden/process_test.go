@@ -24,7 +24,7 @@ import (
 
 // giveUpAfter bounds every wait. It says nothing about how long things should take: it
 // only ends a test that would never end.
-const giveUpAfter = 90 * time.Second
+const giveUpAfter = 3 * time.Minute
 
 // process is one life of the real program, with its own log.
 type process struct {
