@@ -101,7 +101,11 @@ func listActions(w io.Writer, list []gatewarden.Action) error {
 	p := paintFor(w)
 	rows := make([][]string, len(list))
 	for i, a := range list {
-		rows[i] = []string{a.PlannedAt.Local().Format(time.DateTime), a.ID, string(a.Spec.Kind), p.state(string(a.Status)), cmp.Or(a.Change, "to "+actions.Describe(&a.Spec))}
+		todo := "to "
+		if onlyObserved(&a) {
+			todo = "observe mode: would "
+		}
+		rows[i] = []string{a.PlannedAt.Local().Format(time.DateTime), a.ID, string(a.Spec.Kind), p.state(string(a.Status)), cmp.Or(a.Change, todo+actions.Describe(&a.Spec))}
 	}
 	return table(w, []string{"PLANNED", "ACTION", "KIND", "STATUS", "CHANGE"}, rows)
 }
@@ -122,6 +126,9 @@ func showAction(w io.Writer, a gatewarden.Action) error {
 	}
 	line("to do", actions.Describe(&a.Spec))
 	line("done", a.Change)
+	if onlyObserved(&a) {
+		line("mode", "observe: nothing was changed")
+	}
 	line("because", becauseText(&a.Trigger))
 	line("planned", a.PlannedAt.Local().Format(time.DateTime))
 	line("applied", at(a.AppliedAt))
@@ -137,6 +144,11 @@ func showAction(w io.Writer, a gatewarden.Action) error {
 		fmt.Fprintf(w, "\n%s\n", a.Details)
 	}
 	return nil
+}
+
+// onlyObserved reports whether the action was never to be done, whatever else held it.
+func onlyObserved(a *gatewarden.Action) bool {
+	return a.Status == gatewarden.ActionSkipped && a.Mode == gatewarden.ModeObserve
 }
 
 // becauseText says what an action answers, in one line.

@@ -132,6 +132,9 @@ func standing(a *gatewarden.Action) string {
 	case gatewarden.ActionWaiting:
 		return "It waits for a person: gatewarden actions approve " + a.ID
 	case gatewarden.ActionSkipped:
+		if onlyObserved(a) {
+			return "Nothing was changed, and nothing will be: with mode: approve or enforce in the rules the next answer asks, or acts."
+		}
 		return "Nothing was changed. If something only held it, it begins when that is over and the breach lasts."
 	case gatewarden.ActionExpired:
 		return "Nothing was changed: nobody approved it in time."

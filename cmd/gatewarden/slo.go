@@ -57,9 +57,14 @@ func showSLO(w io.Writer, s api.SLO) error {
 	if e == nil {
 		return nil
 	}
-	fmt.Fprintf(w, "measured    %s good: %d of %d, %s of the window watched\n", percent(e.SLI), e.Count.Good, e.Count.Total(), coarsePercent(e.Count.Coverage))
-	fmt.Fprintf(w, "budget      %s left\n", coarsePercent(e.Budget))
+	if e.Count.Total() == 0 {
+		fmt.Fprintf(w, "measured    no events, %s of the window watched\n", coarsePercent(e.Count.Coverage))
+	} else {
+		fmt.Fprintf(w, "measured    %s good: %d of %d, %s of the window watched\n", percent(e.SLI), e.Count.Good, e.Count.Total(), coarsePercent(e.Count.Coverage))
+		fmt.Fprintf(w, "budget      %s left\n", coarsePercent(e.Budget))
+	}
 	switch {
+	case e.Count.Total() == 0:
 	case e.Budget <= 0:
 		fmt.Fprintf(w, "forecast    it is spent, by what was watched so far\n")
 	case e.Exhausted != nil:
@@ -77,7 +82,11 @@ func alertRows(alerts []gatewarden.AlertEvidence, p painter) [][]string {
 			fires = p.paint(red, "yes")
 		}
 		if a.Severity == gatewarden.SeverityOutage {
-			rows[i] = []string{a.Severity.String(), fires, percent(a.Ratio) + " bad", "", "", fmt.Sprintf("log evidence %.1f", a.LogEvidence)}
+			evidence := fmt.Sprintf("log evidence %.1f", a.LogEvidence)
+			if a.Firing {
+				evidence += " for its being over"
+			}
+			rows[i] = []string{a.Severity.String(), fires, percent(a.Ratio) + " bad", "", "", evidence}
 			continue
 		}
 		burn := func(rate float64, over gatewarden.Duration, c gatewarden.Count) string {

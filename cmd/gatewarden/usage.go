@@ -39,6 +39,9 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	if cmd.Flags().Lookup("config") != nil { // check takes it as it is
+		return gatewarden.Errorf(gatewarden.Invalid, "%s takes no argument, and %q is one", verb(cmd), args[0]).WithHint("write `%s -c %s`", cmd.CommandPath(), args[0])
+	}
 	return usageError(cmd, "%s takes no argument, and %q is one", verb(cmd), args[0])
 }
 
