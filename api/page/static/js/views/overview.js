@@ -90,7 +90,7 @@ function drift(status) {
 
 function problems(status) {
   const list = [];
-  if (status?.config.error) list.push(card("warn", "config", "The newest files are not in force", [status.config.error, ". Correct them; they are read again by themselves."]));
+  if (status?.config.error) list.push(card("warn", "config", "The newest files are not in force", [status.config.error, ". Correct them; they are read again by themselves. If Kong or Jenkins was corrected instead, reload: SIGHUP, or POST /-/reload."]));
   for (const [i, unfit] of (status?.config.unfit || []).entries()) list.push(card("warn", "unfit" + i, "A step would be refused", unfit));
   return list;
 }
