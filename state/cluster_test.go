@@ -115,7 +115,7 @@ func (g *guards) setCut(name string, isCut bool) {
 // start opens the states of these guards at the same time.
 func (g *guards) start(names ...string) {
 	g.t.Helper()
-	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(g.t.Context(), giveUpAfter)
 	defer cancel()
 	var mu sync.Mutex
 	var opening sync.WaitGroup
@@ -146,13 +146,18 @@ func (g *guards) stop(name string) {
 	delete(g.open, name)
 }
 
+// giveUpAfter bounds every wait for several servers. It says nothing about how long things
+// should take, which is for tests with a clock of their own: it only ends a test that would
+// never end.
+const giveUpAfter = 3 * time.Minute
+
 // eventually waits until a condition holds, and returns how long that took.
-func eventually(t *testing.T, within time.Duration, what string, holds func() bool) time.Duration {
+func eventually(t *testing.T, what string, holds func() bool) time.Duration {
 	t.Helper()
 	begun := time.Now()
 	for !holds() {
-		if time.Since(begun) > within {
-			t.Fatalf("%s: not in %s", what, within)
+		if time.Since(begun) > giveUpAfter {
+			t.Fatalf("%s: not in %s", what, giveUpAfter)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -245,7 +250,7 @@ func aStreamOfBeforeGetsReplicas(t *testing.T, g *guards) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "three hold it", func() bool {
+	eventually(t, "three hold it", func() bool {
 		info, err := l.stream.Info(t.Context())
 		return err == nil && info.Config.Replicas == 3 && len(info.Cluster.Replicas) == 2
 	})
@@ -269,7 +274,7 @@ func whatOneTellsAllHear(t *testing.T, g *guards) {
 		defer stop()
 	}
 	// That somebody listens reaches the other servers a little later: what is told before is missed.
-	eventually(t, 10*time.Second, "all have heard it", func() bool {
+	eventually(t, "all have heard it", func() bool {
 		if err := g.open["b"].Tell("news", []byte("shed")); err != nil {
 			t.Fatal(err)
 		}
@@ -335,7 +340,7 @@ func allSeeTheBoard(t *testing.T, g *guards) {
 		}
 	}
 	for _, w := range watchers {
-		eventually(t, 20*time.Second, "a watcher sees all", func() bool { return w.has(want) })
+		eventually(t, "a watcher sees all", func() bool { return w.has(want) })
 	}
 	if err := boards["a"].Put(t.Context(), "no key", nil); gatewarden.ErrorCode(err) != gatewarden.Invalid {
 		t.Error(err)
@@ -363,7 +368,7 @@ func blobsAndLeasesAreShared(t *testing.T, g *guards) {
 			}
 			continue
 		}
-		eventually(t, 10*time.Second, "the other guard has them", func() bool {
+		eventually(t, "the other guard has them", func() bool {
 			got, err := snapshots.Get(ctx, "store")
 			all, leaseErr := leases.All(ctx)
 			return err == nil && bytes.Equal(got, large) && leaseErr == nil && len(all) == 1 && all["a-1"].Equal(time.Unix(1e9, 0))
@@ -429,7 +434,7 @@ func stranger(t *testing.T, g *guards, name, secret string) {
 
 func (g *guards) wantLogged(t *testing.T, what string) {
 	t.Helper()
-	eventually(t, 15*time.Second, "the log says "+what, func() bool { return strings.Contains(g.log.String(), what) })
+	eventually(t, "the log says "+what, func() bool { return strings.Contains(g.log.String(), what) })
 }
 
 func aStrangerIsToldOf(t *testing.T, g *guards) {
@@ -477,7 +482,7 @@ func trimmedByAnother(t *testing.T, g *guards) {
 		t.Error(f.err)
 	}
 	f = follow(t.Context(), others, 3)
-	eventually(t, 10*time.Second, "what is there is followed", func() bool { return f.has(2) })
+	eventually(t, "what is there is followed", func() bool { return f.has(2) })
 }
 
 // aMemberIsAway ends with all three.
@@ -499,7 +504,7 @@ func aMemberIsAway(t *testing.T, g *guards) {
 		for range n {
 			data := fmt.Sprint(len(want))
 			var err error
-			eventually(t, 30*time.Second, "it is appended", func() bool {
+			eventually(t, "it is appended", func() bool {
 				_, err = cells[by].Append(ctx, []byte(data))
 				return err == nil
 			})
@@ -511,7 +516,7 @@ func aMemberIsAway(t *testing.T, g *guards) {
 	allFollow := func() {
 		t.Helper()
 		for by, f := range followers {
-			took := eventually(t, 30*time.Second, by+" follows", func() bool { return len(once(f.all())) >= len(want) })
+			took := eventually(t, by+" follows", func() bool { return len(once(f.all())) >= len(want) })
 			if diff := cmp.Diff(want, once(f.all())); diff != "" {
 				t.Errorf("%s: -want +got:\n%s", by, diff)
 			}

@@ -35,9 +35,9 @@ func TestFollowGoesOnWithWhatIsAppendedUntilTheContextEnds(t *testing.T) {
 	cells := numbered(t, 3)
 	ctx, stop := context.WithCancel(t.Context())
 	f := follow(ctx, cells, 1)
-	eventually(t, 10*time.Second, "what was there", func() bool { return f.has(2) })
+	eventually(t, "what was there", func() bool { return f.has(2) })
 	more(t, cells, 2)
-	eventually(t, 10*time.Second, "what came then", func() bool { return f.has(4) })
+	eventually(t, "what came then", func() bool { return f.has(4) })
 	stop()
 	if <-f.done; f.err != nil {
 		t.Error(f.err)
@@ -86,7 +86,7 @@ func TestFollowOverWhatWasTrimmedIsAConflict(t *testing.T) {
 				return
 			}
 			more(t, cells, 1)
-			eventually(t, 10*time.Second, "it goes on", func() bool { return f.has(6 - int(c.after)) })
+			eventually(t, "it goes on", func() bool { return f.has(6 - int(c.after)) })
 		})
 	}
 }
@@ -130,10 +130,10 @@ func TestFollowAndReadOutliveTheirConsumer(t *testing.T) {
 	t.Parallel()
 	cells := numbered(t, 2)
 	f := follow(t.Context(), cells, 0)
-	eventually(t, 10*time.Second, "it follows", func() bool { return f.has(2) })
+	eventually(t, "it follows", func() bool { return f.has(2) })
 	removeConsumers(t, cells)
 	more(t, cells, 1)
-	eventually(t, 20*time.Second, "it goes on", func() bool { return f.has(3) })
+	eventually(t, "it goes on", func() bool { return f.has(3) })
 
 	more(t, cells, 2*readBatch)
 	visits := 0
@@ -212,9 +212,9 @@ func TestTheBoardAloneAndAKeyThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := watch(t.Context(), board)
-	eventually(t, 10*time.Second, "the key that is there is seen, alone", func() bool { return w.has(map[string]string{"a": "1"}) })
+	eventually(t, "the key that is there is seen, alone", func() bool { return w.has(map[string]string{"a": "1"}) })
 	if err := board.Put(t.Context(), "a", nil); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "an empty value is one", func() bool { return w.has(map[string]string{"a": ""}) })
+	eventually(t, "an empty value is one", func() bool { return w.has(map[string]string{"a": ""}) })
 }

@@ -57,9 +57,9 @@ func (s *stander) deposed() bool {
 }
 
 // elected waits until one of some guards leads and all of them say so, and returns it.
-func elected(t *testing.T, within time.Duration, of map[string]*stander) (name string, took time.Duration) {
+func elected(t *testing.T, of map[string]*stander) (name string, took time.Duration) {
 	t.Helper()
-	took = eventually(t, within, "one leads", func() bool {
+	took = eventually(t, "one leads", func() bool {
 		name = ""
 		for n, s := range of {
 			if s.Leads() {
@@ -68,7 +68,7 @@ func elected(t *testing.T, within time.Duration, of map[string]*stander) (name s
 		}
 		return name != ""
 	})
-	eventually(t, 5*time.Second, "all know that "+name+" leads", func() bool {
+	eventually(t, "all know that "+name+" leads", func() bool {
 		for _, s := range of {
 			if who, _, ok := s.Leader(); !ok || who.Name != name || who.API != "http://"+name {
 				return false
@@ -101,7 +101,7 @@ func (g *guards) moveStream(stream, to string) {
 	leads := func(name string) bool {
 		return g.open[name].embedded.server.JetStreamIsStreamLeader("$G", stream)
 	}
-	eventually(g.t, 60*time.Second, to+"'s server leads "+stream, func() bool {
+	eventually(g.t, to+"'s server leads "+stream, func() bool {
 		if leads(to) {
 			return true
 		}
@@ -124,11 +124,11 @@ func TestElectionAmongThreeGuards(t *testing.T) {
 		standing[name] = g.stand(name)
 	}
 	stream := "KV_" + electionBucket
-	first, took := elected(t, 30*time.Second, standing)
+	first, took := elected(t, standing)
 	t.Logf("at the beginning: %s", took)
 
 	standing[first].resign <- struct{}{}
-	second, took := elected(t, 10*time.Second, without(standing, first))
+	second, took := elected(t, without(standing, first))
 	t.Logf("after a resignation: %s", took)
 
 	for name := range standing {
@@ -139,22 +139,22 @@ func TestElectionAmongThreeGuards(t *testing.T) {
 	}
 	// A guard that dies: its server is cut off and its heartbeats stop, and it tells nobody.
 	g.cut(second)
-	third, took := elected(t, 30*time.Second, without(standing, second))
+	third, took := elected(t, without(standing, second))
 	t.Logf("after the leader was cut off: %s", took)
-	took = eventually(t, 20*time.Second, "who was cut off steps down", func() bool { return standing[second].deposed() })
+	took = eventually(t, "who was cut off steps down", func() bool { return standing[second].deposed() })
 	t.Logf("who was cut off stepped down %s later", took)
 	g.heal(second)
-	eventually(t, 30*time.Second, "who was cut off knows who leads", func() bool {
+	eventually(t, "who was cut off knows who leads", func() bool {
 		who, _, ok := standing[second].Leader()
 		return ok && who.Name == third
 	})
 
 	g.moveStream(stream, third)
 	g.cut(third)
-	fourth, took := elected(t, 60*time.Second, without(standing, third))
+	fourth, took := elected(t, without(standing, third))
 	t.Logf("after the leader was cut off, whose server led the stream: %s", took)
 	g.heal(third)
-	eventually(t, 30*time.Second, "who was cut off knows who leads", func() bool {
+	eventually(t, "who was cut off knows who leads", func() bool {
 		who, _, ok := standing[third].Leader()
 		return ok && who.Name == fourth
 	})
@@ -162,9 +162,9 @@ func TestElectionAmongThreeGuards(t *testing.T) {
 	// A process that ends without a word: its server is gone, and its heartbeats with it.
 	dying := standing[fourth]
 	g.stop(fourth)
-	fifth, took := elected(t, 60*time.Second, without(standing, fourth))
+	fifth, took := elected(t, without(standing, fourth))
 	t.Logf("after the leader's server was closed: %s: %s leads", took, fifth)
-	eventually(t, 20*time.Second, "whose server is closed steps down", func() bool { return dying.deposed() })
+	eventually(t, "whose server is closed steps down", func() bool { return dying.deposed() })
 	for _, s := range standing {
 		s.stop()
 		if err := <-s.done; err != nil {

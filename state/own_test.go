@@ -117,7 +117,7 @@ func TestAFolderIsNotUsedAnotherWayThanBefore(t *testing.T) {
 func TestOpeningWaitsForAllTheFirstTimeAndForAMajorityLater(t *testing.T) {
 	t.Parallel()
 	g := newGuards(t, "a", "b", "c")
-	ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 5*time.Second)
 	defer stop()
 	_, err := Open(ctx, g.config["a"], nil)
 	if gatewarden.ErrorCode(err) != gatewarden.Unavailable || !strings.Contains(err.Error(), "1 of 3 up") {
@@ -144,7 +144,7 @@ func TestOpeningWaitsForAllTheFirstTimeAndForAMajorityLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("with their streams after %s", time.Since(begun))
-	eventually(t, 30*time.Second, "it takes messages", func() bool { _, err = cells.Append(t.Context(), nil); return err == nil })
+	eventually(t, "it takes messages", func() bool { _, err = cells.Append(t.Context(), nil); return err == nil })
 	if got := readCells(t, cells, 0); got[1] != "1" || got[2] != "2" || len(got) < 3 {
 		t.Errorf("it has %v", got)
 	}
@@ -222,7 +222,7 @@ func TestTwoGuardsOverTLSAndOneOfAnotherAuthority(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		delete(g.config[name].Cluster.Peers, "c")
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), giveUpAfter)
 	defer stop()
 	refused := make(chan error, 1)
 	go func() {
@@ -264,7 +264,7 @@ func TestTwoGuardsOnOneServerOfOnesOwn(t *testing.T) {
 	srv.Start()
 	defer srv.WaitForShutdown()
 	defer srv.Shutdown()
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(giveUpAfter) {
 		t.Fatal("the test's server does not start")
 	}
 	g := &guards{t: t, open: map[string]*State{"a": open(t, Config{URL: srv.ClientURL()}), "b": open(t, Config{URL: srv.ClientURL()})}}
@@ -281,16 +281,16 @@ func TestTwoGuardsOnOneServerOfOnesOwn(t *testing.T) {
 		"what one tells all hear":                whatOneTellsAllHear,
 	})
 	standing := map[string]*stander{"a": g.stand("a"), "b": g.stand("b")}
-	first, _ := elected(t, 10*time.Second, standing)
+	first, _ := elected(t, standing)
 	standing[first].resign <- struct{}{}
-	second, took := elected(t, 10*time.Second, without(standing, first))
+	second, took := elected(t, without(standing, first))
 	t.Logf("after a resignation: %s", took)
-	eventually(t, 10*time.Second, "the other knows", func() bool {
+	eventually(t, "the other knows", func() bool {
 		who, _, ok := standing[first].Leader()
 		return ok && who.Name == second
 	})
 	g.open[second].conn.Close()
-	third, took := elected(t, 20*time.Second, without(standing, second))
+	third, took := elected(t, without(standing, second))
 	t.Logf("after the leader's connection ended: %s", took)
 	if third != first {
 		t.Errorf("%s leads", third)

@@ -414,7 +414,7 @@ func TestAServerOfOnesOwn(t *testing.T) {
 	srv.Start()
 	defer srv.WaitForShutdown()
 	defer srv.Shutdown()
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(giveUpAfter) {
 		t.Fatal("the test's server does not start")
 	}
 	leases, err := open(t, Config{URL: srv.ClientURL()}).Leases(t.Context())

@@ -321,8 +321,8 @@ func jsonArray(lines [][]byte) []byte {
 	return fmt.Appendf(nil, "[%s]", bytes.Join(lines, []byte(",")))
 }
 
-// patience is how long a session waits for what must come.
-const patience = 30 * time.Second
+// patience is how long a session waits for what must come, however busy the machine is.
+const patience = 2 * time.Minute
 
 // until asks every 50 ms; the last answer is in the complaint when it runs out of
 // patience.
