@@ -26,7 +26,8 @@
 //	          opened. When one is found that begins as it did, it waits or is at rest. After a day
 //	          it is forgotten
 //
-// A file that begins as no log does is a new log, which waits. In a new life, logs begin as missing.
+// A file that begins as no log does is a new log, which waits. In a new life, logs begin as missing,
+// whatever patterns they were found by.
 package filelog
 
 import (
@@ -38,8 +39,8 @@ import (
 	"github.com/gatewarden/gatewarden/collector"
 )
 
-// Factory returns the factory of this kind of source.
-func Factory() collector.Factory { return collector.Of("filelog", DefaultSettings(), New) }
+// Factory returns the factory of this kind of source. All that it builds are of one configuration.
+func Factory() collector.Factory { return collector.Of("filelog", DefaultSettings(), new(kin).build) }
 
 // Settings are those of one filelog source.
 type Settings struct {

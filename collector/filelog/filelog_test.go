@@ -83,6 +83,7 @@ type world struct {
 	lines  int
 	out    *os.File
 	alter  func(*Settings)
+	kin    *kin         // of the next life
 	loose  map[int]bool // lines that may be missing
 	errorf func(format string, args ...any)
 }
@@ -110,12 +111,15 @@ func (w *world) start() {
 	if err := settings.Validate(); err != nil {
 		w.t.Fatal(err)
 	}
+	if w.kin == nil {
+		w.kin = new(kin)
+	}
 	w.reg = prometheus.NewRegistry()
-	built, err := New(collector.Env{Name: "filelog", Log: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: w.reg, Dir: w.dir, Checkpoints: w.kept}, settings)
+	built, err := w.kin.build(collector.Env{Name: "filelog", Log: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: w.reg, Dir: w.dir, Checkpoints: w.kept}, settings)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.source = built.(*Source)
+	w.source, w.kin = built.(*Source), nil
 	w.source.now = func() time.Time { return w.now }
 }
 
@@ -745,7 +749,7 @@ func TestRun(t *testing.T) {
 		sink := sinkFunc(func(records []gatewarden.Record) { counted += len(records) })
 		settings := DefaultSettings()
 		settings.Paths = []string{filepath.Join(dir, "*.log")}
-		source, err := New(collector.Env{Name: "filelog", Sink: sink, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}, settings)
+		source, err := new(kin).build(collector.Env{Name: "filelog", Sink: sink, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}, settings)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,7 @@ func (s *Source) assign(ctx context.Context, c *candidate) {
 		return
 	}
 	there := f.f != nil || f.seen != nil
-	if c.beside && (there || c.info.Size() < f.pos) {
+	if c.beside && (there || c.info.Size() < f.pos || s.stray(f)) {
 		return
 	}
 	switch longer := !there || c.info.Size() > f.size; {
@@ -187,9 +187,4 @@ func (s *Source) inFolder(folder, pattern string) []*candidate {
 		list = append(list, c)
 	}
 	return list
-}
-
-// finds reports whether a pattern finds path.
-func (s *Source) finds(path string) bool {
-	return slices.ContainsFunc(s.patterns, func(p string) bool { ok, err := filepath.Match(p, path); return ok && err == nil })
 }

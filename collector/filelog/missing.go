@@ -20,11 +20,16 @@ func (s *Source) recall() {
 	slices.SortStableFunc(keys, func(a, b string) int { return cmp.Compare(marks[b].Offset, marks[a].Offset) })
 	for _, key := range keys {
 		m := marks[key]
-		if !slices.Contains(s.patterns, m.Pattern) { // another source's
+		m.Path, m.Pattern = absolute(m.Path), absolute(m.Pattern)
+		if !s.owns(&m) {
 			continue
 		}
-		s.closed = append(s.closed, &file{key: key, mark: m, pos: m.Offset, read: m.Offset})
-		s.looked = true
+		f := &file{key: key, mark: m, pos: m.Offset, read: m.Offset}
+		if pattern := s.pattern(m.Path); s.stray(f) && pattern != "" {
+			f.mark.Pattern = pattern
+		}
+		s.closed = append(s.closed, f)
+		s.looked = s.looked || !s.stray(f)
 	}
 }
 
@@ -44,7 +49,7 @@ func (s *Source) seek(ctx context.Context) {
 	var missing []*file
 	just := false
 	for _, f := range s.closed {
-		if f.seen == nil {
+		if f.seen == nil && !s.stray(f) {
 			missing = append(missing, f)
 			just = just || f.mark.Missed == 0
 		}
@@ -75,7 +80,7 @@ func (s *Source) miss(ctx context.Context) {
 // to tell of: old files are removed.
 func (s *Source) missed(ctx context.Context, f *file) {
 	recalled := f.head == nil
-	if recalled || f.unread() > 0 && tells(f.head) {
+	if recalled && !s.stray(f) || f.unread() > 0 && tells(f.head) {
 		s.metrics.lost.Inc()
 		s.log.Warn("a file that was not read to its end, as far as is known, is gone, was truncated or cannot be opened, and there is no copy of it; if it does not come back, the rest is lost",
 			"path", f.mark.Path, "read_bytes", f.mark.Offset, "lost_bytes_at_least", f.unread(), "looked_for", forgetAfter,

@@ -16,6 +16,7 @@ import (
 type Source struct {
 	settings Settings
 	patterns []string // ready to open
+	kin      *kin
 	name     string
 	sink     collector.Sink
 	kept     collector.Checkpoints // nil when nothing outlives the process
@@ -34,8 +35,8 @@ type Source struct {
 	stale   bool // a file was truncated: look before anything more is read
 }
 
-// New makes a source.
-func New(env collector.Env, settings Settings) (collector.Source, error) {
+// newSource makes a source that has no kin yet.
+func newSource(env collector.Env, settings Settings) (*Source, error) {
 	metrics, err := newMetrics(env.Metrics)
 	if err != nil {
 		return nil, gatewarden.Errorf(gatewarden.Internal, "filelog: cannot register metrics: %w", err)
@@ -49,7 +50,7 @@ func New(env collector.Env, settings Settings) (collector.Source, error) {
 		log: env.Log.With("source", env.Name), metrics: metrics, now: time.Now, buf: make([]byte, blockSize),
 	}
 	for _, path := range settings.Paths {
-		s.patterns = append(s.patterns, env.Path(path))
+		s.patterns = append(s.patterns, absolute(env.Path(path)))
 	}
 	return s, nil
 }
