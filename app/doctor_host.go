@@ -73,6 +73,8 @@ func (d *doctor) secrets() {
 			d.trouble("files", "mount the secret there, or name where it is", "%s: %v", f.key, err)
 		case len(text) == 0:
 			d.trouble("files", "write the secret into it", "%s: %s is empty", f.key, f.path)
+		case f.path == c.Web.ConfigFile && checkWeb(f.path) != nil:
+			d.failed("files", checkWeb(f.path))
 		default:
 			d.fine("files", "%s can be read", f.key)
 		}

@@ -47,7 +47,21 @@ func serveWeb(l net.Listener, server *http.Server, cfg rules.Web, logger *slog.L
 	if cfg.ConfigFile == "" {
 		return server.Serve(l)
 	}
+	if err := checkWeb(cfg.ConfigFile); err != nil {
+		return err
+	}
 	return web.Serve(l, server, &web.FlagConfig{WebConfigFile: &cfg.ConfigFile}, logger)
+}
+
+// checkWeb says what is wrong with a web configuration, and of which file it speaks: the
+// library's errors do not, as "hashedSecret too short to be a bcrypted password".
+func checkWeb(file string) error {
+	err := web.Validate(file)
+	if err == nil {
+		return nil
+	}
+	return gatewarden.Errorf(gatewarden.Invalid, "web.config_file: %s can't be used: %w", file, err).
+		WithHint("of basic_auth_users each value is a hash that `htpasswd -nBC 10 NAME` prints; cert_file and key_file are PEM, from the folder of that file")
 }
 
 // readTokens returns the tokens that can be read, by their names. One that two names have is

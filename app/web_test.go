@@ -173,3 +173,31 @@ func TestATokenHasOneName(t *testing.T) {
 		t.Errorf("the same token twice: %v", err)
 	}
 }
+
+// TestAWebConfigurationThatCannotBeUsedIsNamed takes what people paste: the hash of an
+// example, a password, a key that is not there.
+func TestAWebConfigurationThatCannotBeUsedIsNamed(t *testing.T) {
+	for sentence, text := range map[string]string{
+		"the example's hash":       "basic_auth_users: {ada: $2y$10$...}",
+		"a password and no hash":   "basic_auth_users: {ada: correct horse}",
+		"a key that is misspelled": "basic_auth_user: {ada: x}",
+		"a certificate not there":  "tls_server_config: {cert_file: server.crt, key_file: server.key}",
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "web.yaml")
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			err = serveWeb(l, &http.Server{}, rules.Web{ConfigFile: file}, slog.New(slog.DiscardHandler))
+			if gatewarden.ErrorCode(err) != gatewarden.Invalid || !strings.Contains(err.Error(), "web.config_file: "+file) || !strings.Contains(err.Error(), "htpasswd -nBC") {
+				t.Errorf("%v", err)
+			}
+			wants(t, examine(t, "web: {config_file: "+file+"}", rulesOfOrders), "host/files fail: web.config_file: "+file)
+		})
+	}
+}
