@@ -362,19 +362,25 @@ func every(ctx context.Context, interval time.Duration, do func(context.Context,
 // errStopping is why requests under way are cancelled at the end.
 var errStopping = errors.New("this guard is stopping")
 
+// newServer returns a server of h. Whoever reads no answer holds no connection for good, also
+// where that is not h's own, as to who is not let in; package api has limits of its own, and
+// lifts this one: its streams go on, and what is passed on may take long.
+func newServer(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}
+
 // addServer serves what belongs to the named listener.
 func (a *App) addServer(g *run.Group, name string, l net.Listener) {
-	server := &http.Server{
-		Handler: a.handler(name), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.logger.With("component", name).Handler(), slog.LevelDebug),
-	}
+	server := newServer(a.handler(name), a.logger.With("component", name))
 	streams, endStreams := context.WithCancelCause(context.Background())
 	server.BaseContext = func(net.Listener) context.Context { return streams }
 	webConfig := a.reloader.current().config.Web
 	if name == "ingest" {
 		// Kong's http-log posts to it; what protects it is where it listens
 		webConfig = rules.Web{}
-		server.WriteTimeout = 2 * time.Minute // who reads no answer holds no connection for good
 		l = posts.Listen(l, a.ingest, posts.Config{
 			MaxConnections: a.reloader.current().config.Listen.MaxConnections, Log: a.logger.With("component", name), Metrics: a.registry, Now: time.Now,
 		})
