@@ -378,15 +378,19 @@ func (a *App) addServer(g *run.Group, name string, l net.Listener) {
 	streams, endStreams := context.WithCancelCause(context.Background())
 	server.BaseContext = func(net.Listener) context.Context { return streams }
 	webConfig := a.reloader.current().config.Web
+	shut := func() {}
 	if name == "ingest" {
 		// Kong's http-log posts to it; what protects it is where it listens
 		webConfig = rules.Web{}
+		open := &untilShut{Handler: server.Handler}
+		server.Handler, shut = open, func() { open.shut.Store(true) }
 		l = posts.Listen(l, a.ingest, posts.Config{
 			MaxConnections: a.reloader.current().config.Listen.MaxConnections, Log: a.logger.With("component", name), Metrics: a.registry, Now: time.Now,
 		})
 	}
 	g.Add(func() error { return serveWeb(l, server, webConfig, a.logger) }, func(error) {
 		defer endStreams(errStopping)
+		shut()
 		if name != "ingest" { // a post whose answer is cut short was counted, and comes again
 			endStreams(errStopping) // followers of the events would hold the server open
 		}
@@ -396,6 +400,24 @@ func (a *App) addServer(g *run.Group, name string, l net.Listener) {
 			a.logger.Warn("connections were cut at the stop", "listener", name, "error", err)
 		}
 	})
+}
+
+// untilShut serves until it is shut. Shutdown closes the connections that wait for a
+// request, and one whose request is just being read may be among them: what it brings would
+// be counted, and the answer lost.
+type untilShut struct {
+	http.Handler
+	shut atomic.Bool
+}
+
+// ServeHTTP implements http.Handler.
+func (u *untilShut) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if u.shut.Load() {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, errStopping.Error()+": send it again", http.StatusServiceUnavailable)
+		return
+	}
+	u.Handler.ServeHTTP(w, r)
 }
 
 func (a *App) handler(name string) http.Handler {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,5 +103,24 @@ sources:
 	sli := gatewarden.SLI{Kind: gatewarden.SLIAvailability}
 	if n := k.store.Count(gatewarden.Series{Service: "orders"}, &sli, time.Now().Add(-time.Hour), time.Now().Add(time.Minute)).Total(); n != uint64(answered.Load()) {
 		t.Errorf("%d records are in the state, and %d were answered with 200", n, answered.Load())
+	}
+}
+
+// TestAPostThatIsReadAtTheStopIsNotCounted: its connection counts as one that waits for a
+// request, and is closed before the answer.
+func TestAPostThatIsReadAtTheStopIsNotCounted(t *testing.T) {
+	served := 0
+	u := &untilShut{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ })}
+	post := func() int {
+		w := httptest.NewRecorder()
+		u.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/ingest/kong", nil))
+		return w.Code
+	}
+	if code := post(); code != http.StatusOK || served != 1 {
+		t.Errorf("before: %d, and %d were served", code, served)
+	}
+	u.shut.Store(true)
+	if code := post(); code != http.StatusServiceUnavailable || served != 1 {
+		t.Errorf("afterwards: %d, and %d were served", code, served)
 	}
 }
