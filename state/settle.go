@@ -41,9 +41,12 @@ func (s *State) settle(ctx context.Context, what string, open func(ctx context.C
 // patiently is settle for what is opened already: after the loss of a server each stream
 // elects another one to lead it, and a guard that takes over at that moment has to wait
 // for all that it uses. What is asked of a server that is gone, before that was noticed,
-// is never answered: the first try is short, and the longest takes as long as each.
+// is never answered: the first try is short, and the longest takes as long as each. Alone,
+// there is one try, of as long as each.
 func (s *State) patiently(ctx context.Context, what string, each time.Duration, use func(ctx context.Context) error) error {
 	if !s.Shared() {
+		ctx, cancel := context.WithTimeout(ctx, each) // without one the client's own holds: 5 s, also for 20 MB
+		defer cancel()
 		return use(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, each+settleWith)

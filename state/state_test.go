@@ -131,6 +131,22 @@ func TestSnapshots(t *testing.T) {
 	}
 }
 
+// TestABlobMayTakeAsLongToReadAlone: within the five seconds of the client a busy machine did
+// not read 20 MB, and a guard that cannot read its snapshot does not start.
+func TestABlobMayTakeAsLongToReadAlone(t *testing.T) {
+	s := open(t, Config{Dir: t.TempDir()})
+	begun := time.Now()
+	err := s.patiently(t.Context(), "store", blobTimeout, func(ctx context.Context) error {
+		if end, ok := ctx.Deadline(); !ok || end.Sub(begun) < blobTimeout {
+			t.Errorf("it ends after %s (%t)", end.Sub(begun), ok)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRunsAreListedAndForgotten(t *testing.T) {
 	ctx := t.Context()
 	runs, err := open(t, Config{Dir: t.TempDir()}).Runs(ctx)
