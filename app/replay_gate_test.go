@@ -171,7 +171,8 @@ func TestAGateThatCanNotBeJudgedSaysWhy(t *testing.T) {
 		"an unknown canary":        {byAddress, ReplayGate{Canary: "payments"}, nil, "no canary payments"},
 		"tags without the targets": {byTag, ReplayGate{Canary: "orders"}, nil, "not which of them are the target_tag: version:v2"},
 		"targets of another kind":  {byTag, ReplayGate{Canary: "orders"}, []byte(`{"data":[]}`), "there are none under data"},
-		"targets that are no JSON": {byTag, ReplayGate{Canary: "orders"}, []byte(`<html>`), "the targets:"},
+		"targets that are no JSON": {byTag, ReplayGate{Canary: "orders"}, []byte(`<html>`), "the targets: they are not as Kong answers"},
+		"only what is in data":     {byTag, ReplayGate{Canary: "orders"}, []byte(`[{"target":"10.0.0.1:80"}]`), "the targets: they are not as Kong answers"},
 		"no request of the canary": {strings.ReplaceAll(byHeader, "v2", "v3"), ReplayGate{Canary: "orders"}, nil, "no request of the canary"},
 		"a start after the end":    {byAddress, ReplayGate{Canary: "orders", Start: begin.Add(time.Hour)}, nil, "the log ends before"},
 	} {

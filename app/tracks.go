@@ -304,7 +304,7 @@ func recordedTargets(answer []byte) ([]kong.Target, error) {
 		Data []kong.Target `json:"data"`
 	}
 	if err := json.Unmarshal(answer, &page); err != nil {
-		return nil, gatewarden.Errorf(gatewarden.Invalid, "the targets: %w", err).
+		return nil, gatewarden.Errorf(gatewarden.Invalid, `the targets: they are not as Kong answers, {"data": [...]}`).
 			WithHint(`save what "curl $KONG_ADMIN/upstreams/NAME/targets" answers`)
 	}
 	if len(page.Data) == 0 {
