@@ -210,17 +210,22 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/runs/{id}/events", s.runEvents)
 	mux.HandleFunc("GET /api/v1/live", s.live)
 	if s.gatherer != nil {
-		mux.Handle("GET /metrics", MetricsHandler(s.gatherer))
+		mux.Handle("GET /metrics", exposed(s.gatherer))
 	}
 	mux.HandleFunc("GET /{$}", s.index)
 	if s.page != nil {
 		mux.Handle("GET /page/", s.page)
 	}
-	return s.orNowhere(mux)
+	return inTime(s.orNowhere(mux), writeWithin)
 }
 
-// MetricsHandler exposes gatherer to Prometheus, OpenMetrics included.
+// MetricsHandler exposes gatherer to Prometheus, OpenMetrics included, where metrics have a
+// listener of their own.
 func MetricsHandler(gatherer prometheus.Gatherer) http.Handler {
+	return inTime(exposed(gatherer), writeWithin)
+}
+
+func exposed(gatherer prometheus.Gatherer) http.Handler {
 	return promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 

@@ -59,10 +59,10 @@ func (p *Passer) Handler() http.Handler {
 		return done{"reloaded"}, p.guard.Reload(r.Context())
 	}))
 	if p.gatherer != nil {
-		mux.Handle("GET /metrics", MetricsHandler(p.gatherer))
+		mux.Handle("GET /metrics", exposed(p.gatherer))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { p.pass(own, w, r) })
-	return mux
+	return inTime(mux, p.within)
 }
 
 const tryAgain = "try again: after a guard is lost another one leads within seconds"
@@ -83,8 +83,6 @@ func (p *Passer) pass(own *Server, w http.ResponseWriter, r *http.Request) {
 		own.fail(w, r, gatewarden.Errorf(gatewarden.Unavailable, "%w", err).WithHint(tryAgain))
 		return
 	}
-	answer := limited{stream{w, http.NewResponseController(w), p.within}}
-	defer func() { _ = answer.limit(time.Time{}) }() // the connection may go on
 	ctx, leave := context.WithCancelCause(r.Context())
 	var looking sync.WaitGroup
 	defer looking.Wait()
@@ -109,7 +107,7 @@ func (p *Passer) pass(own *Server, w http.ResponseWriter, r *http.Request) {
 			own.fail(w, r, gatewarden.Errorf(gatewarden.Unavailable, "passing the request on to the guard %s at %s: %w", name, api.Host, err).WithHint("%s", hint))
 		},
 	}
-	proxy.ServeHTTP(answer, r.WithContext(ctx))
+	proxy.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // letGo calls leave when the guard of that name leads no more, and returns when ctx ends.

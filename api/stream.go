@@ -50,27 +50,6 @@ func (s stream) limit(at time.Time) error {
 	return nil
 }
 
-// limited is an answer of another guard that is passed on: who does not read it in time is
-// gone here as well. Its end must lift the limit.
-type limited struct{ stream }
-
-func (l limited) Header() http.Header    { return l.w.Header() }
-func (l limited) WriteHeader(status int) { l.w.WriteHeader(status) }
-
-// Unwrap is for http.ResponseController.
-func (l limited) Unwrap() http.ResponseWriter { return l.w }
-
-// Write writes in time, or not.
-func (l limited) Write(p []byte) (int, error) {
-	if err := l.limit(time.Now().Add(l.within)); err != nil {
-		return 0, err
-	}
-	return l.w.Write(p)
-}
-
-// FlushError sends what is written.
-func (l limited) FlushError() error { return l.write("") }
-
 // seats are for those whose answers go on, so many at most.
 type seats struct{ taken, refused atomic.Int64 }
 
