@@ -18,8 +18,7 @@ func (in *intake) lagOfLog() (lag time.Duration) {
 	defer in.mu.Unlock()
 	late := false
 	for _, h := range in.sources {
-		pastOnly := h.kind == "elasticsearch" && h.lags == 0
-		if brings := isLog(h.kind) && !pastOnly; brings && (!late || h.lags < lag) {
+		if brings := isLog(h.kind) && h.signal != signalPast; brings && (!late || h.lags < lag) {
 			lag, late = h.lags, true
 		}
 	}
@@ -44,7 +43,7 @@ func checkLate(config *rules.Config, set *rules.Rules) rules.Problems {
 			return nil
 		}
 		switch of := settings.Late(); {
-		case of == 0: // it only fills in the past
+		case !settings.Follows(): // it only fills in the past
 		case of < promptly:
 			return nil
 		case late == nil || of < lag:

@@ -1,10 +1,12 @@
 package app
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/collector"
 	"github.com/gatewarden/gatewarden/journal"
 )
 
@@ -30,7 +32,7 @@ func (w *watcher) lateTick(source string, ago time.Duration, status func(ended t
 func (w *watcher) late(lag time.Duration) {
 	delete(w.intake.sources, "httplog")
 	w.intake.expect("elasticsearch", "elasticsearch", w.at)
-	w.intake.sources["elasticsearch"].lags = lag
+	w.intake.asks("elasticsearch", late(lag))
 }
 
 // TestAnOutageIsSeenThroughALateLog has Kong's log come by Elasticsearch alone, beside what is
@@ -76,26 +78,24 @@ func TestAnOutageIsSeenThroughALateLog(t *testing.T) {
 // TestBesideADirectLogNothingIsJudgedLate, nor beside an index that only fills in the past.
 func TestBesideADirectLogNothingIsJudgedLate(t *testing.T) {
 	for name, c := range map[string]struct {
-		kinds map[string]time.Duration
-		want  time.Duration
+		sources map[string]collector.Source // by their kinds
+		want    time.Duration
 	}{
-		"Elasticsearch alone":                   {map[string]time.Duration{"elasticsearch": 17 * time.Second}, 17 * time.Second},
-		"beside Kong's counters and spans":      {map[string]time.Duration{"elasticsearch": 17 * time.Second, "kongmetrics": 0, "jaeger": time.Minute}, 17 * time.Second},
-		"beside a direct log":                   {map[string]time.Duration{"elasticsearch": 17 * time.Second, "tcplog": 0}, 0},
-		"an index for the past, and counters":   {map[string]time.Duration{"elasticsearch": 0, "kongmetrics": 0}, 0},
-		"an index for the past, and a late one": {map[string]time.Duration{"elasticsearch-2": 0, "elasticsearch": 9 * time.Second}, 9 * time.Second},
+		"Elasticsearch alone":                   {map[string]collector.Source{"elasticsearch": late(17 * time.Second)}, 17 * time.Second},
+		"beside Kong's counters and spans":      {map[string]collector.Source{"elasticsearch": late(17 * time.Second), "kongmetrics": late(0), "jaeger": late(time.Minute)}, 17 * time.Second},
+		"beside a direct log":                   {map[string]collector.Source{"elasticsearch": late(17 * time.Second), "tcplog": late(0)}, 0},
+		"beside an index that is no later":      {map[string]collector.Source{"elasticsearch": late(17 * time.Second), "elasticsearch-2": late(0)}, 0},
+		"an index for the past, and counters":   {map[string]collector.Source{"elasticsearch": past{}, "kongmetrics": late(0)}, 0},
+		"an index for the past, and a late one": {map[string]collector.Source{"elasticsearch-2": past{}, "elasticsearch": late(9 * time.Second)}, 9 * time.Second},
 		"none at all":                           {nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatcher(t, journal.NewMemory(), noon)
 			clear(w.intake.sources)
-			for source, lag := range c.kinds {
-				kind := source
-				if source == "elasticsearch-2" {
-					kind = "elasticsearch"
-				}
-				w.intake.expect(source, kind, noon)
-				w.intake.sources[source].lags = lag
+			for name, source := range c.sources {
+				kind, _, _ := strings.Cut(name, "-")
+				w.intake.expect(name, kind, noon)
+				w.intake.asks(name, source)
 			}
 			if got := w.intake.lagOfLog(); got != c.want {
 				t.Errorf("it is judged %s late, want %s", got, c.want)

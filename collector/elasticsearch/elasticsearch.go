@@ -102,6 +102,10 @@ func DefaultSettings() Settings {
 	}
 }
 
+// Follows reports whether what is indexed from now on is read: it is not when the past is all
+// that is asked for.
+func (s *Settings) Follows() bool { return s.Read != readNothing }
+
 // Late returns how late records come by these settings, besides what the shipper takes: what
 // was indexed, or happened, so long ago has been read. It is 0 when nothing is followed.
 func (s *Settings) Late() time.Duration {

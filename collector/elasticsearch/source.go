@@ -48,9 +48,8 @@ func New(env collector.Env, settings Settings) (collector.Source, error) {
 // Lag returns how late records come, for those who judge by the second.
 func (s *Source) Lag() time.Duration { return s.settings.Late() }
 
-// Follows reports whether what is indexed from now on is read: it is not when the past is all
-// that is asked for.
-func (s *Source) Follows() bool { return s.settings.Read != readNothing }
+// Follows reports whether what is indexed from now on is read.
+func (s *Source) Follows() bool { return s.settings.Follows() }
 
 // lookEvery is how often the fields of the index are looked at anew: tomorrow's index may
 // be made otherwise.
