@@ -31,7 +31,9 @@ type file struct {
 	since   time.Time   // it is as it was seen
 	settled bool        // a change would show in what is seen: see bind
 
-	late time.Time // since when, in this life, the clock says that it is missing for too long
+	cut   int64     // its size when it was seen to be shorter than what was read; else 0
+	cutAt time.Time // when that was
+	late  time.Time // since when, in this life, the clock says that it is missing for too long
 }
 
 // finding is what read has found.
@@ -117,6 +119,12 @@ func (f *file) at(offset int64) mark {
 	return m
 }
 
+// startAt makes the log be read from offset on.
+func (f *file) startAt(offset int64) {
+	f.mark = f.at(offset)
+	f.pos, f.read, f.skipping = offset, offset, false
+}
+
 // due reports whether the file is to be followed even if another has to make room.
 func (f *file) due() bool { return f.seen != nil && (f.size > f.read || f.gone && f.size >= f.pos) }
 
@@ -153,6 +161,7 @@ func (f *file) bind(c *candidate, now time.Time) {
 	if len(c.head) > len(f.head) || f.pos == 0 {
 		f.head = c.head
 	}
+	f.cut = 0
 	f.see(c)
 }
 

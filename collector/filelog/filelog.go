@@ -22,9 +22,10 @@
 //	          to its end and forgotten
 //	at rest   its file was read to its end, and is closed. It waits when it changes, and is followed
 //	          when there is room that nobody needs
-//	missing   it has no file: it was removed, or truncated, and there is no copy, or it cannot be
-//	          opened. When one is found that begins as it did, it waits or is at rest. After a day
-//	          it is forgotten
+//	missing   it has no file that holds what was read: it was removed, or truncated, and there is no copy,
+//	          or it cannot be opened. When one is found that begins as it did, it waits or is at rest. Cut
+//	          to a beginning of itself, it goes on behind that, unless it grows back within a minute.
+//	          After a day it is forgotten
 //
 // A file that begins as no log does is a new log, which waits. In a new life, logs begin as missing,
 // whatever patterns they were found by.

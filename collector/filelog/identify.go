@@ -34,7 +34,8 @@ func (s *Source) verify() {
 	}
 }
 
-// assign makes a candidate the file of its log, if it is longer than the one that the log is in.
+// assign makes a candidate the file of its log, if it is longer than the one that the log is in and
+// holds what was read.
 func (s *Source) assign(ctx context.Context, c *candidate) {
 	f, likeness := s.like(c)
 	if likeness == unlike {
@@ -44,11 +45,12 @@ func (s *Source) assign(ctx context.Context, c *candidate) {
 		return
 	}
 	there := f.f != nil || f.seen != nil
-	if c.beside && (there || c.info.Size() < f.pos || s.stray(f)) {
+	size := c.info.Size()
+	if c.beside && (there || size < f.pos || s.stray(f)) {
 		return
 	}
-	switch longer := !there || c.info.Size() > f.size; {
-	case !longer || likeness == perhaps && f.pos > 0:
+	switch {
+	case there && size <= f.size, likeness == perhaps && f.pos > 0, !there && !s.reaches(f, c):
 		f.copied = true
 	case f.f != nil:
 		s.turn(f, c)
@@ -82,27 +84,10 @@ func (s *Source) begin(c *candidate) {
 	f.bind(c, s.now())
 	s.closed = append(s.closed, f)
 	if !s.looked && s.settings.From == fromEnd {
-		s.startAt(f, f.size)
+		f.startAt(f.size)
+		ends, err := s.endsLine(c, f.size)
+		f.skipping = err != nil || !ends
 	}
-}
-
-// startAt makes f be read from offset on, or from the end of the line that offset is within.
-func (s *Source) startAt(f *file, offset int64) {
-	f.mark = f.at(offset)
-	f.pos, f.read, f.skipping = offset, offset, !s.endsLine(f.mark.Path, offset)
-}
-
-// endsLine reports whether a line of the file at path ends at offset, as far as it can be read.
-func (s *Source) endsLine(path string, offset int64) bool {
-	opened, err := os.Open(path)
-	if err != nil {
-		s.failed("opening", path, err)
-		return false
-	}
-	defer opened.Close()
-	last := []byte{0}
-	_, err = opened.ReadAt(last, offset-1)
-	return err == nil && last[0] == '\n'
 }
 
 // keepEnds keeps the marks of a first look that begins at the ends of all files, in one step: a

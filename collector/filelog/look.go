@@ -169,6 +169,7 @@ func (s *Source) following() func(info os.FileInfo) *file {
 func (s *Source) settle(unknown []*candidate) []*candidate {
 	places := map[place]*file{}
 	for _, f := range s.closed {
+		f.copied = false
 		if f.was, f.seen = f.seen, nil; f.was == nil {
 			continue
 		}

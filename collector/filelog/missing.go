@@ -70,6 +70,7 @@ func (s *Source) miss(ctx context.Context) {
 		case f.seen != nil:
 		case f.mark.Missed == 0:
 			s.missed(ctx, f)
+		case f.copied: // a copy that is shorter than what was read would be a new log
 		case f.overdue(now):
 			s.forget(ctx, f)
 		}
@@ -79,8 +80,8 @@ func (s *Source) miss(ctx context.Context) {
 // missed notes that a log is missing. What is known to have been read to its end is nothing
 // to tell of: old files are removed.
 func (s *Source) missed(ctx context.Context, f *file) {
-	recalled := f.head == nil
-	if recalled && !s.stray(f) || f.unread() > 0 && tells(f.head) {
+	unknown := f.head == nil && !f.copied && !s.stray(f) // whether there was more
+	if unknown || f.unread() > 0 && tells(f.head) {
 		s.metrics.lost.Inc()
 		s.log.Warn("a file that was not read to its end, as far as is known, is gone, was truncated or cannot be opened, and there is no copy of it; if it does not come back, the rest is lost",
 			"path", f.mark.Path, "read_bytes", f.mark.Offset, "lost_bytes_at_least", f.unread(), "looked_for", forgetAfter,

@@ -95,6 +95,17 @@ func TestLittleRoom(t *testing.T) {
 			w.must(w.out.Truncate(0))
 			w.write(2)
 		}},
+		"what is written between copying and truncating is read, and days go by": {256, func(w *world) {
+			w.write(9)
+			w.copyTo(".1", -1)
+			w.write(3)
+			w.turn()
+			w.must(w.out.Truncate(0))
+			for range 4 {
+				w.turn()
+				w.now = w.now.Add(25 * time.Hour)
+			}
+		}},
 		"what is written between copying and truncating is read in the last life": {256, func(w *world) {
 			w.write(9)
 			w.copyTo(".1", -1)
