@@ -191,8 +191,9 @@ func (b *browser) eval(js string, into any) {
 	}
 }
 
-// patience bounds every wait for the page: what has not come by then does not come.
-const patience = 60 * time.Second
+// patience bounds every wait for the page: what has not come by then does not come, however
+// busy the machine is.
+const patience = 2 * time.Minute
 
 // await waits until a JavaScript expression is true.
 func (b *browser) await(what, js string) {
