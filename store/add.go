@@ -257,7 +257,7 @@ func (s *Store) apply(f *fold, era int) bool {
 	}
 	for i, sh := range f.shapes {
 		if f.fates[i] <= shed && sh.overflowed {
-			s.book.overflowed = s.cal.head
+			s.book.overflowed = s.cal.known()
 			s.metrics.overflowed.Inc()
 		}
 	}

@@ -353,9 +353,9 @@ func (s *series) estimate(key sliKey, cal *calendar) sliColumns {
 	if !key.guessable() {
 		return c
 	}
-	c.since = max(s.since, hoursFrom(cal.head)*hour)
+	c.since = max(s.since, hoursFrom(cal.known())*hour)
 	guess := newGuess(key.threshold)
-	s.latency.each(cal.head, c.since, lastSecond, func(sec int64, marks []mark) {
+	s.latency.each(cal.known(), c.since, lastSecond, func(sec int64, marks []mark) {
 		n := guess.judge(marks)
 		if n.good > 0 {
 			c.good.add(&s.shelves, sec, n.good)

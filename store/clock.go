@@ -8,75 +8,90 @@ import (
 // Ages count from the latest second that the clock has shown, and what is aged is made
 // coarser, and dropped in the end: a clock that is wrong for a moment must not do that. Nor
 // is each instant that comes later than another one the clock's: a batch may have waited for
-// long. So a leap, and a step back, is believed once it has held for a minute, or at once if it
-// undoes one that did. Until then what is counted is counted at the time that it has.
+// long. So a leap, and a step back, is believed once it has held for a minute, in which the
+// clock has been looked at no more than an hour apart. Until then what is counted is counted
+// at the time that it has.
 const (
 	holdFor = minute
 	farOff  = hour        // ahead; that much is believed at once
-	alike   = fiveMinutes // within which two leaps are of one length
+	alike   = fiveMinutes // within which two leaps are of one length: they are seen when something comes
 )
 
 // leap is where the clock seems to have gone.
 type leap struct {
-	since int64 // the first second that it showed there, 0 when there is none
-	by    int64 // seconds, below 0 for back
+	from  int64 // the latest second that was believed, 0 when there is no leap
+	since int64 // the first second that the clock showed after it
+	last  int64 // the latest one
 }
+
+// known returns the latest second of a clock that is believed, 0 when there is none yet.
+func (c *calendar) known() int64 {
+	if c.leapt.from > 0 {
+		return c.leapt.from
+	}
+	return c.head
+}
+
+// secondOf returns a time of the clock, within what the store can keep.
+func secondOf(now time.Time) int64 { return min(max(now.Unix(), 1), lastSecond) }
 
 // advance moves the store's calendar on to now, and returns its latest second.
 func (s *Store) advance(now time.Time) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reach(min(now.Unix(), lastSecond))
+	s.reach(secondOf(now))
 	return s.cal.head
 }
 
 // reach moves the latest second to what the clock shows, if that can be believed. The caller
 // holds mu.
 func (s *Store) reach(second int64) {
-	by := second - s.cal.head
-	if s.cal.head == 0 || by >= -s.slack() && by <= farOff {
-		s.cal.head, s.leapt = max(s.cal.head, second), leap{}
+	known, l := s.cal.known(), &s.cal.leapt
+	if known == 0 || second >= known-s.slack() && second <= known+farOff {
+		s.cal.head, *l = max(known, second), leap{}
 		return
 	}
-	if l := s.leapt; l.since == 0 || (by < 0) != (l.by < 0) || second < l.since {
-		s.leapt = leap{second, by}
+	if l.from == 0 || second < l.since || second > l.last+farOff {
+		*l = leap{from: known, since: second}
 	}
-	undoes := s.watched.undoes(s.leapt)
-	if second-s.leapt.since < holdFor && !undoes {
-		return
+	l.last = max(l.last, second)
+	s.cal.head = known
+	if l.last < known-farOff { // seconds are counted as seconds, and nothing is made coarser by that
+		s.cal.head = l.last
 	}
-	by, s.leapt, s.cal.head = s.leapt.by, leap{}, second
+	if l.last-l.since >= holdFor {
+		s.believe(*l)
+	}
+}
+
+// believe makes what the clock shows since a leap its time. A leap and another one that
+// undoes it are as if they had not been. The caller holds mu.
+func (s *Store) believe(l leap) {
+	by := l.since - l.from
+	undone := s.moved != 0 && abs(s.moved+by) <= alike
+	s.cal.head, s.cal.leapt = l.last, leap{}
 	s.book.era++ // Counters remember the past by where it was
+	switch {
+	case undone:
+		s.moved = 0
+	case abs(by) > farOff:
+		s.moved = by
+	}
 	switch {
 	case by > 0:
 		s.cfg.Logger.Info("the clock has leapt ahead, or nothing has come for long: what was counted before is that much older", "seconds", by)
-	case undoes:
+	case undone:
 		s.cfg.Logger.Warn("the clock, which had leapt ahead, was set back: what was counted at times that have not come is dropped", "seconds", -by)
-		s.drop(second + s.slack())
+		s.drop(l.last + s.slack())
 	default:
 		s.cfg.Logger.Warn("the clock was set back: what was counted while it was ahead stays at the times it said", "seconds", -by)
 	}
 }
 
+func abs(n int64) int64 { return max(n, -n) }
+
 // slack returns how many seconds ahead of the clock anything may be.
 func (s *Store) slack() int64 { return int64(s.cfg.MaxFuture / time.Second) }
-
-// undoes reports whether a step back is as long as the last long time in which nobody watched,
-// which is what a leap ahead looks like. What was watched since the step is not looked at.
-func (w *watched) undoes(back leap) bool {
-	later := int64(0)
-	for _, s := range slices.Backward(w.spans) {
-		from, to := s.from/int64(time.Second), s.to/int64(time.Second)
-		if from >= back.since-alike && to <= back.since+alike {
-			continue
-		}
-		if gap := later - to; later > 0 && gap > farOff {
-			return max(gap+back.by, -back.by-gap) <= alike
-		}
-		later = from
-	}
-	return false
-}
 
 // drop forgets what was counted, and seen, from a second on. The caller holds mu.
 func (s *Store) drop(from int64) {

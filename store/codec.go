@@ -110,6 +110,16 @@ func (d *decoder) second() int64 {
 	return int64(n)
 }
 
+// distance reads how far one second is from another.
+func (d *decoder) distance() int64 {
+	n := d.int()
+	if n < -lastSecond || n > lastSecond {
+		d.fail()
+		return 0
+	}
+	return n
+}
+
 func (e *encoder) series(s gatewarden.Series) {
 	for _, name := range [...]string{s.Signal, s.Workspace, s.Service, s.Route, s.Consumer, s.Tag} {
 		e.string(name)

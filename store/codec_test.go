@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -72,6 +73,26 @@ func TestADamagedSnapshotIsRefusedAndChangesNothing(t *testing.T) {
 	}
 	if err := s.Restore(snapshot, ever); err != nil {
 		t.Errorf("the snapshot itself: %v", err)
+	}
+}
+
+// What the version before this one has kept is not lost.
+func TestASnapshotOfTheOlderVersionIsRead(t *testing.T) {
+	older, err := os.ReadFile("testdata/snapshot.2") // of little, by commit d8c8799
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := little()
+	again := New(Config{}, prometheus.NewRegistry())
+	again.Configure(s.meters)
+	if err := again.Restore(older, noon); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(answers(s), answers(again)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(answers(s), answers(restarted(t, snapshotOf(t, again), nil, noon))); diff != "" {
+		t.Errorf("once more, -want +got:\n%s", diff)
 	}
 }
 
@@ -210,7 +231,7 @@ func FuzzRestore(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	content, err := unpack(snapshot)
+	content, _, err := unpack(snapshot)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -268,7 +268,7 @@ func (s *Store) Apply(message []byte, now time.Time) error {
 	defer s.mu.Unlock()
 	for _, d := range deltas {
 		if d.origin != s.origin && s.applied.note(d.origin, d.number, d.head) {
-			s.fold(d, min(now.Unix(), lastSecond))
+			s.fold(d, secondOf(now))
 		}
 	}
 	return nil
@@ -281,7 +281,7 @@ func (s *Store) fold(d *delta, now int64) {
 	if head > now+s.slack() {
 		head = now
 	}
-	if head > s.cal.head {
+	if head > s.cal.known() {
 		s.reach(head)
 	}
 	s.book.overflowed = max(s.book.overflowed, d.overflowed)

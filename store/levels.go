@@ -48,8 +48,9 @@ func chunkWidth(l int) int64 { return slotsPerChunk * slotWidth(l) }
 // calendar answers which resolution holds an instant. Head is the latest second
 // that the store knows of; ages count from it.
 type calendar struct {
-	keep [levelCount]int64 // how many seconds back each level reaches
-	head int64
+	keep  [levelCount]int64 // how many seconds back each level reaches
+	head  int64
+	leapt leap // not believed yet; see reach
 }
 
 // newCalendar returns a calendar that reaches retention seconds back. Each level
@@ -104,10 +105,10 @@ func (s *shelves) level(sec int64) int {
 
 // next returns the first second that nothing was counted in yet.
 func (c *calendar) next() int64 {
-	if c.head == 0 {
+	if c.known() == 0 {
 		return 0
 	}
-	return c.head + 1
+	return c.known() + 1
 }
 
 // floorTo rounds sec down to a multiple of width.

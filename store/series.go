@@ -116,7 +116,7 @@ func (c *cell) merge(o *cell) {
 // add counts a cell.
 func (s *series) add(cal *calendar, c *cell) {
 	s.settle(cal)
-	if c.second < cal.horizon(0) {
+	if c.second < cal.known()-cal.keep[0] {
 		s.late++
 	}
 	for k, n := range c.counts {

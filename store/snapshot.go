@@ -12,9 +12,11 @@ import (
 )
 
 // A snapshot is a mark with the version, the CRC-32C of the rest, the length of the
-// content, and the content, deflated.
+// content, and the content, deflated. One of version 2 is read, too: it does not say how the
+// clock has leapt.
 const (
-	snapshotMark = "gwstore\x02"
+	snapshotMark = "gwstore\x03"
+	olderMark    = "gwstore\x02"
 	snapshotHead = len(snapshotMark) + 4 + 8
 
 	// maxSnapshot bounds the content, so that a false length cannot claim all memory.
@@ -52,12 +54,10 @@ func (s *Store) Snapshot() ([]byte, error) {
 		s.mu.Unlock()
 	}
 	s.mu.Lock()
-	var head encoder
-	head.uint(uint64(s.cal.head)) // as of now: some series have aged up to it
 	series := s.saving.out.b
 	s.saving = nil
 	s.mu.Unlock()
-	return pack(slices.Concat(head.b, rest, series))
+	return pack(slices.Concat(rest, series))
 }
 
 // begin starts a snapshot: it cuts what is pending, so that the snapshot holds whole
@@ -74,6 +74,8 @@ func (s *Store) begin() (common []byte, all []*series) {
 		}
 	}
 	var e encoder
+	e.uint(uint64(s.cal.known()))
+	e.int(s.moved)
 	e.uint(uint64(s.book.overflowed + 1))
 	e.spans(s.watched.spans)
 	e.vouches(listed(s.vouched))
@@ -108,38 +110,43 @@ func pack(content []byte) ([]byte, error) {
 	return b, nil
 }
 
-// unpack returns the content of a snapshot.
-func unpack(b []byte) ([]byte, error) {
+// unpack returns the content of a snapshot, and whether it is of the older version.
+func unpack(b []byte) (content []byte, older bool, err error) {
 	const what = "snapshot of tallies"
-	if len(b) < snapshotHead || string(b[:len(snapshotMark)]) != snapshotMark {
-		return nil, damaged(what, "it does not begin as one of this version")
+	older = bytes.HasPrefix(b, []byte(olderMark))
+	if len(b) < snapshotHead || !older && !bytes.HasPrefix(b, []byte(snapshotMark)) {
+		return nil, false, damaged(what, "it does not begin as one of this version")
 	}
 	rest := b[len(snapshotMark)+4:]
 	if binary.LittleEndian.Uint32(b[len(snapshotMark):]) != checksum(rest) {
-		return nil, damaged(what, "its checksum is wrong")
+		return nil, false, damaged(what, "its checksum is wrong")
 	}
 	length := binary.LittleEndian.Uint64(rest)
 	if length > maxSnapshot {
-		return nil, damaged(what, "it claims to hold %d bytes", length)
+		return nil, false, damaged(what, "it claims to hold %d bytes", length)
 	}
-	var content bytes.Buffer
+	var out bytes.Buffer
 	inflate := flate.NewReader(bytes.NewReader(rest[8:]))
-	if n, err := io.Copy(&content, io.LimitReader(inflate, int64(length)+1)); err != nil || uint64(n) != length {
-		return nil, damaged(what, "its content does not have the length that it should have")
+	if n, err := io.Copy(&out, io.LimitReader(inflate, int64(length)+1)); err != nil || uint64(n) != length {
+		return nil, false, damaged(what, "its content does not have the length that it should have")
 	}
-	return content.Bytes(), nil
+	return out.Bytes(), older, nil
 }
 
 // Restore replaces the state by that of a snapshot; call it before anything is
 // added. now is the time of the clock, which may have been ahead when the snapshot was
 // taken. A damaged snapshot is an error of code invalid and changes nothing.
 func (s *Store) Restore(snapshot []byte, now time.Time) error {
-	content, err := unpack(snapshot)
+	content, older, err := unpack(snapshot)
 	if err != nil {
 		return err
 	}
 	in := decoder{b: content}
-	head, overflowed, spans, vouches, applied := in.second(), in.second()-1, in.spans(), in.vouches(), in.progress()
+	head, moved := in.second(), int64(0)
+	if !older {
+		moved = in.distance()
+	}
+	overflowed, spans, vouches, applied := in.second()-1, in.spans(), in.vouches(), in.progress()
 	fresh := newBook(s.cfg.MaxSeries)
 	fresh.overflowed = overflowed
 	for range in.count() {
@@ -156,7 +163,8 @@ func (s *Store) Restore(snapshot []byte, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fresh.era = s.book.era + 1
-	s.cal.head, s.leapt, s.watched, s.applied = head, leap{}, spans, applied
+	s.cal.head, s.cal.leapt, s.moved, s.watched, s.applied = head, leap{}, moved, spans, applied
+	s.reach(secondOf(now)) // first: what is not older by this clock keeps its place
 	if s.book.meters != nil {
 		fresh.configure(s.meters, &s.cal)
 	}
@@ -168,7 +176,6 @@ func (s *Store) Restore(snapshot []byte, now time.Time) error {
 		s.vouched[v.meter] = &v.watched
 	}
 	s.retract()
-	s.reach(min(max(now.Unix(), 0), lastSecond))
 	return nil
 }
 

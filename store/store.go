@@ -32,9 +32,10 @@
 // Ages count from the latest second that the clock has shown. A clock that leaps by more than
 // an hour, or goes back, is believed once it has held for a minute: nothing is made coarser or
 // dropped by one that is wrong for a moment. Once a clock that was ahead is right again, ages
-// count from there: what was made coarser meanwhile stays so, what was counted at times that
-// have not come is dropped if the store can tell that it was that clock which said them, and
-// what comes then is kept by the second. Nobody else's clock is believed.
+// count from there: what was made coarser meanwhile stays so, and what comes then is kept by
+// the second, from the end of the slots on that are coarser. A minute later what was counted at
+// times that have not come is dropped, if the clock went back by as much as it had leapt ahead
+// before; otherwise it may be the clock that is wrong now. Nobody else's clock is believed.
 //
 // # Across restarts
 //
@@ -111,7 +112,7 @@ type Store struct {
 
 	mu      sync.RWMutex // guards all that follows
 	cal     calendar
-	leapt   leap
+	moved   int64 // by how many seconds the clock has leapt last, and not back again; below 0 for back
 	book    *book
 	watched watched
 	vouched map[meterKey]*watched
