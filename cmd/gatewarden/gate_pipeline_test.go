@@ -152,7 +152,7 @@ func TestANetworkThatStaysCutIsAnError(t *testing.T) {
 	r := openRelease(t, releaseRules(soon), half, 100)
 	w := layWire(t, r.guard)
 	r.server = w.url
-	build := r.begin("UNREACHABLE", "3s")
+	build := r.begin("UNREACHABLE", "20s") // a busy machine needs some of it to begin the run
 	run := r.untilJudged(0)
 	w.setCut(true)
 	r.ended(build, 1, "there was no answer for", "gatewarden gate orders --run "+run.ID)
