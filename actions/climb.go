@@ -305,18 +305,40 @@ func (e *Engine) finish(ctx context.Context, l *ladder, at time.Time) error {
 // remember keeps of an ended ladder what later ones need to know.
 func (e *Engine) remember(l *ladder, at time.Time) {
 	if !l.ofRun() {
-		e.lastEnd[l.key] = at
+		e.noteEnd(l, at)
 		return
 	}
-	if begun := l.lastBegun(); begun.After(e.lastEnd[l.key]) {
-		e.lastEnd[l.key] = begun
-	}
+	e.noteEnd(l, l.lastBegun())
 	for id, ended := range e.answered {
 		if at.Sub(ended) > forgetRuns {
 			delete(e.answered, id)
 		}
 	}
 	e.answered[l.id] = at
+}
+
+// noteEnd keeps when a ladder of a key ended; of one that answers a run only when that is
+// the latest.
+func (e *Engine) noteEnd(l *ladder, at time.Time) {
+	ends := []map[string]time.Time{e.lastEnd}
+	if l.policy.Mode != gatewarden.ModeObserve {
+		ends = append(ends, e.lastDone)
+	}
+	for _, end := range ends {
+		if !l.ofRun() || at.After(end[l.key]) {
+			end[l.key] = at
+		}
+	}
+}
+
+// outgrown returns the mode in which the rules let a policy do more than observe, when the
+// ladder only observes; "" otherwise.
+func (e *Engine) outgrown(l *ladder) gatewarden.Mode {
+	p, known := e.rules.policies[l.policy.Name]
+	if l.policy.Mode != gatewarden.ModeObserve || !known || p.Mode == gatewarden.ModeObserve {
+		return ""
+	}
+	return p.Mode
 }
 
 // endOf says why nothing of the ladder would be left to do, and "" while there is.
@@ -334,6 +356,8 @@ func (e *Engine) endOf(l *ladder, at time.Time) string {
 		return ""
 	case l.wellFor(1, at):
 		return fmt.Sprintf("%s is well again and %s", l.trigger.Name, l.sum())
+	case e.outgrown(l) != "":
+		return fmt.Sprintf("%s only observed, and its mode is %s now", l.policy.Name, e.outgrown(l))
 	case l.condition == blind && !e.rules.answered(l):
 		return fmt.Sprintf("%s is no longer in the rules, and %s", l.trigger.Name, l.sum())
 	case l.condition == blind && at.Sub(l.blindSince) >= forgetAfter:

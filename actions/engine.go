@@ -129,6 +129,7 @@ type Engine struct {
 	verdicts map[string]*gatewarden.Verdict
 	ladders  []*ladder            // the active ones, the oldest first
 	lastEnd  map[string]time.Time // when the last ladder of a key ended
+	lastDone map[string]time.Time // the same, of those that did not only observe
 	actions  map[string]*action
 	changes  uint64            // of actions, in the order of the journal
 	seen     time.Time         // the last sign of life in the journal at the start
@@ -152,9 +153,10 @@ func New(cfg Config) (*Engine, error) {
 		metrics: newMetrics(cfg.Registerer),
 		quit:    make(chan struct{}),
 		rules:   newRuleBook(cfg.Policies, cfg.SLOs),
-		lastEnd: make(map[string]time.Time),
 		actions: make(map[string]*action),
 
+		lastEnd:   make(map[string]time.Time),
+		lastDone:  make(map[string]time.Time),
 		answered:  make(map[string]time.Time),
 		upstreams: make(map[string]chan struct{}),
 	}
@@ -164,7 +166,7 @@ func New(cfg Config) (*Engine, error) {
 }
 
 // SetRules swaps the rules. Ladders that are climbing keep the policy that they
-// were started with.
+// were started with; those that only observed end when their policy is to do more.
 func (e *Engine) SetRules(policies []gatewarden.ActionPolicy, slos []gatewarden.SLO) {
 	book := newRuleBook(policies, slos)
 	e.mu.Lock()

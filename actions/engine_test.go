@@ -368,6 +368,51 @@ func TestTimetables(t *testing.T) {
 				2m0s protect-3 skipped
 				8m0s protect ended`,
 		},
+		"observe that becomes enforce acts while the breach lasts, whatever it would have been held by": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) {
+				p.Mode, p.Steps, p.Limits = gatewarden.ModeObserve, p.Steps[:1], gatewarden.Limits{Cooldown: 10 * time.Minute, PerHour: 1}
+			}),
+			do: map[string]func(*Engine) error{"enforce": func(e *Engine) error {
+				e.SetRules([]gatewarden.ActionPolicy{policyWith(func(p *gatewarden.ActionPolicy) {
+					p.Steps, p.Limits = p.Steps[:1], gatewarden.Limits{Cooldown: 10 * time.Minute, PerHour: 1}
+				})}, []gatewarden.SLO{slo("orders", "protect")})
+				return nil
+			}},
+			script: `
+				0s   orders=outage
+				1m   !enforce
+				2m   orders=healthy
+				8m   orders=outage
+				9m`,
+			want: `
+				0s   protect-1 skipped
+				1m0s protect ended
+				1m1s protect-1 started
+				1m1s protect-1 applied
+				7m0s protect-1 reverting
+				7m0s protect-1 reverted
+				7m1s protect ended
+				8m0s protect-1 skipped`,
+		},
+		"observe that becomes enforce after the breach waits for the next one": {
+			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Mode, p.Steps = gatewarden.ModeObserve, p.Steps[:1] }),
+			do: map[string]func(*Engine) error{"enforce": func(e *Engine) error {
+				e.SetRules([]gatewarden.ActionPolicy{policyWith(func(p *gatewarden.ActionPolicy) { p.Steps = p.Steps[:1] })}, []gatewarden.SLO{slo("orders", "protect")})
+				return nil
+			}},
+			script: `
+				0s   orders=outage
+				1m   orders=healthy
+				2m   !enforce
+				3m   orders=outage
+				3m5s`,
+			want: `
+				0s   protect-1 skipped
+				2m0s protect ended
+				3m0s protect-1 started
+				3m0s protect-1 applied`,
+			left: []string{"protect-1"},
+		},
 		"approve mode waits for a person": {
 			policy: policyWith(func(p *gatewarden.ActionPolicy) { p.Mode, p.Steps = gatewarden.ModeApprove, p.Steps[:2] }),
 			do: map[string]func(*Engine) error{

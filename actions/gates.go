@@ -44,7 +44,7 @@ func (e *Engine) countGate(l *ladder, at time.Time) (gate, reason string) {
 	if end, ok := e.endBefore(l); ok && l.begun.IsZero() && at.Before(end.Add(limits.Cooldown)) {
 		return gateCooldown, fmt.Sprintf("%s is in its cool-down until %s", l.policy.Name, end.Add(limits.Cooldown).UTC().Format(time.RFC3339))
 	}
-	if begun, due := e.begunSince(l.policy.Name, at.Add(-time.Hour)); limits.PerHour > 0 && begun+due >= limits.PerHour {
+	if begun, due := e.begunSince(&l.policy, at.Add(-time.Hour)); limits.PerHour > 0 && begun+due >= limits.PerHour {
 		of := ""
 		if due > 0 {
 			of = fmt.Sprintf(" (%d of them on the way, or waiting for approval)", due)
@@ -66,12 +66,16 @@ func many(n int, thing string) string {
 }
 
 // endBefore returns when the last ladder of a ladder's key ended, and false when there
-// was none. One that answers a run can stay for days after it has done its work: the
-// beginning of its last step stands for its end.
+// was none. What only observed holds back nothing that does. One that answers a run can
+// stay for days after it has done its work: the beginning of its last step stands for its end.
 func (e *Engine) endBefore(l *ladder) (time.Time, bool) {
-	end, ok := e.lastEnd[l.key]
+	observes := l.policy.Mode == gatewarden.ModeObserve
+	end, ok := e.lastDone[l.key]
+	if observes {
+		end, ok = e.lastEnd[l.key]
+	}
 	for _, o := range e.ladders {
-		if o == l || !o.ofRun() || o.key != l.key {
+		if o == l || !o.ofRun() || o.key != l.key || !observes && o.policy.Mode == gatewarden.ModeObserve {
 			continue
 		}
 		if begun := o.lastBegun(); begun.After(end) {
@@ -82,11 +86,12 @@ func (e *Engine) endBefore(l *ladder) (time.Time, bool) {
 }
 
 // begunSince counts the actions of a policy that were begun after a time, and those that may
-// begin at any moment. What was withdrawn, rejected or let lapse before it began counts no more.
-func (e *Engine) begunSince(policy string, since time.Time) (begun, due int) {
+// begin at any moment. What was withdrawn, rejected or let lapse before it began counts no
+// more, and what was only observed not for a policy that does more.
+func (e *Engine) begunSince(p *gatewarden.ActionPolicy, since time.Time) (begun, due int) {
 	for _, a := range e.actions {
 		switch {
-		case a.Policy != policy:
+		case a.Policy != p.Name, a.observed && p.Mode != gatewarden.ModeObserve:
 		case a.mayBegin():
 			due++
 		case a.begunAt().After(since):

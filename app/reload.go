@@ -183,7 +183,7 @@ func (r *reloader) build(ctx context.Context) (settings, error) {
 		r.logger.Warn("the files can be used, but look at this", "problem", p.String(), "hint", p.Hint)
 	}
 	for _, c := range changedModes(r.current().rules.Policies, next.rules.Policies) {
-		r.logger.Info("an action has another mode: from its next answer on; one that is under way keeps its own until its event `ended`, revert.after after the breach",
+		r.logger.Info("an action has another mode: what only observed a breach that lasts is done now, all else from the next answer on",
 			"action", c.action, "was", c.was, "is", c.is)
 	}
 	for _, part := range needRestart(r.began, next.config) {
@@ -198,8 +198,8 @@ type changedMode struct {
 	was, is gatewarden.Mode
 }
 
-// changedModes finds the actions that both have, with another mode. Who has seen one observe
-// and writes enforce expects it to act when the breach comes back in the next minutes.
+// changedModes finds the actions that both have, with another mode. What is
+// under way with the old one is the engine's to say; see actions.Engine.SetRules.
 func changedModes(before, after []gatewarden.ActionPolicy) []changedMode {
 	var list []changedMode
 	for i := range after {
