@@ -107,7 +107,9 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, q EventQuery, ss
 	}
 	out := newStream(w, contentType)
 	if err := out.write(""); err != nil { // the client learns at once that it is connected
-		s.fail(w, r, gatewarden.Errorf(gatewarden.Internal, "this connection cannot stream: %w", err))
+		if errors.Is(err, http.ErrNotSupported) { // otherwise the client is gone
+			s.fail(w, r, gatewarden.Errorf(gatewarden.Internal, "this connection cannot stream: %w", err))
+		}
 		return
 	}
 	for e, err := range s.guard.Follow(r.Context(), q) {
