@@ -16,7 +16,7 @@ import (
 type conn struct {
 	net.Conn
 	listener *Listener
-	busy     atomic.Int32 // idle, answering, or stopped
+	busy     atomic.Int32 // idle, answering, stopped, or given
 
 	buf    []byte    // what was read and not answered
 	head   head      // of the post that buf begins with, once it is whole
@@ -34,6 +34,7 @@ const (
 	idle int32 = iota
 	answering
 	stopped
+	given // to net/http, which alone may close it
 )
 
 // stop ends the connection: at once when it waits for a post, else after the answer.
@@ -178,8 +179,12 @@ func (c *conn) large() bool {
 }
 
 // give hands the connection to net/http, as if nothing had been read of what was not
-// answered.
+// answered. Who stops afterwards must not close it: net/http may be counting by then.
 func (c *conn) give() {
+	if !c.busy.CompareAndSwap(idle, given) {
+		c.Close()
+		return
+	}
 	if err := c.SetDeadline(time.Time{}); err != nil {
 		c.Close()
 		return

@@ -497,6 +497,36 @@ func TestALargePostThatIsCutIsNotAnswered(t *testing.T) {
 	}
 }
 
+// A connection that net/http has is net/http's to close, however soon after it was handed on
+// the listener is closed: what it brought would be counted, and the answer lost.
+func TestAConnectionThatWasHandedOnIsNotClosedByAStop(t *testing.T) {
+	here, there := net.Pipe()
+	defer here.Close()
+	l := &Listener{others: make(chan net.Conn, 1), closed: make(chan struct{})}
+	c := &conn{Conn: there, listener: l}
+	c.give()
+	c.stop()
+	given := <-l.others
+	defer given.Close()
+	go func() { _, _ = here.Write([]byte("x")) }()
+	if n, err := given.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Errorf("net/http reads %d bytes, %v", n, err)
+	}
+}
+
+// A connection that a stop has closed is handed on to nobody.
+func TestAConnectionThatWasStoppedIsNotHandedOn(t *testing.T) {
+	here, there := net.Pipe()
+	defer here.Close()
+	l := &Listener{others: make(chan net.Conn, 1), closed: make(chan struct{})}
+	c := &conn{Conn: there, listener: l}
+	c.stop()
+	c.give()
+	if len(l.others) != 0 {
+		t.Error("it was")
+	}
+}
+
 // broken is a listener whose Accept fails, once without need.
 type broken struct {
 	net.Listener
