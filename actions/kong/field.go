@@ -21,7 +21,7 @@ type fieldMemo struct {
 	Before json.RawMessage `json:"before"`
 	Wanted json.RawMessage `json:"wanted"`
 	Change string          `json:"change"`       // from what to what, for people
-	On     []string        `json:"on,omitempty"` // the actions that had changed it already
+	On     []string        `json:"on,omitempty"` // the actions that were seen to have changed it
 }
 
 // prepareField looks up what the step names. Errors: NotFound for what does not exist.
@@ -32,7 +32,7 @@ func (e *Executor) prepareField(ctx context.Context, a gatewarden.Action) (*fiel
 	}
 	m, err := look(ctx, &a.Spec)
 	if err == nil {
-		m.On = e.fieldsOf(m).inPlace()
+		m.On = e.fieldsOf(m).seenIn(map[string]string{m.place(): normal(m.Before)})
 	}
 	return m, err
 }

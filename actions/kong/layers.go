@@ -156,14 +156,25 @@ func (all layers[V]) foundBy(above, l *layer[V], place string) V {
 	return append(slices.Clone(all), *l).beneath(above, place)
 }
 
-// inPlace returns the actions whose layers are in place.
-func (all layers[V]) inPlace() (ids []string) {
+// seenIn returns the actions whose layers are in place, as what was found in the places shows:
+// one whose call is still under way is not there before it has set all of its own.
+func (all layers[V]) seenIn(found map[string]V) (ids []string) {
 	for i := range all {
-		if all[i].action.Status.InPlace() {
-			ids = append(ids, all[i].action.ID)
+		if a := all[i].action; a.Status.InPlace() && (a.AppliedAt != nil || all[i].setsAll(found)) {
+			ids = append(ids, a.ID)
 		}
 	}
 	return ids
+}
+
+// setsAll reports whether the values that were found are those of the layer.
+func (l *layer[V]) setsAll(found map[string]V) bool {
+	for place, s := range l.places {
+		if value, there := found[place]; there && value != s.sets {
+			return false
+		}
+	}
+	return true
 }
 
 // cameBetween reports whether a place has its value of a layer beneath l that was laid after

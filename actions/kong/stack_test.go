@@ -151,3 +151,45 @@ func TestWhatDoesNotMergeStandsAlone(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Two that want the same begin together: the later one looks around while the earlier one is
+// known to have begun, and has set nothing yet. What it finds then is not what it lies on.
+func TestOneThatIsPreparedBeforeTheOneBeneathIsDoneLiesOnIt(t *testing.T) {
+	drain := func(id string) *record {
+		return weightAction(id, gatewarden.StepDrain, gatewarden.WeightStep{Upstream: "orders-up", TargetTag: "version:v2"})
+	}
+	for name, c := range map[string]struct {
+		action func(id string) *record
+		path   string
+	}{
+		"a divert": {divertAction, "/routes/orders-list"},
+		"a drain":  {drain, "/upstreams/orders-up/targets"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, fakekong.Config{})
+			before := b.get(c.path)
+			first, second := c.action("a-1"), c.action("a-2")
+			begun := time.Date(2026, 11, 22, 3, 0, 1, 0, time.UTC)
+			first.StartedAt, first.Status = &begun, gatewarden.ActionStarted
+			for _, r := range []*record{first, second} {
+				memo, err := b.exec.Prepare(t.Context(), r.Action)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Memo = memo
+				b.among(first)
+			}
+			b.laid(first, 1)
+			set := b.get(c.path)
+			b.laid(second, 2, first)
+			wantStatus(t, b.takenBack(second, 3, first), gatewarden.ActionReverted)
+			if diff := cmp.Diff(set, b.get(c.path)); diff != "" {
+				t.Errorf("the later one took the earlier one's change with it:\n%s", diff)
+			}
+			wantStatus(t, b.takenBack(first, 4, second), gatewarden.ActionReverted)
+			if diff := cmp.Diff(before, b.get(c.path)); diff != "" {
+				t.Errorf("in the end (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

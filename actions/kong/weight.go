@@ -16,7 +16,7 @@ import (
 type weightMemo struct {
 	Upstream string       `json:"upstream"` // its id
 	Targets  []targetMemo `json:"targets"`
-	On       []string     `json:"on,omitempty"` // the actions that had changed weights of it already
+	On       []string     `json:"on,omitempty"` // the actions that were seen to have changed weights of it
 }
 
 // targetMemo is one target that the step changes.
@@ -55,14 +55,14 @@ func (e *Executor) prepareWeight(ctx context.Context, a gatewarden.Action) (*wei
 		return nil, err
 	}
 	m := &weightMemo{Upstream: stringIn(up, "id")}
-	m.On = e.weightsOf(m.Upstream).inPlace()
 	all, err := e.client.targets(ctx, m.Upstream)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
+	found := make(map[string]int, len(all))
 	for _, t := range all {
-		names = append(names, t.Target)
+		names, found[t.ID] = append(names, t.Target), t.Weight
 		if fits(step, t) {
 			m.Targets = append(m.Targets, targetMemo{ID: t.ID, Target: t.Target, Before: t.Weight})
 		}
@@ -74,6 +74,7 @@ func (e *Executor) prepareWeight(ctx context.Context, a gatewarden.Action) (*wei
 		}
 		return nil, gatewarden.Errorf(gatewarden.NotFound, "upstream %s has no %s", step.Upstream, what).WithHint("%s", suggest(step.Target, names))
 	}
+	m.On = e.weightsOf(m.Upstream).seenIn(found)
 	return m, e.leavesSome(a, m, all)
 }
 
@@ -201,7 +202,7 @@ func (e *Executor) refresh(a gatewarden.Action, m *weightMemo, now map[string]in
 	if !changed {
 		return nil
 	}
-	m.On = layers.inPlace()
+	m.On = layers.seenIn(now)
 	return saveMemo(m, save)
 }
 
