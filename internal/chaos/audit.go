@@ -297,7 +297,7 @@ func (a *Audit) paused() (problems []string) {
 		return problems // when it paused by the clock of the calls is not known
 	}
 	for _, c := range slices.Concat(a.Kong, a.Jenkins) {
-		if c.Changes && c.Status > 0 && a.heldAt(c.At, underWay) && !a.takenBack(&c) && (a.heldAt(c.At, callsEnd) || !a.wasUnderWay(&c)) {
+		if c.Changes && c.Status > 0 && a.heldAt(c.At.Add(-c.Kept), underWay) && !a.takenBack(&c) && (a.heldAt(c.At, callsEnd) || !a.wasUnderWay(&c)) {
 			problems = append(problems, fmt.Sprintf("%s %s at %s: made while the guard was paused", c.Method, c.Path, c.At.Format(clockFormat)))
 		}
 	}
@@ -320,8 +320,8 @@ func (a *Audit) pauseAt(seq uint64) (by string) {
 	return by
 }
 
-// underWay is how long after the pause a call may still come to its peer that was on its
-// way when somebody paused the guard.
+// underWay is how long after the pause a call may still come from the guard that was on its
+// way when somebody paused it. That a fault keeps it from its peer for longer is not the guard's doing.
 const underWay = time.Second
 
 // callsEnd is underWay for a whole configuration: a step waits for its turn, reads all of

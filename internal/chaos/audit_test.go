@@ -58,6 +58,12 @@ func setWeight(second float64) Call {
 	}
 }
 
+// kept is a call that a fault kept for a while before that.
+func kept(c Call, by time.Duration) Call {
+	c.Kept = by
+	return c
+}
+
 // declare is a call that sends a whole configuration, in which these entities differ.
 func declare(second float64, touched ...string) Call {
 	c := setWeight(second)
@@ -112,6 +118,14 @@ func TestAudit(t *testing.T) {
 		"nothing is begun during a pause":                      {events: "guard paused\n" + ranJob, want: "was begun while guard had paused the guard"},
 		"what was begun before may end in it":                  {events: "job started\nguard paused\njob applied\njob ended"},
 		"a call that was on its way at the pause may come":     {events: "drain started\nguard paused\nguard resumed\ndrain applied\ndrain reverting\ndrain reverted\ndrain ended", kong: []Call{setWeight(1.5)}},
+		"nor does it matter how long a fault kept it": {
+			events: "drain started\nguard paused\ndrain started\ndrain started\nguard resumed\ndrain applied\ndrain reverting\ndrain reverted\ndrain ended",
+			kong:   []Call{kept(setWeight(3.5), 2*time.Second)},
+		},
+		"but a fault does not explain one that was made during it": {
+			events: "drain started\nguard paused\ndrain started\ndrain started\nguard resumed\ndrain applied\ndrain reverting\ndrain reverted\ndrain ended",
+			kong:   []Call{kept(setWeight(3.9), time.Second/2)}, want: "made while the guard was paused",
+		},
 		"no call is made again during a pause": {
 			events: "drain started\nguard paused\ndrain started\ndrain started\nguard resumed\ndrain applied\ndrain reverting\ndrain reverted\ndrain ended",
 			kong:   []Call{setWeight(3.5)}, want: "made while the guard was paused",

@@ -15,7 +15,8 @@ import (
 
 // Call is one request of the guard, as it came to the proxy.
 type Call struct {
-	At      time.Time // when it was handed to the peer, or hit by a fault
+	At      time.Time     // when it was handed to the peer, or hit by a fault
+	Kept    time.Duration // for how long before that a fault had kept it, after it came from the guard
 	Method  string
 	Path    string // escaped
 	Query   string
@@ -236,7 +237,8 @@ func (p *Proxy) ask(r *http.Request, body []byte, n int) *peersAnswer {
 	defer p.turn.RUnlock()
 	touched := p.touched(r, body)
 	p.mu.Lock()
-	p.calls[n].At, p.calls[n].Touched = time.Now(), touched
+	c, now := &p.calls[n], time.Now()
+	c.At, c.Kept, c.Touched = now, now.Sub(c.At), touched
 	p.mu.Unlock()
 	resp, err := p.client.Do(req)
 	if err != nil {
