@@ -50,7 +50,7 @@ func (r *run) climbing() bool {
 // be below a tenth of what a fail needs; and the requests must be divided as configured.
 func (r *run) step(at time.Time) {
 	k, n := r.Step, len(r.Steps)
-	if k < 1 || k >= n || !r.move.Done || r.decision != nil || r.lacks != "" || r.late != "" {
+	if k < 1 || k >= n || !r.move.Done || r.decision != nil || r.missing(gatewarden.Healthy) != "" {
 		return
 	}
 	if at.Sub(r.move.DoneAt) < r.canary.MinDuration/time.Duration(n+1) || r.evidence >= -math.Log10(r.canary.FalseAlarm)-1 {
