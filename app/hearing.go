@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/analyzers/canary"
 )
 
-// lateAfter is how long what another guard saw of a canary may be on its way: as long as a
+// lateAfter returns how long what another guard saw of a canary may be on its way: as long as a
 // second of a run stays open for what comes late.
-const lateAfter = 3 * time.Second
+func lateAfter() time.Duration { return canary.DefaultPolicy().Delay }
 
 // progress is how far a guard is with telling what it saw of canaries.
 type progress struct {
@@ -85,7 +86,7 @@ func (h *hearing) late(at time.Time) (bool, string) {
 		return true, "what other guards saw before this one led has not been read yet"
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.guards)) {
-		if behind := h.guards[name].behind(h.taken, at); behind > lateAfter {
+		if behind := h.guards[name].behind(h.taken, at); behind > lateAfter() {
 			return true, fmt.Sprintf("what %s saw is %s behind", name, gatewarden.Duration(behind.Truncate(time.Second)))
 		}
 	}
