@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatewarden/gatewarden"
+	"github.com/gatewarden/gatewarden/api"
 	"github.com/gatewarden/gatewarden/collector"
 	"github.com/gatewarden/gatewarden/rules"
 )
@@ -53,10 +54,9 @@ func (i *ingest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusNotFound)
-	// A client that is gone does not read it.
-	_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]string{
-		"code": string(err.Code), "message": err.Message, "hint": err.Hint,
-	}})
+	var body api.ErrorBody
+	body.Error.Code, body.Error.Message, body.Error.Hint = err.Code, err.Message, err.Hint
+	_ = json.NewEncoder(w).Encode(body) // a client that is gone does not read it
 }
 
 // wayIn says where to send it.
